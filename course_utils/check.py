@@ -1,0 +1,244 @@
+"""The students' checker: calls a function on the cases of its exercise, compares what comes back, names the mistake.
+
+    check = Checker("a1_markov_chains")
+    check(count_transitions)
+
+In a student's notebook the cases are the *visible* ones, stored beside it in `cases.safetensors` as inputs, expected outputs and the
+outputs of known mistakes. In the grader the same line is a dumb client: it receives inputs, calls the function and sends back what
+it gave; the verdict is made elsewhere (`course_utils.grading.judge`) with the very functions of this file and of `course_utils.compare`.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from course_utils import plain
+from course_utils.compare import Answer, difference
+from course_utils.plain import pack, receive, send, unpack
+
+CASES_FILE = "cases.safetensors"
+JUDGE_VARIABLE = "COURSE_JUDGE"  # in the grader: where the judge's socket is
+
+
+@dataclass
+class Mistake:
+    """A known wrong function: its name, the hint that a student reads, and its answers to the cases."""
+
+    name: str
+    hint: str
+    answers: list[Answer]
+
+
+@dataclass
+class ExerciseCases:
+    """All that is needed to judge one exercise, as plain data.
+
+    Attributes:
+        inputs: for each case the tuple of arguments that the function is called with.
+        truths: for each case what `accuracy` compares with (never sent to the function), else None.
+        expected: for each case the reference's answer.
+        compare: how answers are compared, e.g. `{"kind": "close", "rtol": 1e-4, "atol": 1e-6}`.
+        banned: dotted names that may not be called during the check.
+    """
+
+    name: str
+    points: float
+    compare: dict[str, Any]
+    inputs: list[tuple]
+    truths: list[Any]
+    banned: list[str] = field(default_factory=list)
+    expected: list[Answer] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
+
+
+@dataclass
+class Verdict:
+    """What came out for one exercise. `message` is plain text for the student, safe to show."""
+
+    exercise: str
+    points: float
+    max_points: float
+    held: int
+    cases: int
+    mistake: str | None = None
+    message: str = ""
+
+
+def save_cases(exercises: dict[str, ExerciseCases]) -> bytes:
+    return pack([asdict(e) for e in exercises.values()])
+
+
+def load_cases(path: Path) -> dict[str, ExerciseCases]:
+    """The exercises in a file of cases, by name.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing or damaged.
+    """
+    exercises = [ExerciseCases(**(e | {"mistakes": [Mistake(**m) for m in e["mistakes"]]})) for e in plain.load(path)]
+    return {e.name: e for e in exercises}
+
+
+# --- calling ----------------------------------------------------------------------------------------------------------
+
+
+def answer(function: Callable, arguments: tuple, banned: list[str] = ()) -> Answer:
+    """What one call of the student's function gave, as plain data; never raises for what the function does."""
+    try:
+        with _ban(banned):
+            value = function(*plain.resolve(arguments))
+        return unpack(pack({"value": value}))  # a copy: nothing that the student's objects do later can change it
+    except (Exception, SystemExit) as error:
+        return {"error": type(error).__name__, "message": str(error)[:500]}
+
+
+class Banned(Exception):
+    """Raised inside a call of something that the exercise asks the student to build."""
+
+
+@contextmanager
+def _ban(names: list[str]) -> Iterator[None]:
+    """Make every call of the named functions and classes raise, however they were imported."""
+    forbidden = {key: name for name in names for key in _callables(name)}
+    if not forbidden:
+        yield
+        return
+    caught: list[str] = []
+
+    def watch(frame, event, argument):
+        key = frame.f_code if event == "call" else argument if event == "c_call" else None
+        try:
+            name = forbidden.get(key)
+        except TypeError:  # a callable without a hash cannot be one of ours
+            return
+        if name:
+            caught.append(name)
+            raise Banned(name)
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+        if caught:
+            raise Banned(f"{caught[0]} does this exercise's work: build it yourself")
+
+
+def _callables(name: str) -> list[Any]:
+    """What the profiler sees when the named thing is called: code objects of Python functions, built-ins themselves."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        thing = getattr(import_module(module), attribute)
+    except ImportError:  # not there (in the grader's sandbox, say): then it cannot be called either
+        return []
+    members = list(vars(thing).values()) if isinstance(thing, type) else [thing]
+    members = [getattr(m, "__func__", m) for m in members]
+    return [getattr(m, "__code__", m) for m in members if callable(m)]
+
+
+# --- the verdict ------------------------------------------------------------------------------------------------------
+
+
+def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdict:
+    """The verdict on a student's answers, in the order of the cases (missing ones do not hold).
+
+    Args:
+        show: whether the message may show inputs and expected values (visible cases) or not (hidden ones).
+    """
+    total = len(exercise.inputs)
+    answers = answers + [{"error": "NoAnswer", "message": "no answer came"}] * (total - len(answers))
+    wrong = [
+        difference(exercise.compare, a, e, t, show) for a, e, t in zip(answers, exercise.expected, exercise.truths)
+    ]
+    held = sum(w is None for w in wrong)
+    mistake = next((m for m in exercise.mistakes if _same(exercise, answers, m)), None) if held < total else None
+    points = exercise.points * held / total
+    lines = [
+        f"{'✔' if held == total else '✘'} {exercise.name}: {held} of {total} cases hold, {points:.3g} of {exercise.points:.3g} points"
+    ]
+    if wrong and all(w == "not answered yet" for w in wrong):
+        lines.append("  not answered yet")
+    elif held < total:
+        first = next(i for i, w in enumerate(wrong) if w)
+        lines.append(f"  case {first + 1}: {wrong[first]}")
+        if show:
+            lines.append(f"  its input: {_short(exercise.inputs[first])}")
+        if mistake:
+            lines.append(f"  known mistake “{mistake.name}”: {mistake.hint}")
+    return Verdict(
+        exercise.name, points, exercise.points, held, total, mistake.name if mistake else None, "\n".join(lines)
+    )
+
+
+def _same(exercise: ExerciseCases, answers: list[Answer], mistake: Mistake) -> bool:
+    """Whether the student's answers are this mistake's on every case."""
+    compare = {"kind": "exact"} if exercise.compare["kind"] == "accuracy" else exercise.compare
+    return all(difference(compare, a, m) is None for a, m in zip(answers, mistake.answers))
+
+
+def _short(arguments: tuple) -> str:
+    text = ", ".join(repr(a.tolist()) if isinstance(a, torch.Tensor) else repr(a) for a in arguments)
+    return text if len(text) <= 300 else text[:300] + " …"
+
+
+# --- the student's side -----------------------------------------------------------------------------------------------
+
+
+class Checker:
+    """`check = Checker("a1_markov_chains")`, then `check(function)` prints what holds and names the mistake.
+
+    Raises:
+        FileNotFoundError: there is no file of cases beside the notebook (it comes with the assignment).
+        LookupError: the assignment has no exercise of the function's name.
+    """
+
+    def __init__(self, assignment: str):
+        self.assignment = assignment
+        self._judge = os.environ.get(JUDGE_VARIABLE)
+        self._exercises = {} if self._judge else load_cases(self._find())
+
+    def __call__(self, function: Callable) -> None:
+        if self._judge:
+            return _serve(function, self._judge)
+        exercise = self._exercises[self._name(function, sys._getframe(1).f_globals)]
+        answers = [answer(function, inputs, exercise.banned) for inputs in exercise.inputs]
+        print(verdict(exercise, answers, show=True).message)
+
+    def _find(self) -> Path:
+        """The file beside the notebook, or in the course's `assignments/` (for the solution notebook)."""
+        places = [Path(CASES_FILE)] + [
+            p / "assignments" / self.assignment / CASES_FILE for p in (Path.cwd(), *Path.cwd().parents)
+        ]
+        for place in places:
+            if place.exists():
+                return place
+        raise FileNotFoundError(
+            f"no {CASES_FILE} beside this notebook: copy the whole folder assignments/{self.assignment}, not the notebook alone"
+        )
+
+    def _name(self, function: Callable, names: dict[str, Any]) -> str:
+        """The exercise that the function answers: by the name it has in the notebook, else by its own."""
+        bound = [name for name in self._exercises if names.get(name) is function]
+        name = (bound or [getattr(function, "__name__", repr(function))])[0]
+        if name not in self._exercises:
+            raise LookupError(f"{self.assignment} has no exercise called {name}: it has {', '.join(self._exercises)}")
+        return name
+
+
+def _serve(function: Callable, path: str) -> None:
+    """Answer the judge's cases, one after the other."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        hello = receive(connection)
+        for _ in range(hello["cases"]):
+            send(connection, answer(function, receive(connection), hello["banned"]))
+        receive(connection)  # the judge has all answers
+    print("Checked by the grader.")

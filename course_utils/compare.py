@@ -1,0 +1,181 @@
+"""Comparing an answer with the right one: first shape, then dtype, then value; by tolerance, by distribution, by accuracy."""
+
+from typing import Any
+
+import torch
+
+# An answer is what one call gave: {"value": plain data} or {"error": the exception's type, "message": its text}.
+Answer = dict[str, Any]
+
+
+def difference(
+    compare: dict[str, Any], got: Answer, expected: Answer, truth: Any = None, show: bool = False
+) -> str | None:
+    """None where the answer holds; else what is wrong, first shape, then dtype, then value.
+
+    Args:
+        show: whether the text may contain values (a student's visible cases) or not (the grader's hidden ones).
+    """
+    if "error" in expected:  # the right thing is to refuse
+        if got.get("error") == expected["error"]:
+            return None
+        return f"expected {expected['error']} to be raised, got " + (
+            _error(got, show) if "error" in got else "an answer"
+        )
+    if "error" in got:
+        return _error(got, show)
+    if got["value"] is None and expected["value"] is not None:
+        return "the function returned None: is there a `return`?"
+    try:
+        return COMPARISONS[compare["kind"]](compare, got["value"], expected["value"], truth, show)
+    except Exception as error:  # values so odd that they cannot be compared
+        return f"the answer cannot be compared with the right one ({type(error).__name__})"
+
+
+def _error(got: Answer, show: bool) -> str:
+    if got["error"] == "NotImplementedError":
+        return "not answered yet"
+    if got["error"] == "Banned":
+        return str(got["message"])[:200] if show else "called a library function that does this exercise's work"
+    known = got["error"] if got["error"].isidentifier() and len(got["error"]) < 40 else "an error"
+    return f"raised {known}" + (f": {got['message']}" if show else "")
+
+
+def _close(compare: dict, got: Any, expected: Any, truth: Any, show: bool) -> str | None:
+    if isinstance(expected, (list, tuple)):
+        if not isinstance(got, (list, tuple)):
+            return f"type: expected {len(expected)} values, got {_describe(got)}"
+        if len(got) != len(expected):
+            return f"shape: expected {len(expected)} values, got {len(got)}"
+        parts = ((i, _close(compare, g, e, None, show)) for i, (g, e) in enumerate(zip(got, expected)))
+        return next((f"value {i}: {text}" for i, text in parts if text), None)
+    if isinstance(expected, dict):
+        if not isinstance(got, dict) or set(got) != set(expected):
+            keys = sorted(map(str, got)) if isinstance(got, dict) and show else _describe(got)
+            return f"keys: expected {sorted(map(str, expected))}, got {keys!s:.200}"
+        parts = ((k, _close(compare, got[k], expected[k], None, show)) for k in expected)
+        return next((f"{k!r}: {text}" for k, text in parts if text), None)
+    if expected is None or isinstance(expected, str):
+        if type(got) is not type(expected):
+            return f"type: expected {_describe(expected)}, got {_describe(got)}"
+        if got == expected:
+            return None
+        return "value: " + (f"expected {expected!r:.80}, got {got!r:.80}" if show else "a different text")
+    return _close_numbers(compare, got, expected, show)
+
+
+def _close_numbers(compare: dict, got: Any, expected: Any, show: bool) -> str | None:
+    if isinstance(got, (list, tuple, dict, str)) or got is None:
+        return f"type: expected {_describe(expected)}, got {_describe(got)}"
+    scalar = not isinstance(expected, torch.Tensor)
+    got, expected = torch.as_tensor(got), torch.as_tensor(expected)
+    if got.shape != expected.shape:
+        return f"shape: expected {tuple(expected.shape)}, got {tuple(got.shape)}"
+    if _kind(got) != _kind(expected) and not (
+        scalar and {_kind(got), _kind(expected)} == {"integers", "floating-point numbers"}
+    ):
+        return f"dtype: expected {_kind(expected)}, got {_kind(got)} ({str(got.dtype).removeprefix('torch.')})"
+    wide = torch.complex128 if expected.is_complex() else torch.float64
+    if got.is_floating_point() or got.is_complex() or expected.is_floating_point():
+        rtol, atol = compare.get("rtol", 0.0), compare.get("atol", 0.0)
+        near = torch.isclose(got.to(wide), expected.to(wide), rtol=rtol, atol=atol, equal_nan=True)
+    else:
+        near = got == expected
+    if bool(near.all()):
+        return None
+    if near.ndim == 0:
+        return "value: " + (f"expected {expected.item():.6g}, got {got.item():.6g}" if show else "it differs")
+    place = tuple(int(i) for i in (~near).nonzero()[0])
+    text = f"value: {int((~near).sum())} of {near.numel()} entries differ"
+    if not show:
+        return text
+    return f"{text}, the first at {list(place)}: expected {expected[place].item():.6g}, got {got[place].item():.6g}"
+
+
+def _distribution(compare: dict, got: Any, expected: Any, truth: Any, show: bool) -> str | None:
+    """Two-sample chi-square test of homogeneity between the student's draws and the reference's (two lucky seeds never decide)."""
+    if not isinstance(got, torch.Tensor):
+        return f"type: expected {_describe(expected)}, got {_describe(got)}"
+    if got.shape != expected.shape:
+        return f"shape: expected {tuple(expected.shape)}, got {tuple(got.shape)}"
+    if _kind(got) != "integers":
+        return f"dtype: expected integers, got {_kind(got)}"
+    low = int(expected.min()) - 1
+    width = int(expected.max()) - low + 2  # whatever lies outside the alphabet falls into the two end bins
+    counts = torch.stack([_counts(compare["of"], (x.long() - low).clamp(0, width - 1), width) for x in (got, expected)])
+    statistic, freedom = 0.0, 0
+    for table in counts.unbind(1):  # (2, V): one group's draws, theirs and ours
+        table = _merge_rare(table)
+        if bool((table.sum(1) == 0).any()):
+            if table.sum() > 50:
+                return "value: " + (
+                    "one symbol is followed where the other is not" if compare["of"] == "pairs" else "no draws"
+                )
+            continue
+        mean = table.sum(1, keepdim=True) * table.sum(0) / table.sum()
+        statistic += float(((table - mean) ** 2 / mean).sum())
+        freedom += table.shape[1] - 1
+    half = torch.tensor([freedom / 2, statistic / 2], dtype=torch.float64)
+    if freedom == 0 or float(torch.special.gammaincc(half[0], half[1])) > compare["alpha"]:
+        return None
+    seen = f" (chi-square {statistic:.0f} with {freedom} degrees of freedom)" if show else ""
+    return f"value: the draws follow another distribution{seen}"
+
+
+def _counts(of: str, draws: torch.Tensor, width: int) -> torch.Tensor:
+    """(G, V) counts of draws that are independent within a group.
+
+    "values" are one group. "pairs" (n, T) are grouped by the symbol before; the n first symbols are a group of their own.
+    """
+    if of == "values":
+        return torch.bincount(draws.flatten(), minlength=width).view(1, width).double()
+    steps = torch.bincount((draws[:, :-1] * width + draws[:, 1:]).flatten(), minlength=width**2).view(width, width)
+    return torch.cat([steps, torch.bincount(draws[:, 0], minlength=width).view(1, width)]).double()
+
+
+def _merge_rare(table: torch.Tensor) -> torch.Tensor:
+    """(2, V) counts with the columns too rare for chi-square (fewer than 20 draws together) added up into one, or left out if still rare."""
+    rare = table.sum(0) < 20
+    rest = table[:, rare].sum(1, keepdim=True)
+    return torch.cat([table[:, ~rare], rest], dim=1) if rest.sum() >= 20 else table[:, ~rare]
+
+
+def _accuracy(compare: dict, got: Any, expected: Any, truth: Any, show: bool) -> str | None:
+    shape = _close({"kind": "exact"}, _blank(got), _blank(truth), None, False)
+    if shape:
+        return shape
+    right = [g == t for g, t in zip(_flat(got), _flat(truth))]
+    accuracy = sum(right) / len(right)
+    return (
+        None
+        if accuracy >= compare["threshold"]
+        else f"value: accuracy {accuracy:.1%}, wanted at least {compare['threshold']:.0%}"
+    )
+
+
+def _flat(labels: Any) -> list:
+    return labels.flatten().tolist() if isinstance(labels, torch.Tensor) else list(labels)
+
+
+def _blank(labels: Any) -> Any:
+    """Labels without their values, so that `_close` compares container, length and type alone."""
+    if isinstance(labels, torch.Tensor):
+        return torch.zeros_like(labels)
+    return [type(v)() for v in labels] if isinstance(labels, (list, tuple)) else labels
+
+
+COMPARISONS = {"close": _close, "exact": _close, "distribution": _distribution, "accuracy": _accuracy}
+
+
+def _kind(x: torch.Tensor) -> str:
+    if x.dtype == torch.bool:
+        return "booleans"
+    return "complex numbers" if x.is_complex() else "floating-point numbers" if x.is_floating_point() else "integers"
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, (list, tuple, dict)):
+        return f"a {type(value).__name__} of length {len(value)}"
+    return {"NoneType": "None", "str": "text"}.get(type(value).__name__, "a number")

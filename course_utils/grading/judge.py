@@ -1,0 +1,161 @@
+"""The judge: gives inputs to the student's process, takes its answers as plain data, and makes the verdict out here.
+
+It listens on a unix socket in the folder that the sandbox shares with us, answers one connection while the executor has an exercise
+open, and passes over every other one. Answers are only stored while the student's process can still talk; they are compared when the
+exercise is closed. Nothing but inputs is ever sent.
+"""
+
+import socket
+import threading
+from pathlib import Path
+from typing import Any, Self
+
+from course_utils import plain
+from course_utils.check import ExerciseCases, Verdict, verdict
+from course_utils.compare import Answer
+from course_utils.plain import receive, send
+
+SOCKET = "judge.sock"
+
+
+def no_verdict(exercise: str, max_points: float, reason: str) -> Verdict:
+    """The verdict where none could be made: no points (fail closed), and why."""
+    return Verdict(
+        exercise, 0.0, max_points, 0, 0, None, f"✘ {exercise}: no verdict, 0 of {max_points:.3g} points: {reason}"
+    )
+
+
+class Judge:
+    """Use as a context manager; `open(name)` before the check cell runs, `close()` after it.
+
+    Args:
+        exercises: the cases with their expected answers.
+        folder: where `judge.sock` is made (its path must stay below 100 characters).
+    """
+
+    def __init__(self, exercises: dict[str, ExerciseCases], folder: Path):
+        self.exercises = exercises
+        self._path = Path(folder) / SOCKET
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._session: _Session | None = None
+
+    def __enter__(self) -> Self:
+        self._listener.bind(str(self._path))
+        self._path.chmod(0o666)  # the sandbox's user is another one; the folder around it is private
+        self._listener.listen(16)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._session:
+            self._session.end()
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`
+        self._listener.close()
+        self._thread.join(timeout=5)
+        self._path.unlink(missing_ok=True)
+
+    def open(self, name: str) -> None:
+        """From now on answer one connection, for this exercise."""
+        self._session = _Session(self.exercises[name])
+
+    def close(self) -> Verdict:
+        """Answer no more; the verdict on what came."""
+        session, self._session = self._session, None
+        return self._judge(session.exercise, session.end(), session.problem)
+
+    def _judge(self, exercise: ExerciseCases, answers: list[Answer], problem: str) -> Verdict:
+        if not answers:
+            return no_verdict(exercise.name, exercise.points, problem or "the check cell asked for none")
+        result = verdict(exercise, answers, show=False)
+        if len(answers) < len(exercise.inputs):
+            result.message += f"\n  only {len(answers)} answers came" + (f": {problem}" if problem else "")
+        return result
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:  # closed: the work is done
+                return
+            session = self._session
+            if session is None or not session.start(connection):
+                connection.close()
+
+
+class Recorder(Judge):
+    """Takes the solution's answers instead of judging them: `answers[name]` is the reference."""
+
+    def __init__(self, exercises: dict[str, ExerciseCases], folder: Path):
+        super().__init__(exercises, folder)
+        self.answers: dict[str, list[Answer]] = {}
+
+    def _judge(self, exercise: ExerciseCases, answers: list[Answer], problem: str) -> Verdict:
+        self.answers[exercise.name] = answers
+        return Verdict(
+            exercise.name, exercise.points, exercise.points, len(answers), len(exercise.inputs), message=problem
+        )
+
+
+class _Session:
+    """One exercise while its check cell runs: the first connection gets the inputs and leaves the answers."""
+
+    def __init__(self, exercise: ExerciseCases):
+        self.exercise = exercise
+        self.problem = ""
+        self._answers: list[Answer] = []
+        self._connection: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def start(self, connection: socket.socket) -> bool:
+        """Take the connection, unless there was one before or the exercise is closed."""
+        with self._lock:
+            if self._connection or self._ended:
+                return False
+            self._connection = connection
+            self._thread = threading.Thread(target=self._talk, daemon=True)
+            self._thread.start()
+            return True
+
+    def end(self) -> list[Answer]:
+        """Cut the connection and return the answers that came in time."""
+        with self._lock:
+            self._ended = True
+        if self._connection:
+            try:
+                self._connection.shutdown(socket.SHUT_RDWR)
+            except OSError:  # the other side has gone
+                pass
+            self._thread.join()
+            self._connection.close()
+        return self._answers
+
+    def _talk(self) -> None:
+        try:
+            send(self._connection, {"cases": len(self.exercise.inputs), "banned": self.exercise.banned})
+            for inputs in self.exercise.inputs:
+                send(self._connection, plain.cook(inputs))
+                self._answers.append(_answer(receive(self._connection)))
+            send(self._connection, "done")
+        except EOFError:
+            self.problem = "the connection ended before its time"
+        except (OSError, ValueError) as error:
+            self.problem = (
+                f"what came was no answer ({error})" if isinstance(error, ValueError) else "the connection broke"
+            )
+
+
+def _answer(message: Any) -> Answer:
+    """The message, if it has the form of an answer.
+
+    Raises:
+        ValueError: it has not.
+    """
+    match message:
+        case {"value": _} if len(message) == 1:
+            return message
+        case {"error": str(), "message": str()} if len(message) == 2:
+            return message
+    raise ValueError("neither a value nor an error")

@@ -1,0 +1,213 @@
+"""Plain data as bytes: one safetensors file whose metadata is JSON, and nothing that can run.
+
+The checker, the grader and the files of cases all speak it. A value is made of `None`, `bool`, `int`, `float`, `str`, `list`,
+`tuple`, `dict` and torch tensors (numpy arrays travel as tensors), of a `Seed` and of a `Recipe`.
+"""
+
+import hashlib
+import importlib
+import json
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy
+import safetensors.torch
+import torch
+
+MAX_BYTES = 16 * 2**20  # of one message; an honest answer is far smaller
+
+
+@dataclass(frozen=True)
+class Seed:
+    """Stands for a fresh `torch.Generator` seeded with `n`, made where the value is used."""
+
+    n: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Stands for what a function of `course_utils.data` returns, so that real text and pictures need not be stored in a file.
+
+    `Recipe("text.training_texts", {"characters": 1000})`; with `item`, that part of what the function returns.
+    """
+
+    function: str
+    arguments: dict = field(default_factory=dict)
+    item: int | None = None
+
+    def cook(self) -> Any:
+        module, name = self.function.split(".")
+        result = getattr(importlib.import_module(f"course_utils.data.{module}"), name)(**self.arguments)
+        return result if self.item is None else result[self.item]
+
+
+def pack(value: Any) -> bytes:
+    """Bytes of a plain value.
+
+    Raises:
+        TypeError: the value holds something else than plain data; the message names its type.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    text = json.dumps(_encode(value, tensors))
+    body = safetensors.torch.save(tensors)
+    metadata = {"value": text, "sha256": _checksum(text, body)}
+    return _with_metadata(body, metadata)
+
+
+def unpack(data: bytes) -> Any:
+    """The value that `pack` was given (numpy arrays come back as tensors).
+
+    Raises:
+        ValueError: the bytes are cut short, changed, too many, or not from `pack`.
+    """
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{len(data)} bytes are more than one message may have ({MAX_BYTES})")
+    try:
+        metadata, body = _without_metadata(data)
+        if _checksum(metadata["value"], body) != metadata["sha256"]:
+            raise ValueError("its checksum does not fit")
+        return _decode(json.loads(metadata["value"]), safetensors.torch.load(body))
+    except Exception as error:  # whatever a hostile or broken sender makes the parsers say
+        raise ValueError(
+            f"these bytes are damaged or were not made by the course ({type(error).__name__}: {str(error)[:200]})"
+        ) from None
+
+
+def cook(value: Any) -> Any:
+    """The value with every `Recipe` replaced by what it gives."""
+    return _replace(value, lambda leaf: leaf.cook() if isinstance(leaf, Recipe) else leaf)
+
+
+def resolve(value: Any) -> Any:
+    """The value as a function is called with it: recipes cooked, a fresh generator for every `Seed`, its own copy of every tensor."""
+
+    def leaf(value: Any) -> Any:
+        match value:
+            case Seed(n):
+                return torch.Generator().manual_seed(n)
+            case torch.Tensor():
+                return value.clone()
+        return value
+
+    return _replace(cook(value), leaf)
+
+
+def load(path: Path) -> Any:
+    """The value in a file written from `pack`.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or a damaged one; the message names it.
+    """
+    try:
+        return unpack(Path(path).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def send(connection: socket.socket, value: Any) -> None:
+    """One message: its length in 8 bytes, then the packed value."""
+    data = pack(value)
+    connection.sendall(struct.pack("<Q", len(data)) + data)
+
+
+def receive(connection: socket.socket) -> Any:
+    """The value of the next message.
+
+    Raises:
+        EOFError: the other side closed the connection.
+        ValueError: the message is too large or damaged.
+    """
+    (length,) = struct.unpack("<Q", _exactly(connection, 8))
+    if length > MAX_BYTES:
+        raise ValueError(f"a message of {length} bytes is more than {MAX_BYTES}")
+    return unpack(_exactly(connection, length))
+
+
+def _exactly(connection: socket.socket, length: int) -> bytes:
+    data = bytearray()
+    while len(data) < length:
+        part = connection.recv(min(length - len(data), 2**20))
+        if not part:
+            raise EOFError("the connection was closed")
+        data += part
+    return bytes(data)
+
+
+def _replace(value: Any, leaf: Callable[[Any], Any]) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_replace(v, leaf) for v in value)
+    if isinstance(value, dict):
+        return {k: _replace(v, leaf) for k, v in value.items()}
+    return leaf(value)
+
+
+def _checksum(text: str, body: bytes) -> str:
+    return hashlib.sha256(text.encode() + body).hexdigest()
+
+
+def _encode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, (numpy.ndarray, numpy.generic)):
+        value = value.item() if value.ndim == 0 else torch.as_tensor(numpy.ascontiguousarray(value))
+        return _encode(value, tensors)
+    if isinstance(value, torch.Tensor):
+        plain = value.detach().cpu()
+        plain = plain.to_dense() if plain.layout != torch.strided else plain
+        name = str(len(tensors))
+        tensors[name] = plain.as_subclass(torch.Tensor).contiguous().clone()
+        return {"tensor": name}
+    if isinstance(value, (bool, int, float, str)):  # subclasses, such as enums
+        return _encode(next(t for t in (bool, int, float, str) if isinstance(value, t))(value), tensors)
+    if isinstance(value, list):
+        return [_encode(v, tensors) for v in value]
+    if isinstance(value, tuple):
+        return {"tuple": [_encode(v, tensors) for v in value]}
+    if isinstance(value, dict):
+        return {"dict": [[_encode(k, tensors), _encode(v, tensors)] for k, v in value.items()]}
+    if isinstance(value, Seed):
+        return {"seed": value.n}
+    if isinstance(value, Recipe):
+        return {"recipe": value.function, "arguments": _encode(value.arguments, tensors), "item": value.item}
+    raise TypeError(f"expected numbers, text, tensors, or lists, tuples and dicts of them, got {type(value).__name__}")
+
+
+def _decode(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(tree, list):
+        return [_decode(v, tensors) for v in tree]
+    if not isinstance(tree, dict):
+        return tree
+    match tree:
+        case {"tensor": name}:
+            return tensors[name]
+        case {"tuple": items}:
+            return tuple(_decode(v, tensors) for v in items)
+        case {"dict": pairs}:
+            return {_decode(k, tensors): _decode(v, tensors) for k, v in pairs}
+        case {"seed": n}:
+            return Seed(int(n))
+        case {"recipe": function, "arguments": arguments, "item": item}:
+            return Recipe(function, _decode(arguments, tensors), item)
+    raise ValueError(f"unknown kind of value {list(tree)[:3]}")
+
+
+def _with_metadata(body: bytes, metadata: dict[str, str]) -> bytes:
+    """A safetensors file is: length of the header (8 bytes), header (JSON), tensors. Source: the format's specification."""
+    (length,) = struct.unpack("<Q", body[:8])
+    header = json.loads(body[8 : 8 + length])
+    text = json.dumps({"__metadata__": metadata} | header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + body[8 + length :]
+
+
+def _without_metadata(data: bytes) -> tuple[dict[str, str], bytes]:
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    metadata = header.pop("__metadata__")
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return metadata, struct.pack("<Q", len(text)) + text + data[8 + length :]

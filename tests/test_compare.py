@@ -1,0 +1,154 @@
+"""Comparisons: what must hold holds, and what differs is named: first shape, then dtype, then value."""
+
+import pytest
+import torch
+
+from course_utils.compare import difference
+from course_utils.grading.exercise import accuracy, close, distribution, exact
+
+
+def say(got, expected, compare=None, truth=None, show=True):
+    return difference(compare or close(), {"value": got}, {"value": expected}, truth, show)
+
+
+@pytest.mark.parametrize(
+    ("got", "expected"),
+    [
+        (torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.00001])),
+        (torch.tensor([1.0, 2.0], dtype=torch.float32), torch.tensor([1.0, 2.0], dtype=torch.float64)),
+        (torch.tensor([1, 2], dtype=torch.int32), torch.tensor([1, 2])),
+        (torch.tensor(2.5), 2.5),
+        (3, 3.0),
+        ((1, torch.ones(2)), [1, torch.ones(2)]),
+        ({"a": 1.0}, {"a": 1.0}),
+        (torch.tensor([float("-inf"), float("nan")]), torch.tensor([float("-inf"), float("nan")])),
+        ("text", "text"),
+        (None, None),
+        (torch.zeros(0), torch.zeros(0)),
+    ],
+)
+def test_different_forms_of_a_right_answer_hold(got, expected):
+    assert say(got, expected) is None
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "says"),
+    [
+        (torch.ones(3, 2).int(), torch.ones(2, 3), r"shape: expected \(2, 3\), got \(3, 2\)"),
+        (torch.ones(1), 1.0, r"shape: expected \(\), got \(1,\)"),
+        (torch.ones(2).int(), torch.zeros(2), "dtype: expected floating-point numbers, got integers"),
+        (torch.ones(2).bool(), torch.ones(2).int(), "dtype: expected integers, got booleans"),
+        (
+            torch.tensor([1.0, 2.1]),
+            torch.tensor([1.0, 2.0]),
+            r"1 of 2 entries differ, the first at \[1\]: expected 2, got 2.1",
+        ),
+        (torch.tensor([100_000, 1]), torch.tensor([100_001, 1]), "1 of 2 entries differ"),
+        (1.0, 2.0, "expected 2, got 1"),
+        (float("nan"), 2.0, "got nan"),
+        ([1, 2], torch.tensor([1, 2]), r"type: expected a tensor of shape \(2,\), got a list of length 2"),
+        ([1, 2], [1, 2, 3], "shape: expected 3 values, got 2"),
+        ([1.0, 5.0], [1.0, 2.0], "value 1: value: expected 2, got 5"),
+        ({"a": 1}, {"b": 1}, r"keys: expected \['b'\], got \['a'\]"),
+        ({"a": 1}, {"a": 2}, "'a': value"),
+        ("a", "b", "expected 'b', got 'a'"),
+        (None, 1.0, "returned None"),
+        (1.0, "a", "type: expected text, got a number"),
+    ],
+)
+def test_what_differs_is_named(got, expected, says):
+    text = say(got, expected)
+    assert text is not None
+    import re
+
+    assert re.search(says, text), text
+
+
+def test_exact_tolerates_nothing():
+    assert say(torch.tensor([1.0]), torch.tensor([1.0 + 1e-6]), exact()) is not None
+    assert say(torch.tensor([1.0]), torch.tensor([1.0]), exact()) is None
+
+
+def test_hidden_values_are_not_shown():
+    secret = torch.tensor([123456.0, 1.0])
+    text = say(torch.tensor([654321.0, 1.0]), secret, show=False)
+    assert text == "value: 1 of 2 entries differ"
+    for got in ({"error": "Leak123456", "message": "123456"}, {"error": "Banned", "message": "123456"}):
+        assert "message" not in difference(close(), got, {"value": secret})
+        assert "is 123456" not in difference(close(), got, {"value": secret})
+    assert "123456" not in difference(close(), {"error": "E", "message": "123456"}, {"value": secret})
+    assert "123456" not in difference(close(), {"error": "Banned", "message": "123456"}, {"value": secret})
+    assert "123456" not in say({"123456": 1}, {"a": 1}, show=False)
+
+
+def test_an_expected_error_must_be_raised():
+    expected = {"error": "ValueError", "message": "smoothing must be ≥ 0"}
+    assert difference(close(), {"error": "ValueError", "message": "other words"}, expected) is None
+    assert "got an answer" in difference(close(), {"value": 1}, expected)
+    assert "raised KeyError" in difference(close(), {"error": "KeyError", "message": ""}, expected)
+
+
+def chains(transition, n, length, seed):
+    g = torch.Generator().manual_seed(seed)
+    x = [torch.randint(0, len(transition), (n,), generator=g)]
+    for _ in range(length - 1):
+        x.append(torch.multinomial(transition[x[-1]], 1, generator=g)[:, 0])
+    return torch.stack(x, 1)
+
+
+P = torch.tensor([[0.1, 0.6, 0.3], [0.5, 0.25, 0.25], [0.2, 0.2, 0.6]])
+
+
+def test_draws_from_the_same_law_hold_for_every_seed():
+    for seed in range(200):
+        pair = [
+            torch.multinomial(P[0], 2000, replacement=True, generator=torch.Generator().manual_seed(2 * seed + k))
+            for k in (0, 1)
+        ]
+        assert say(*pair, distribution()) is None
+    for seed in range(100):
+        assert say(chains(P, 100, 20, 2 * seed), chains(P, 100, 20, 2 * seed + 1), distribution(of="pairs")) is None
+
+
+def test_draws_from_another_law_do_not_hold():
+    expected = chains(P, 200, 20, 0)
+    for wrong in (P.T / P.T.sum(1, keepdim=True), P.softmax(1), P[[1, 0, 2]], P**2 / (P**2).sum(1, keepdim=True)):
+        assert "another distribution" in say(chains(wrong, 200, 20, 1), expected, distribution(of="pairs"))
+    same_chain = chains(P, 1, 20, 3).expand(200, 20)
+    assert say(same_chain, expected, distribution(of="pairs")) is not None
+    one_start = chains(P, 200, 20, 1)
+    one_start[:, 0] = 0
+    assert say(one_start, expected, distribution(of="pairs")) is not None
+
+
+def test_draws_outside_the_alphabet_do_not_hold():
+    expected = torch.zeros(500, dtype=torch.long)
+    assert say(torch.full((500,), 10**15), expected, distribution()) is not None
+    assert say(torch.full((500,), -(10**15)), expected, distribution()) is not None
+    pairs = torch.zeros(100, 10, dtype=torch.long)
+    assert say(pairs + 1, pairs, distribution(of="pairs")) is not None
+
+
+def test_accuracy_is_of_the_truth_and_not_of_the_reference():
+    truth = ["a", "b", "a", "b"]
+    assert say(["a", "b", "a", "a"], ["?"] * 4, accuracy(0.75), truth) is None
+    assert "accuracy 50.0%, wanted at least 75%" in say(["a", "a", "a", "a"], truth, accuracy(0.75), truth)
+    assert "shape: expected 4 values, got 3" in say(["a"] * 3, truth, accuracy(0.75), truth)
+    assert "type" in say([0, 1, 0, 1], truth, accuracy(0.75), truth)
+    assert say(torch.tensor([0, 1, 1]), None, accuracy(0.6), torch.tensor([0, 1, 0])) is None
+
+
+def test_values_too_odd_to_compare_never_raise():
+    deep = []
+    for _ in range(100):
+        deep = [deep]
+    for got in (
+        deep,
+        {"x": deep},
+        torch.zeros(2, dtype=torch.complex64),
+        torch.ones(3).to(torch.float8_e5m2),
+        "x" * 10**6,
+    ):
+        for expected in (1.0, torch.zeros(3), [1], {"x": 1}, "y"):
+            for compare in (close(), exact(), distribution(), distribution(of="pairs"), accuracy(0.5)):
+                assert say(got, expected, compare, truth=["a"]) is not None
