@@ -1,0 +1,309 @@
+"""Docstrings of an installed package, read with `ast` and never imported, and the English in them.
+
+Needs only the standard library: `text.py` runs this file itself as a worker (`python docstrings.py`, paths on stdin, JSON on stdout),
+so that reading in parallel starts no copy of the user's notebook or script, on any system.
+"""
+
+import ast
+import gc
+import json
+import re
+import sys
+import unicodedata
+import warnings
+from pathlib import Path
+
+# Not read: tests (hardly any prose), copies of other projects, files that a build generates, and `distutils`, which
+# numpy ships for some Python versions only.
+SKIPPED_FOLDERS = {
+    "tests",
+    "testing",
+    "externals",
+    "_external",
+    "extern",
+    "_vendor",
+    "array_api_compat",
+    "array_api_extra",
+    "distutils",
+}
+SKIPPED_FILES = {
+    "__config__.py",
+    "_version.py",
+    "version.py",
+    "_distributor_init.py",
+    "_distributor_init_local.py",
+    "conftest.py",
+}
+
+
+def source_files(folder: Path) -> list[Path]:
+    """The .py files of the package in `folder`, sorted by their path as text, without tests and copies of other projects."""
+    folder = Path(folder)
+    found = [path.relative_to(folder) for path in folder.rglob("*.py")]
+    kept = [path for path in found if not SKIPPED_FOLDERS & set(path.parts) and path.name not in SKIPPED_FILES]
+    return [folder / path for path in sorted(kept, key=lambda path: path.as_posix())]
+
+
+def clean(docstring: str) -> str:
+    """A docstring without the indentation that its code gave it (`inspect.cleandoc`, which differs between Python versions)."""
+    first, *rest = docstring.expandtabs().split("\n")
+    margin = min((len(line) - len(line.lstrip()) for line in rest if line.strip()), default=0)
+    return "\n".join([first.strip(), *(line[margin:].rstrip() for line in rest)]).strip()
+
+
+def read(source: str, module: str) -> list[tuple[str, str]]:
+    """(qualified name, docstring) of the module and of each class and function in it, in the order of the file.
+
+    An object that is defined twice (a property and its setter, the branches of an `if`) counts once, with its first docstring.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # invalid escapes in somebody else's strings
+        try:
+            tree = ast.parse(source)
+        except (SyntaxError, ValueError):
+            return []
+    found: dict[str, str] = {}
+    pending = [(tree, module)]
+    while pending:
+        node, name = pending.pop()
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            text = clean(ast.get_docstring(node, clean=False) or "")
+            if text:
+                found.setdefault(name, text)
+        below = []
+        for field in ("body", "orelse", "finalbody", "handlers"):
+            for child in getattr(node, field, ()):
+                if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                    below.append((child, f"{name}.{child.name}"))
+                elif isinstance(child, (ast.If, ast.Try, ast.With, ast.ExceptHandler)):
+                    below.append((child, name))
+        pending.extend(reversed(below))
+    return list(found.items())
+
+
+def read_file(path: Path, package: str, folder: Path) -> list[tuple[str, str, str, str]]:
+    """(qualified name, path within the package, docstring, its prose) of each object of one file."""
+    relative = path.relative_to(folder)
+    parts = (package, *relative.with_suffix("").parts)
+    module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    source = path.read_text(encoding="utf-8", errors="replace")
+    if '"""' not in source and "'''" not in source:
+        return []
+    return [(name, f"{package}/{relative.as_posix()}", text, prose(text)) for name, text in read(source, module)]
+
+
+# ---- prose ----------------------------------------------------------------------------------------------------------
+
+TABLES = {  # sections that list parameters, links or literature rather than tell something
+    "parameters", "other parameters", "parameter", "returns", "return", "yields", "receives", "raises", "warns", "warnings raised",
+    "attributes", "class attributes", "methods", "see also", "references", "keyword arguments", "keyword args", "args", "arguments",
+    "inputs", "outputs", "input", "output", "shape", "functions", "classes", "properties", "routines", "contents", "reference",
+    "kwargs", "options", "usage", "call signature", "call signatures", "call signature(s)", "literature", "bibliography", "copyright",
+    "license", "licence", "authors", "author", "attrs", "expects",
+}  # fmt: skip
+TOLD = {
+    "note",
+    "warning",
+    "tip",
+    "important",
+    "caution",
+    "hint",
+    "admonition",
+    "attention",
+    "danger",
+}  # directives whose body is prose
+DROP = "\x00"  # stands for formulas and code: a sentence that holds one is left out
+UNDERLINE = re.compile(r"([-=~^*\"#+'`.:_])\1{2,}\s*$")
+DIRECTIVE = re.compile(r"\.\.(?:\s+(?:\|[^|]*\|\s+)?([\w:+-]+?)\s*::(.*)|\s.*|)$")
+ITEM = re.compile(r"(?:[-*+•]|\(?(?:\d{1,2}|[a-zA-Z]|[ivx]+)[.)])\s+(?=\S)")
+FIELD = re.compile(r":[A-Za-z][\w ,*]*:(?!`)")
+GOOGLE = re.compile(r"([A-Z][A-Za-z ]{2,24}):\s*$")
+PLAIN_CODE = re.compile(r"[A-Za-z_][\w.\-]*(?:\(\))?$|-?\d+(?:\.\d+)?$")
+ABBREVIATIONS = re.compile(
+    r"(?:\b(?:e\.g|i\.e|cf|vs|etc|al|fig|figs|eq|eqs|sec|sect|ref|refs|no|vol|pp|ch|chap|approx|resp|dr|prof|st|mr|mrs|ed|eds|incl|dept|w\.r\.t|viz|p|art|min|max|aka|a\.k\.a)|\b[A-Z])\.$",
+    re.IGNORECASE,
+)
+END = re.compile(r"([.!?][\"')\]]*)\s+(?=[\"'(]?[A-Z0-9])")
+TYPOGRAPHY = str.maketrans(
+    {
+        "“": '"',
+        "”": '"',
+        "„": '"',
+        "‘": "'",
+        "’": "'",
+        "`": "'",
+        "–": "-",
+        "—": "-",
+        "‐": "-",
+        "‑": "-",
+        "−": "-",
+        "…": "...",
+        "\u00a0": " ",
+        "×": "x",
+    }
+)
+
+
+def blocks(text: str) -> list[str]:
+    """The paragraphs of a docstring that may be prose: no code, doctests, tables, section titles, directives or lists of parameters."""
+    lines = text.split("\n")
+    paragraphs: list[str] = []
+    current: list[str] = []
+    skip_below: int | None = None  # leave out lines that are indented deeper than this
+    section = ""
+    indent_now = 0
+    doctest = False
+
+    def close():
+        if current:
+            paragraphs.append(" ".join(current))
+            current.clear()
+
+    i = 0
+    while i < len(lines):
+        line = lines[i]
+        stripped = line.strip()
+        indent = len(line) - len(line.lstrip())
+        i += 1
+        if not stripped:
+            doctest = False
+            close()
+            continue
+        if skip_below is not None:
+            if indent > skip_below:
+                continue
+            skip_below = None
+        following = lines[i].strip() if i < len(lines) else ""
+        if (
+            UNDERLINE.match(following)
+            and not UNDERLINE.match(stripped)
+            and len(following) >= min(len(stripped), 3)
+            and " " not in following
+        ):
+            close()
+            section = stripped.lower().rstrip(":")
+            i += 1
+            continue
+        if UNDERLINE.match(stripped):
+            close()
+            continue
+        if section in TABLES:
+            continue
+        if stripped.startswith(">>>") or doctest:
+            doctest = True
+            close()
+            continue
+        directive = DIRECTIVE.match(stripped)
+        if directive:
+            close()
+            name = (directive[1] or "").lower()
+            if name in TOLD:
+                title = directive[2].strip()
+                if title and name != "admonition":
+                    current.append(title)
+                while i < len(lines) and lines[i].strip().startswith(":"):
+                    i += 1
+                indent_now = -1
+            else:
+                skip_below = indent
+            continue
+        if FIELD.match(stripped):
+            close()
+            skip_below = indent
+            continue
+        google = GOOGLE.match(stripped)
+        if google and (google[1].lower() in TABLES or google[1].lower().startswith("example")):
+            close()
+            skip_below = indent
+            continue
+        item = ITEM.match(stripped)
+        if item and (not current or item[0][0] in "-*•"):
+            close()
+            stripped = stripped[item.end() :]
+            indent += item.end()
+        elif current and indent != indent_now and indent_now >= 0 and indent > indent_now:
+            close()  # a definition list's body or a block quote
+        indent_now = indent
+        current.append(stripped)
+        if stripped.endswith("::"):
+            current[-1] = stripped[:-2].rstrip() + ":"
+            close()
+            skip_below = indent
+    close()
+    return paragraphs
+
+
+def _code(match: re.Match) -> str:
+    inner = match[1].strip()
+    return inner if PLAIN_CODE.match(inner) else DROP
+
+
+def _role(match: re.Match) -> str:
+    role, inner = match[1], match[2]
+    if role == "math":
+        inner = inner.strip()
+        return inner if re.match(r"[A-Za-z0-9]$", inner) else DROP
+    target = re.match(r"(.*?)\s*<[^>]*>$", inner, re.DOTALL)
+    if target:
+        return target[1]
+    inner = inner.split(".")[-1] if inner.startswith("~") else inner
+    return inner.lstrip("~!.")
+
+
+def inline(paragraph: str) -> str:
+    """One paragraph without reST's inline markup; `DROP` where a formula or code stood; typographic signs and accents as ASCII."""
+    text = re.sub(r"\s+", " ", paragraph)
+    text = re.sub(r":([\w:+-]+):`([^`]*)`", _role, text)
+    text = re.sub(r"``(.+?)``", _code, text)
+    text = re.sub(r"`([^`<]+?)\s*<[^`>]*>`_{1,2}", r"\1", text)
+    text = re.sub(r"`([^`]+)`_{1,2}", r"\1", text)
+    text = re.sub(r"`([^`]+)`", _code, text)
+    text = re.sub(r"\s*\[[\w.,\- ]{1,20}\]_", "", text)
+    text = re.sub(r"(?<![\w*])\*\*(\S(?:[^*]*\S)?)\*\*(?!\w)", r"\1", text)
+    text = re.sub(r"(?<![\w*])\*(\S(?:[^*]*\S)?)\*(?!\w)", r"\1", text)
+    text = re.sub(r"(?:https?://|www\.)\S+", DROP, text)
+    text = re.sub(r"\\ ", "", text)
+    text = unicodedata.normalize("NFKD", text.translate(TYPOGRAPHY))
+    return "".join(c for c in text if not unicodedata.combining(c)).strip()
+
+
+def split_sentences(paragraph: str) -> list[str]:
+    """Sentences of one paragraph (one line); abbreviations such as "e.g." do not end one."""
+    found, start = [], 0
+    for end in END.finditer(paragraph):
+        if ABBREVIATIONS.search(paragraph[start : end.start(1) + 1]):
+            continue
+        found.append(paragraph[start : end.end(1)].strip())
+        start = end.end()
+    found.append(paragraph[start:].strip())
+    return [sentence for sentence in found if sentence]
+
+
+def is_english(sentence: str) -> bool:
+    """Whether it reads as a sentence: capital first, full stop last, at least four words, mostly letters, ASCII, no code."""
+    return bool(
+        sentence.isascii()
+        and re.match(r"[\"'(]?[A-Z]", sentence)
+        and re.search(r"[A-Za-z0-9)\"'][.!?][\"')]?$", sentence)
+        and not re.search(r"[\x00-\x1f{}\\|<>=^%@$~*`#\[\]/+]|\.\.|::|__|\(\)", sentence)
+        and len(re.findall(r"[A-Za-z]{2,}", sentence)) >= 4
+        and sum(c.isalpha() or c == " " for c in sentence) >= 0.88 * len(sentence)
+        and sentence.count("(") == sentence.count(")")
+        and sentence.count('"') % 2 == 0
+    )
+
+
+def prose(docstring: str) -> str:
+    """The English sentences of a docstring: one line per paragraph, ASCII; empty where there are none."""
+    paragraphs = [inline(block) for block in blocks(docstring)]
+    if paragraphs and re.search(r"[\w)\"']$", paragraphs[0]):
+        paragraphs[0] += "."  # a one-line summary often comes without its full stop
+    kept = (" ".join(filter(is_english, split_sentences(paragraph))) for paragraph in paragraphs)
+    return "\n".join(filter(None, kept))
+
+
+if __name__ == "__main__":
+    gc.disable()  # syntax trees are large and hold no cycles worth looking for
+    job = json.load(sys.stdin.buffer)
+    read_all = [read_file(Path(path), package, Path(folder)) for path, package, folder in job]
+    sys.stdout.buffer.write(json.dumps(read_all).encode())

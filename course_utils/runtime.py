@@ -1,0 +1,59 @@
+"""What this machine has, and what a notebook should make of it: device, seeds, scale. The only room that every other may import."""
+
+import os
+import platform
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def device():
+    """The fastest device here, as a `torch.device`: CUDA, then Apple's MPS, then the CPU. Ask once per notebook."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def seed(n: int):
+    """A fresh CPU `torch.Generator` seeded with `n` (0 … 2**63 - 1); nothing else in the process is seeded.
+
+    Raises ValueError for a negative seed, TypeError for one that is not a whole number.
+    """
+    import torch
+
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise TypeError(f"a seed is a whole number such as 0, got {n!r}")
+    if not 0 <= n.__index__() < 2**63:
+        raise ValueError(f"a seed must be between 0 and 2**63 - 1, got {n}")
+    return torch.Generator().manual_seed(n.__index__())
+
+
+def scale(*, cpu: T, gpu: T) -> T:
+    """`gpu` where there is an accelerator, `cpu` elsewhere: the same cell runs in minutes on a laptop and longer, larger on a GPU.
+
+    >>> steps = scale(cpu=300, gpu=5000)
+    """
+    return cpu if device().type == "cpu" else gpu
+
+
+def describe() -> dict[str, Any]:
+    """Facts about this machine: system, python, cores (usable by this process), memory_gib, torch, device, gpu (name or None), gpu_memory_gib."""
+    import psutil
+    import torch
+
+    here = device()
+    cuda = torch.cuda.get_device_properties(0) if here.type == "cuda" else None
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "torch": torch.__version__,
+        "device": str(here),
+        "gpu": cuda.name if cuda else "Apple GPU" if here.type == "mps" else None,
+        "gpu_memory_gib": round(cuda.total_memory / 2**30, 1) if cuda else None,
+    }
