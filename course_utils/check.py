@@ -3,18 +3,19 @@
     check = Checker("a1_markov_chains")
     check(count_transitions)
 
-In a student's notebook the cases are the *visible* ones, stored beside it in `cases.safetensors` as inputs, expected outputs and the
-outputs of known mistakes. In the grader the same line is a dumb client: it receives inputs, calls the function and sends back what
-it gave; the verdict is made elsewhere (`course_utils.grading.judge`) with the very functions of this file and of `course_utils.compare`.
+In a student's notebook the cases are the *visible* ones, stored beside it in `cases.safetensors` as inputs, expected
+outputs and the outputs of known mistakes. In the grader the same line is a dumb client: it receives inputs, calls the
+function and sends back what it gave; the verdict is made elsewhere (`course_utils.grading.judge`), with the very
+functions of this file and of `course_utils.compare`.
 """
 
 import os
+import pkgutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,11 @@ def _ban(names: list[str]) -> Iterator[None]:
     caught: list[str] = []
 
     def watch(frame, event, argument):
-        key = frame.f_code if event == "call" else argument if event == "c_call" else None
-        try:
-            name = forbidden.get(key)
-        except TypeError:  # a callable without a hash cannot be one of ours
+        if event == "call":
+            name = forbidden.get(frame.f_code)
+        elif event == "c_call":  # a built-in function, or a built-in method bound to its object
+            name = forbidden.get(getattr(type(argument.__self__), argument.__name__, None) or argument)
+        else:
             return
         if name:
             caught.append(name)
@@ -134,10 +136,9 @@ def _ban(names: list[str]) -> Iterator[None]:
 
 def _callables(name: str) -> list[Any]:
     """What the profiler sees when the named thing is called: code objects of Python functions, built-ins themselves."""
-    module, _, attribute = name.rpartition(".")
     try:
-        thing = getattr(import_module(module), attribute)
-    except ImportError:  # not there (in the grader's sandbox, say): then it cannot be called either
+        thing = pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):  # not there (in the grader's sandbox, say): then it cannot be called either
         return []
     members = list(vars(thing).values()) if isinstance(thing, type) else [thing]
     members = [getattr(m, "__func__", m) for m in members]
@@ -162,7 +163,8 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
     mistake = next((m for m in exercise.mistakes if _same(exercise, answers, m)), None) if held < total else None
     points = exercise.points * held / total
     lines = [
-        f"{'✔' if held == total else '✘'} {exercise.name}: {held} of {total} cases hold, {points:.3g} of {exercise.points:.3g} points"
+        f"{'✔' if held == total else '✘'} {exercise.name}: {held} of {total} cases hold, "
+        f"{points:.3g} of {exercise.points:.3g} points"
     ]
     if wrong and all(w == "not answered yet" for w in wrong):
         lines.append("  not answered yet")
@@ -221,7 +223,8 @@ class Checker:
             if place.exists():
                 return place
         raise FileNotFoundError(
-            f"no {CASES_FILE} beside this notebook: copy the whole folder assignments/{self.assignment}, not the notebook alone"
+            f"no {CASES_FILE} beside this notebook: copy the whole folder assignments/{self.assignment}, "
+            "not the notebook alone"
         )
 
     def _name(self, function: Callable, names: dict[str, Any]) -> str:

@@ -1,4 +1,7 @@
-"""Comparing an answer with the right one: first shape, then dtype, then value; by tolerance, by distribution, by accuracy."""
+"""Comparing an answer with the right one: first shape, then dtype, then value.
+
+By tolerance, by distribution, by accuracy.
+"""
 
 from typing import Any
 
@@ -93,7 +96,7 @@ def _close_numbers(compare: dict, got: Any, expected: Any, show: bool) -> str | 
 
 
 def _distribution(compare: dict, got: Any, expected: Any, truth: Any, show: bool) -> str | None:
-    """Two-sample chi-square test of homogeneity between the student's draws and the reference's (two lucky seeds never decide)."""
+    """Two-sample chi-square test of homogeneity between the student's draws and the reference's."""
     if not isinstance(got, torch.Tensor):
         return f"type: expected {_describe(expected)}, got {_describe(got)}"
     if got.shape != expected.shape:
@@ -125,7 +128,7 @@ def _distribution(compare: dict, got: Any, expected: Any, truth: Any, show: bool
 def _counts(of: str, draws: torch.Tensor, width: int) -> torch.Tensor:
     """(G, V) counts of draws that are independent within a group.
 
-    "values" are one group. "pairs" (n, T) are grouped by the symbol before; the n first symbols are a group of their own.
+    "values" are one group. "pairs" (n, T) are grouped by the symbol before; the n first symbols are a group too.
     """
     if of == "values":
         return torch.bincount(draws.flatten(), minlength=width).view(1, width).double()
@@ -134,7 +137,7 @@ def _counts(of: str, draws: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def _merge_rare(table: torch.Tensor) -> torch.Tensor:
-    """(2, V) counts with the columns too rare for chi-square (fewer than 20 draws together) added up into one, or left out if still rare."""
+    """(2, V) counts whose rare columns (under 20 draws together) are added up into one, or left out if still rare."""
     rare = table.sum(0) < 20
     rest = table[:, rare].sum(1, keepdim=True)
     return torch.cat([table[:, ~rare], rest], dim=1) if rest.sum() >= 20 else table[:, ~rare]

@@ -1,7 +1,7 @@
 """Plain data as bytes: one safetensors file whose metadata is JSON, and nothing that can run.
 
-The checker, the grader and the files of cases all speak it. A value is made of `None`, `bool`, `int`, `float`, `str`, `list`,
-`tuple`, `dict` and torch tensors (numpy arrays travel as tensors), of a `Seed` and of a `Recipe`.
+The checker, the grader and the files of cases all speak it. A value is made of `None`, `bool`, `int`, `float`, `str`,
+`list`, `tuple`, `dict` and torch tensors (numpy arrays travel as tensors), of a `Seed` and of a `Recipe`.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class Seed:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stands for what a function of `course_utils.data` returns, so that real text and pictures need not be stored in a file.
+    """Stands for what a function of `course_utils.data` returns, so that real text and pictures need not be stored.
 
     `Recipe("text.training_texts", {"characters": 1000})`; with `item`, that part of what the function returns.
     """
@@ -83,7 +83,10 @@ def cook(value: Any) -> Any:
 
 
 def resolve(value: Any) -> Any:
-    """The value as a function is called with it: recipes cooked, a fresh generator for every `Seed`, its own copy of every tensor."""
+    """The value as a function is called with it.
+
+    Recipes cooked, a fresh generator for every `Seed`, its own copy of every tensor.
+    """
 
     def leaf(value: Any) -> Any:
         match value:
@@ -196,7 +199,10 @@ def _decode(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def _with_metadata(body: bytes, metadata: dict[str, str]) -> bytes:
-    """A safetensors file is: length of the header (8 bytes), header (JSON), tensors. Source: the format's specification."""
+    """A safetensors file is: length of the header (8 bytes), header (JSON), tensors.
+
+    Source: the format's specification.
+    """
     (length,) = struct.unpack("<Q", body[:8])
     header = json.loads(body[8 : 8 + length])
     text = json.dumps({"__metadata__": metadata} | header).encode()

@@ -1,4 +1,4 @@
-"""What an instructor writes for an exercise, in `solutions/aN_topic/mistakes.py`: cases, comparison, points and known mistakes.
+"""What an instructor writes for an exercise, in `solutions/aN_topic/mistakes.py`: cases, comparison, points, mistakes.
 
 count = Exercise("count", points=2, compare=exact())
 
@@ -37,7 +37,10 @@ __all__ = [
 
 
 def close(rtol: float = 1e-4, atol: float = 1e-6) -> dict[str, Any]:
-    """Equal numbers up to a relative and an absolute tolerance; also inside lists, tuples and dicts. Integers and text exactly."""
+    """Equal numbers up to a relative and an absolute tolerance; also inside lists, tuples and dicts.
+
+    Integers and text exactly.
+    """
     return {"kind": "close", "rtol": rtol, "atol": atol}
 
 
@@ -50,7 +53,8 @@ def distribution(of: str = "values", alpha: float = 1e-6) -> dict[str, Any]:
     """The draws follow the same law as the reference's (two-sample chi-square; a right answer fails once in 1/alpha).
 
     Args:
-        of: "values": every entry of an integer tensor is a draw of its own; "pairs": (n, T) chains, the step from one symbol to the next is.
+        of: "values": every entry of an integer tensor is a draw of its own; "pairs": in (n, T) chains, the step from
+            one symbol to the next is.
     """
     if of not in ("values", "pairs"):
         raise ValueError(f'distribution is of "values" or of "pairs", got {of!r}')
@@ -86,7 +90,10 @@ class Exercise:
         self.mistakes: dict[str, tuple[str, Callable]] = {}
 
     def cases(self, draw: Callable[[torch.Generator], Iterator]) -> Callable:
-        """Decorator: the function yields each case's arguments as a tuple (or a `Case`); what is random comes from its generator."""
+        """Decorator: the function yields each case's arguments as a tuple (or a `Case`).
+
+        What is random comes from its generator.
+        """
         self.draw = draw
         return draw
 

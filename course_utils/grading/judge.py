@@ -1,12 +1,15 @@
 """The judge: gives inputs to the student's process, takes its answers as plain data, and makes the verdict out here.
 
-It listens on a unix socket in the folder that the sandbox shares with us, answers one connection while the executor has an exercise
-open, and passes over every other one. Answers are only stored while the student's process can still talk; they are compared when the
-exercise is closed. Nothing but inputs is ever sent.
+It listens on a unix socket in the folder that the sandbox shares with us, answers one connection while the executor has
+an exercise open, and passes over every other one. Answers are only stored while the student's process can still talk;
+they are compared when the exercise is closed. Nothing but inputs is ever sent.
 """
 
+import contextlib
+import select
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,7 +45,7 @@ class Judge:
     def __enter__(self) -> Self:
         self._listener.bind(str(self._path))
         self._path.chmod(0o666)  # the sandbox's user is another one; the folder around it is private
-        self._listener.listen(16)
+        self._listener.listen(128)
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
         return self
@@ -56,7 +59,10 @@ class Judge:
         self._path.unlink(missing_ok=True)
 
     def open(self, name: str) -> None:
-        """From now on answer one connection, for this exercise."""
+        """From now on answer one connection, for this exercise; those that wait already came too early."""
+        deadline = time.monotonic() + 1
+        while select.select([self._listener], [], [], 0)[0] and time.monotonic() < deadline:
+            time.sleep(0.001)  # the listener is turning them away
         self._session = _Session(self.exercises[name])
 
     def close(self) -> Verdict:
@@ -124,10 +130,7 @@ class _Session:
         with self._lock:
             self._ended = True
         if self._connection:
-            try:
-                self._connection.shutdown(socket.SHUT_RDWR)
-            except OSError:  # the other side has gone
-                pass
+            self._cut()
             self._thread.join()
             self._connection.close()
         return self._answers
@@ -141,10 +144,16 @@ class _Session:
             send(self._connection, "done")
         except EOFError:
             self.problem = "the connection ended before its time"
-        except (OSError, ValueError) as error:
-            self.problem = (
-                f"what came was no answer ({error})" if isinstance(error, ValueError) else "the connection broke"
-            )
+        except ValueError as error:
+            self.problem = f"what came was no answer ({error})"
+        except OSError:
+            self.problem = "the connection broke"
+        finally:
+            self._cut()  # the student's side must not wait for more
+
+    def _cut(self) -> None:
+        with contextlib.suppress(OSError):  # the other side has gone
+            self._connection.shutdown(socket.SHUT_RDWR)
 
 
 def _answer(message: Any) -> Answer:

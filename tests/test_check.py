@@ -1,0 +1,312 @@
+"""The checker: cases, calls, bans, verdicts, and what a student reads."""
+
+import socket
+import sys
+import threading
+
+import pytest
+import torch
+
+from course_utils import plain
+from course_utils.check import CASES_FILE, JUDGE_VARIABLE, Checker, answer, load_cases, save_cases, verdict
+from course_utils.grading.exercise import Case, Exercise, Seed, accuracy, close, complete, distribution, exact
+
+
+def double(x):
+    return 2 * x
+
+
+def make():
+    """One exercise: double a tensor, with two known mistakes."""
+    exercise = Exercise("double", points=3, compare=close())
+
+    @exercise.cases
+    def _(g):
+        yield (torch.tensor([1.0, 0.0]),)
+        for _ in range(2):
+            yield (torch.rand(3, generator=g),)
+
+    @exercise.mistake("you squared it")
+    def squared(x):
+        return x * x
+
+    @exercise.mistake("you dropped the first entry")
+    def short(x):
+        return 2 * x[1:]
+
+    return exercise
+
+
+def built(seed=0):
+    cases = make().build(seed)
+    return complete(cases, [answer(double, i) for i in cases.inputs])
+
+
+def judge(function, show=True, exercise=None):
+    exercise = exercise or built()
+    return verdict(exercise, [answer(function, i, exercise.banned) for i in exercise.inputs], show)
+
+
+def test_a_right_answer_gets_all_points():
+    result = judge(lambda x: x + x)
+    assert (result.points, result.held, result.cases, result.mistake) == (3, 3, 3, None)
+    assert result.message.startswith("✔ double: 3 of 3 cases hold, 3 of 3 points")
+
+
+def test_a_known_mistake_is_named_with_its_hint():
+    result = judge(lambda x: x**2)
+    assert result.mistake == "squared" and "you squared it" in result.message
+    assert result.points == 0
+    assert judge(lambda x: (2 * x)[1:]).mistake == "short"
+
+
+def test_partial_credit_is_the_share_of_cases_that_hold():
+    result = judge(lambda x: 2 * x if len(x) == 2 else x)
+    assert result.points == 1 and result.mistake is None
+
+
+def test_an_unknown_wrong_answer_names_no_mistake():
+    result = judge(lambda x: 3 * x)
+    assert result.mistake is None and "value" in result.message
+
+
+def test_a_case_is_shown_to_the_student_but_not_in_the_grader():
+    assert "its input: [1.0, 0.0]" in judge(lambda x: x).message
+    assert "[" not in judge(lambda x: x, show=False).message.replace("[0]", "")
+
+
+def test_not_implemented_is_said_plainly():
+    def double(x):
+        raise NotImplementedError
+
+    assert "not answered yet" in judge(double).message
+
+
+def test_missing_answers_do_not_hold():
+    exercise = built()
+    assert verdict(exercise, [answer(double, exercise.inputs[0])], show=False).points == 1
+    assert verdict(exercise, [], show=False).points == 0
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [
+        (lambda x: 1 / 0, "ZeroDivisionError"),
+        (lambda x: {1, 2}, "TypeError"),
+        (lambda x: sys.exit(0), "SystemExit"),
+        (lambda: 0, "TypeError"),
+        (lambda x: (_ for _ in x), "TypeError"),
+    ],
+)
+def test_what_a_call_raises_is_an_answer(function, error):
+    assert answer(function, (torch.ones(1),))["error"] == error
+
+
+def test_an_interrupt_is_not_an_answer():
+    def stopped(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        answer(stopped, (1,))
+
+
+def test_a_function_that_changes_its_input_spoils_no_later_case():
+    exercise = built()
+    judge(lambda x: x.zero_(), exercise=exercise)
+    assert judge(double, exercise=exercise).held == 3
+
+
+def test_an_answer_cannot_change_after_it_was_given():
+    kept = torch.zeros(2)
+    given = answer(lambda: kept, ())
+    kept += 1
+    assert given["value"].tolist() == [0, 0]
+
+
+def test_objects_that_say_they_equal_everything_gain_nothing():
+    class Yes:
+        def __eq__(self, other):
+            return True
+
+        __hash__ = None
+
+    class YesTensor(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            return torch.tensor(True)
+
+    class YesFloat(float):
+        def __eq__(self, other):
+            return True
+
+        __hash__ = None
+
+    for wrong in (Yes(), torch.zeros(2).as_subclass(YesTensor), YesFloat(3)):
+        assert judge(lambda x, wrong=wrong: wrong).held == 0
+
+
+# --- banned calls
+
+
+def softmax_by_library(x):
+    return torch.nn.functional.softmax(x, dim=0)
+
+
+def softmax_by_method(x, f=torch.Tensor.softmax):
+    return f(x, 0)
+
+
+def softmax_swallowing(x):
+    try:
+        torch.softmax(x, 0)
+    except Exception:
+        pass
+    return torch.softmax(x, 0)
+
+
+BANNED = ["torch.nn.functional.softmax", "torch.softmax", "torch.Tensor.softmax"]
+
+
+@pytest.mark.parametrize("function", [softmax_by_library, softmax_by_method, softmax_swallowing])
+def test_a_banned_call_raises_and_says_why(function):
+    given = answer(function, (torch.ones(3),), BANNED)
+    assert given["error"] == "Banned" and "build it yourself" in given["message"]
+    assert sys.getprofile() is None
+
+
+def test_what_is_not_banned_works_while_something_is():
+    given = answer(lambda x: x.exp() / x.exp().sum(), (torch.ones(4),), BANNED)
+    assert given["value"].tolist() == [0.25] * 4
+
+
+def test_a_banned_class_cannot_be_used_even_if_made_before():
+    from fractions import Fraction
+
+    half = Fraction(1, 2)
+    assert answer(lambda: float(half + 1), (), ["fractions.Fraction"])["error"] == "Banned"
+
+
+def test_a_banned_name_that_is_not_there_bans_nothing():
+    assert answer(double, (1,), ["no_such_module.thing"])["value"] == 2
+
+
+# --- building cases
+
+
+def test_the_same_seed_draws_the_same_cases_and_another_seed_others():
+    a, b, c = built(1), built(1), built(2)
+    assert all(torch.equal(x[0], y[0]) for x, y in zip(a.inputs, b.inputs))
+    assert not torch.equal(a.inputs[1][0], c.inputs[1][0])
+
+
+def test_a_mistake_that_no_case_tells_apart_is_refused():
+    exercise = make()
+    exercise.mistake("right after all")(lambda x: x * 2.0)
+    cases = exercise.build(0)
+    with pytest.raises(ValueError, match="passes every case: add a case"):
+        complete(cases, [answer(double, i) for i in cases.inputs])
+
+
+def test_a_solution_that_fails_is_refused():
+    cases = make().build(0)
+    with pytest.raises(ValueError, match="the solution raises ZeroDivisionError in case 1"):
+        complete(cases, [answer(lambda x: 1 / 0, i) for i in cases.inputs])
+    exercise = Exercise("label", 1, accuracy(0.9))
+    exercise.cases(lambda g: iter([Case((1,), truth=["a", "b"])]))
+    with pytest.raises(ValueError, match="the solution fails case 1: value: accuracy 50.0%"):
+        complete(exercise.build(0), [{"value": ["a", "a"]}])
+
+
+def test_an_exercise_without_cases_says_so():
+    with pytest.raises(ValueError, match="has no cases"):
+        Exercise("x", 1, exact()).build(0)
+
+
+def test_a_truth_never_reaches_the_function():
+    exercise = Exercise("label", 1, accuracy(0.9))
+    exercise.cases(lambda g: iter([Case((3,), truth=["a"] * 3)]))
+    cases = exercise.build(0)
+    assert cases.inputs == [(3,)] and cases.truths == [["a"] * 3]
+    complete(cases, [{"value": ["a"] * 3}])
+    assert judge(lambda n: ["a"] * n, exercise=cases).points == 1
+    assert judge(lambda n: ["b"] * n, exercise=cases).points == 0
+
+
+def test_draws_are_stored_small():
+    exercise = Exercise("draw", 1, distribution())
+    exercise.cases(lambda g: iter([(Seed(int(torch.randint(1000, (), generator=g))),)]))
+    cases = complete(exercise.build(0), [{"value": torch.ones(100, dtype=torch.long)}])
+    assert cases.expected[0]["value"].dtype == torch.uint8
+
+
+def test_a_file_of_cases_comes_back(tmp_path):
+    (tmp_path / "c").write_bytes(save_cases({"double": built()}))
+    back = load_cases(tmp_path / "c")["double"]
+    assert judge(lambda x: x**2, exercise=back).mistake == "squared"
+    assert judge(double, exercise=back).points == 3
+
+
+def test_a_damaged_file_of_cases_is_named(tmp_path):
+    (tmp_path / "c").write_bytes(save_cases({"double": built()})[:-1])
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        load_cases(tmp_path / "c")
+
+
+# --- the student's side
+
+
+@pytest.fixture
+def notebook(tmp_path, monkeypatch):
+    """A folder as a student has it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(JUDGE_VARIABLE, raising=False)
+    (tmp_path / CASES_FILE).write_bytes(save_cases({"double": built()}))
+    return {"Checker": Checker}
+
+
+def test_one_line_checks(notebook, capsys):
+    exec("check = Checker('a0')\ndef double(x): return x * x\ncheck(double)", notebook)
+    assert "known mistake “squared”: you squared it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "definition", ["double = lambda x: 2 * x", "import functools\ndouble = functools.partial(lambda a, x: a * x, 2)"]
+)
+def test_a_function_is_known_by_the_name_that_it_has_in_the_notebook(notebook, capsys, definition):
+    exec(f"check = Checker('a0')\n{definition}\ncheck(double)", notebook)
+    assert "✔ double" in capsys.readouterr().out
+
+
+def test_a_function_that_answers_no_exercise_is_named(notebook):
+    with pytest.raises(LookupError, match="a0 has no exercise called triple: it has double"):
+        exec("check = Checker('a0')\ndef triple(x): return 3 * x\ncheck(triple)", notebook)
+
+
+def test_a_notebook_alone_says_what_is_missing(notebook, tmp_path):
+    (tmp_path / CASES_FILE).unlink()
+    with pytest.raises(FileNotFoundError, match="copy the whole folder assignments/a0"):
+        Checker("a0")
+
+
+def test_in_the_grader_it_serves_the_judge(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "s"
+    got = []
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection:
+            plain.send(connection, {"cases": 2, "banned": []})
+            for x in (1, "a"):
+                plain.send(connection, (x,))
+                got.append(plain.receive(connection))
+            plain.send(connection, "done")
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        monkeypatch.setenv(JUDGE_VARIABLE, str(path))
+        Checker("a0")(lambda x: x + 1)
+        thread.join()
+    assert got[0] == {"value": 2} and got[1]["error"] == "TypeError"
