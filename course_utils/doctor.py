@@ -1,0 +1,207 @@
+"""`course doctor`: what this machine has, as one table; each row that is not well says what to do."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from course_utils import setup
+
+OK, NOTE, BAD = "ok", "note", "to do"
+HUB_SECONDS = 3.0
+
+
+@dataclass
+class Row:
+    """One finding: `state` is OK, NOTE (the lectures run without it) or BAD; `advice` is what to do about it."""
+
+    name: str
+    state: str
+    found: str
+    advice: str = ""
+
+
+def run() -> int:
+    """Prints the table; 0 if nothing is to do, else 1."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = examine()
+    table = Table(title="course doctor", title_justify="left", show_lines=False)
+    for heading in ("", "what", "found", "what to do"):
+        table.add_column(heading, overflow="fold")
+    marks = {OK: "[green]ok[/]", NOTE: "[yellow]note[/]", BAD: "[red]to do[/]"}
+    for row in rows:
+        table.add_row(marks[row.state], row.name, *(cell.replace("[", r"\[") for cell in (row.found, row.advice)))
+    Console().print(table)
+    return int(any(row.state == BAD for row in rows))
+
+
+def examine(root: Path = setup.ROOT) -> list[Row]:
+    """All rows. A check that itself fails becomes a row; nothing is raised. Takes as long as importing torch."""
+    hub = _in_background(hub_row)
+    checks: list[tuple[str, Callable[[], Row]]] = [
+        ("Python", python_row),
+        ("packages", lambda: packages_row(root)),
+        ("torch", torch_row),
+        ("disk", lambda: disk_row(root)),
+        ("cache", cache_row),
+        ("home notebook", lambda: home_row(root)),
+        ("port", port_row),
+        ("sandbox", sandbox_row),
+        ("model hub", hub),
+    ]
+    return [_attempt(name, check) for name, check in checks]
+
+
+def _attempt(name: str, check: Callable[[], Row]) -> Row:
+    try:
+        return check()
+    except Exception as problem:
+        what = f"could not be checked: {type(problem).__name__}: {problem}"
+        return Row(name, BAD, what, "run make setup (python -m course_utils.setup), then this again")
+
+
+def python_row() -> Row:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    if tuple(map(int, platform.python_version_tuple()[:2])) in setup.PYTHONS:
+        return Row("Python", OK, found)
+    return Row("Python", BAD, found, "the course runs on Python 3.11, 3.12 and 3.13: set it up again with one of them")
+
+
+def locked(root: Path) -> dict[str, str]:
+    """Name -> version of what `requirements.lock` names for this Python and this system."""
+    from packaging.requirements import Requirement
+
+    lines = (root / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    asked = [Requirement(line.rstrip(" \\")) for line in lines if line and line[0] not in " \t#"]
+    here = [one for one in asked if one.marker is None or one.marker.evaluate()]
+    return {one.name: str(one.specifier).removeprefix("==") for one in here}
+
+
+def packages_row(root: Path = setup.ROOT) -> Row:
+    """Compares what is installed with what is locked."""
+    asked, different = locked(root), []
+    for name, version in asked.items():
+        try:
+            found = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found = "missing"
+        if found != version:
+            different.append(f"{name} {found}, locked {version}")
+    if not different:
+        return Row("packages", OK, f"all {len(asked)} as in requirements.lock")
+    more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+    return Row(
+        "packages",
+        BAD,
+        "; ".join(different[:3]) + more,
+        "remove .venv and run make setup (with conda: make the environment again)",
+    )
+
+
+def torch_row() -> Row:
+    try:
+        from course_utils import runtime
+
+        here = runtime.describe()
+    except (ImportError, OSError) as problem:  # OSError: a library of torch's does not load
+        if os.name == "nt":
+            advice = "install Microsoft's Visual C++ Redistributable, then try again"
+        else:
+            advice = "remove .venv and run make setup"
+        return Row("torch", BAD, f"does not start: {problem}", advice)
+    device = here["device"] + (f" ({here['gpu']}, {here['gpu_memory_gib']} GiB)" if here["gpu_memory_gib"] else "")
+    return Row("torch", OK, f"{here['torch']} on {device}; {here['cores']} cores, {here['memory_gib']} GiB memory")
+
+
+def disk_row(root: Path = setup.ROOT) -> Row:
+    free = shutil.disk_usage(root).free
+    found = f"{free / 1e9:.1f} GB free"
+    if free >= 2e9:
+        return Row("disk", OK, found)
+    return Row(
+        "disk",
+        BAD if free < 0.5e9 else NOTE,
+        found,
+        "free some space: notebooks, checkpoints and caches need about 2 GB",
+    )
+
+
+def cache_row() -> Row:
+    """Tries to write a file where the course keeps its cache, or would make it."""
+    from course_utils.data.cache import folder
+
+    cache = folder()
+    place = next(place for place in [cache, *cache.parents] if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place) as trial:
+            trial.write(b"x")
+    except OSError as problem:
+        reason = problem.strerror or problem
+        return Row(
+            "cache",
+            NOTE,
+            f"{cache}: {reason}",
+            "texts are prepared anew in each session; set COURSE_CACHE to a folder that can be written to",
+        )
+    return Row("cache", OK, f"{cache} can be written to")
+
+
+def home_row(root: Path = setup.ROOT) -> Row:
+    home = root / setup.HOME_NOTEBOOK
+    if home.is_file():
+        return Row("home notebook", OK, setup.HOME_NOTEBOOK)
+    return Row(
+        "home notebook", BAD, f"{home} is missing", f"git checkout {setup.HOME_NOTEBOOK}, in the course's folder"
+    )
+
+
+def port_row(port: int = setup.PORT) -> Row:
+    if setup.port_is_free(port):
+        return Row("port", OK, f"{port} is free")
+    return Row("port", NOTE, f"{port} is taken", "nothing: JupyterLab takes the next free one and prints its address")
+
+
+def sandbox_row() -> Row:
+    from course_utils.grading import sandbox
+
+    problem = sandbox.missing()
+    return Row("sandbox", NOTE, "only grading needs it", problem) if problem else Row("sandbox", OK, "bubblewrap works")
+
+
+def hub_row(seconds: float = HUB_SECONDS) -> Row:
+    """Whether the hub of pre-trained models answers."""
+    from huggingface_hub import constants
+
+    advice = "nothing for lectures and assignments; models by hub name need a network"
+    if constants.HF_HUB_OFFLINE:
+        return Row("model hub", NOTE, "switched off by HF_HUB_OFFLINE", advice)
+    try:
+        urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=seconds).close()
+    except urllib.error.HTTPError:  # it answered
+        pass
+    except (OSError, ValueError) as problem:
+        return Row("model hub", NOTE, f"not reached: {getattr(problem, 'reason', problem)}", advice)
+    return Row("model hub", OK, "reached")
+
+
+def _in_background(check: Callable[[], Row], seconds: float = HUB_SECONDS) -> Callable[[], Row]:
+    """Starts a check at once in a thread; its result waits for it, but at most `seconds` (name servers may hang)."""
+    found: list[Row] = []
+    thread = threading.Thread(target=lambda: found.append(_attempt("model hub", check)), daemon=True)
+    thread.start()
+
+    def result() -> Row:
+        thread.join(seconds)
+        advice = "nothing for lectures and assignments; models by hub name need a network"
+        return found[0] if found else Row("model hub", NOTE, f"no answer within {seconds:.0f} s", advice)
+
+    return result

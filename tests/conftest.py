@@ -1,0 +1,45 @@
+"""What all tests share: no network, no settings of the person who runs them, and one thread per test process."""
+
+import os
+import socket
+
+import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # several test processes share the cores; before torch reads it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"  # kernels started by a test inherit it
+os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_settings(tmp_path_factory):
+    """Jupyter and IPython find no settings of the user's and leave nothing in the home folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        yield
+
+
+def _is_local(address):
+    return not isinstance(address, tuple) or address[0] in ("localhost", "::1", "") or address[0].startswith("127.")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(request, monkeypatch):
+    """Refuses what would leave this machine, as a machine without a network does; `@pytest.mark.network` lifts it."""
+    if request.node.get_closest_marker("network"):
+        return
+    connect, resolve = socket.socket.connect, socket.getaddrinfo
+
+    def local_connect(self, address):
+        if not _is_local(address):
+            raise OSError(101, f"Network is unreachable (a test tried to reach {address})")
+        return connect(self, address)
+
+    def local_resolve(host, *args, **kwargs):
+        if not _is_local((host.decode() if isinstance(host, bytes) else host or "",)):
+            raise socket.gaierror(-3, f"Temporary failure in name resolution (a test asked for {host})")
+        return resolve(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket.socket, "connect", local_connect)
+    monkeypatch.setattr(socket, "getaddrinfo", local_resolve)
