@@ -1,4 +1,4 @@
-"""What this machine has, and what a notebook should make of it: device, seeds, scale. The only room that every other may import."""
+"""What this machine has and what a notebook makes of it: device, seeds, scale. Every other room may import this one."""
 
 import os
 import platform
@@ -33,15 +33,20 @@ def seed(n: int):
 
 
 def scale(*, cpu: T, gpu: T) -> T:
-    """`gpu` where there is an accelerator, `cpu` elsewhere: the same cell runs in minutes on a laptop and longer, larger on a GPU.
+    """`gpu` where there is an accelerator, else `cpu`: the same cell is small on a laptop and large on a GPU.
 
     >>> steps = scale(cpu=300, gpu=5000)
     """
     return cpu if device().type == "cpu" else gpu
 
 
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def describe() -> dict[str, Any]:
-    """Facts about this machine: system, python, cores (usable by this process), memory_gib, torch, device, gpu (name or None), gpu_memory_gib."""
+    """Facts: system, python, cores, memory_gib, torch, device, and gpu and gpu_memory_gib (None without one)."""
     import psutil
     import torch
 
@@ -50,7 +55,7 @@ def describe() -> dict[str, Any]:
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "torch": torch.__version__,
         "device": str(here),

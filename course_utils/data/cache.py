@@ -1,9 +1,10 @@
-"""One folder for what is slow to make or to fetch. Files appear whole or not at all, and are checked when they are read."""
+"""One folder for what is slow to make or to fetch. Files appear whole or not at all, and are checked when read."""
 
 import hashlib
 import os
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 _warned = False
@@ -14,11 +15,19 @@ def folder() -> Path:
     if os.environ.get("COURSE_CACHE"):
         return Path(os.environ["COURSE_CACHE"]).expanduser()
     home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home and os.path.isabs(home) else Path("~/.cache").expanduser()) / "course_utils"
+    if home and os.path.isabs(home):
+        return Path(home) / "course_utils"
+    try:
+        return Path.home() / ".cache" / "course_utils"
+    except RuntimeError:  # a user without a home folder
+        return Path(tempfile.gettempdir()) / "course_utils"
 
 
-def write(name: str, content: bytes) -> Path | None:
-    """Write `content` to the cache's file `name`, atomically. None where that is impossible (read-only or full): one warning, no error."""
+def write(name: str, content: bytes) -> bool:
+    """Write `content` to the file `name` of the cache, atomically.
+
+    False, with one warning per session, where that is impossible (read-only or full folder): the cache only saves time.
+    """
     global _warned
     path = folder() / name
     temporary = None
@@ -29,25 +38,23 @@ def write(name: str, content: bytes) -> Path | None:
             file.write(content)
         os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide it from the sandbox's user
         os.replace(temporary, path)
-        return path
     except OSError as error:
         if temporary is not None:
-            try:
+            with suppress(OSError):
                 os.unlink(temporary)
-            except OSError:
-                pass
         if not _warned:
             _warned = True
             warnings.warn(
-                f"cannot write to the cache folder {path.parent} ({error.strerror or error}): everything works, but is made again in each "
-                "session; set COURSE_CACHE to a folder that can be written to",
+                f"cannot write to the cache folder {folder()} ({error.strerror or error}): all "
+                "works, but is made again in each session. Free some space, or set COURSE_CACHE to another folder.",
                 stacklevel=2,
             )
-        return None
+        return False
+    return True
 
 
-def write_checked(name: str, content: bytes) -> Path | None:
-    """`write`, with the SHA-256 of the content as a first line, for `read_checked`."""
+def write_checked(name: str, content: bytes) -> bool:
+    """`write`, with the content's SHA-256 as a first line, for `read_checked`."""
     return write(name, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 

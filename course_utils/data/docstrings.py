@@ -1,7 +1,7 @@
 """Docstrings of an installed package, read with `ast` and never imported, and the English in them.
 
-Needs only the standard library: `text.py` runs this file itself as a worker (`python docstrings.py`, paths on stdin, JSON on stdout),
-so that reading in parallel starts no copy of the user's notebook or script, on any system.
+Needs only the standard library: `text.py` runs this file itself as a worker (jobs on stdin, JSON on stdout), so that
+reading in parallel starts no copy of the user's notebook or script, on any system.
 """
 
 import ast
@@ -37,7 +37,7 @@ SKIPPED_FILES = {
 
 
 def source_files(folder: Path) -> list[Path]:
-    """The .py files of the package in `folder`, sorted by their path as text, without tests and copies of other projects."""
+    """The package's .py files, sorted by their path as text, without its tests and its copies of other projects."""
     folder = Path(folder)
     found = [path.relative_to(folder) for path in folder.rglob("*.py")]
     kept = [path for path in found if not SKIPPED_FOLDERS & set(path.parts) and path.name not in SKIPPED_FILES]
@@ -45,7 +45,7 @@ def source_files(folder: Path) -> list[Path]:
 
 
 def clean(docstring: str) -> str:
-    """A docstring without the indentation that its code gave it (`inspect.cleandoc`, which differs between Python versions)."""
+    """A docstring without the indentation of its code: `inspect.cleandoc`, whatever the version of Python."""
     first, *rest = docstring.expandtabs().split("\n")
     margin = min((len(line) - len(line.lstrip()) for line in rest if line.strip()), default=0)
     return "\n".join([first.strip(), *(line[margin:].rstrip() for line in rest)]).strip()
@@ -54,7 +54,7 @@ def clean(docstring: str) -> str:
 def read(source: str, module: str) -> list[tuple[str, str]]:
     """(qualified name, docstring) of the module and of each class and function in it, in the order of the file.
 
-    An object that is defined twice (a property and its setter, the branches of an `if`) counts once, with its first docstring.
+    What is defined twice (a property and its setter, the branches of an `if`) counts once, with its first docstring.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in somebody else's strings
@@ -81,8 +81,9 @@ def read(source: str, module: str) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def read_file(path: Path, package: str, folder: Path) -> list[tuple[str, str, str, str]]:
+def read_file(path: Path | str, package: str, folder: Path | str) -> list[tuple[str, str, str, str]]:
     """(qualified name, path within the package, docstring, its prose) of each object of one file."""
+    path = Path(path)
     relative = path.relative_to(folder)
     parts = (package, *relative.with_suffix("").parts)
     module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -95,11 +96,11 @@ def read_file(path: Path, package: str, folder: Path) -> list[tuple[str, str, st
 # ---- prose ----------------------------------------------------------------------------------------------------------
 
 TABLES = {  # sections that list parameters, links or literature rather than tell something
-    "parameters", "other parameters", "parameter", "returns", "return", "yields", "receives", "raises", "warns", "warnings raised",
-    "attributes", "class attributes", "methods", "see also", "references", "keyword arguments", "keyword args", "args", "arguments",
-    "inputs", "outputs", "input", "output", "shape", "functions", "classes", "properties", "routines", "contents", "reference",
-    "kwargs", "options", "usage", "call signature", "call signatures", "call signature(s)", "literature", "bibliography", "copyright",
-    "license", "licence", "authors", "author", "attrs", "expects",
+    "parameters", "other parameters", "parameter", "returns", "return", "yields", "receives", "raises", "warns",
+    "attributes", "class attributes", "methods", "see also", "references", "keyword arguments", "keyword args", "args",
+    "arguments", "inputs", "outputs", "input", "output", "shape", "functions", "classes", "properties", "routines",
+    "contents", "reference", "kwargs", "options", "usage", "call signature", "call signatures", "literature",
+    "bibliography", "copyright", "license", "licence", "authors", "author", "attrs", "expects",
 }  # fmt: skip
 TOLD = {
     "note",
@@ -118,12 +119,26 @@ DIRECTIVE = re.compile(r"\.\.(?:\s+(?:\|[^|]*\|\s+)?([\w:+-]+?)\s*::(.*)|\s.*|)$
 ITEM = re.compile(r"(?:[-*+•]|\(?(?:\d{1,2}|[a-zA-Z]|[ivx]+)[.)])\s+(?=\S)")
 FIELD = re.compile(r":[A-Za-z][\w ,*]*:(?!`)")
 GOOGLE = re.compile(r"([A-Z][A-Za-z ]{2,24}):\s*$")
-PLAIN_CODE = re.compile(r"[A-Za-z_][\w.\-]*(?:\(\))?$|-?\d+(?:\.\d+)?$")
-ABBREVIATIONS = re.compile(
-    r"(?:\b(?:e\.g|i\.e|cf|vs|etc|al|fig|figs|eq|eqs|sec|sect|ref|refs|no|vol|pp|ch|chap|approx|resp|dr|prof|st|mr|mrs|ed|eds|incl|dept|w\.r\.t|viz|p|art|min|max|aka|a\.k\.a)|\b[A-Z])\.$",
+TABLE = re.compile(r"[-=+|]{2,}(?:[ +|][-=+| ]*)$")
+CODE = re.compile(
+    r"[A-Za-z_][\w.\-]*(?:\(\))?$|-?\d+(?:\.\d+)?$|'[\w .\-]+'$|\"[\w .\-]+\"$"
+)  # short enough to stand in a sentence
+TITLED = re.compile(r"(.+?)\s*<[^>]*>$", re.DOTALL)
+GREEK = re.compile(r"\\(alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|omega|Gamma|Omega)$")
+CITED = re.compile(
+    r"(\b(?:in|from|by|of|see|also|and|to|with|following|at|on|than|as|or|per)|^|[,(])?\s*\[[\w.,\- ]{1,20}\]_",
+    re.IGNORECASE,
+)
+ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|cf|vs|etc|al|figs?|eqs?|sect?|refs?|no|vol|pp?|ch|chap|approx|resp|dr|prof|st|mrs?|eds?|incl|viz|art"
+    r"|aka|a\.k\.a|w\.r\.t)"
+    r"|(?<![\w.])[A-Z])\.$",
     re.IGNORECASE,
 )
 END = re.compile(r"([.!?][\"')\]]*)\s+(?=[\"'(]?[A-Z0-9])")
+FIRST, LAST = re.compile(r"[\"'(]?[A-Z]"), re.compile(r"[A-Za-z0-9)\"'][.!?][\"')]?$")
+CODE_SIGNS = re.compile(r"[\x00-\x1f{}\\|<>=^%@$~*`#\[\]+&]|(?<![a-z])/|/(?![a-z])|\.\.|::|---|__|\(\)|\( | \)| [,;:.]")
+WORD, LETTERS, CAPITALS = re.compile("[A-Za-z]+"), re.compile("[A-Za-z ]+"), re.compile("[A-Z]")
 TYPOGRAPHY = str.maketrans(
     {
         "“": '"',
@@ -145,7 +160,7 @@ TYPOGRAPHY = str.maketrans(
 
 
 def blocks(text: str) -> list[str]:
-    """The paragraphs of a docstring that may be prose: no code, doctests, tables, section titles, directives or lists of parameters."""
+    """The paragraphs of a docstring that may be prose: no code, tables, titles, directives, lists of parameters."""
     lines = text.split("\n")
     paragraphs: list[str] = []
     current: list[str] = []
@@ -188,6 +203,11 @@ def blocks(text: str) -> list[str]:
             close()
             continue
         if section in TABLES:
+            continue
+        if TABLE.match(stripped):
+            close()
+            while i < len(lines) and lines[i].strip():
+                i += 1
             continue
         if stripped.startswith(">>>") or doctest:
             doctest = True
@@ -233,61 +253,72 @@ def blocks(text: str) -> list[str]:
     return paragraphs
 
 
+def _named(inner: str) -> str:
+    """What a role or an interpreted text shows: the title of "title <target>", "c" of "~a.b.c", "b" of ".b"."""
+    titled = TITLED.match(inner)
+    return titled[1] if titled else (inner.rpartition(".")[2] if inner.startswith("~") else inner).lstrip("~!.")
+
+
 def _code(match: re.Match) -> str:
-    inner = match[1].strip()
-    return inner if PLAIN_CODE.match(inner) else DROP
+    inner = _named(match[1].strip())
+    return inner if CODE.match(inner) or TITLED.match(match[1]) else DROP
 
 
 def _role(match: re.Match) -> str:
-    role, inner = match[1], match[2]
-    if role == "math":
-        inner = inner.strip()
-        return inner if re.match(r"[A-Za-z0-9]$", inner) else DROP
-    target = re.match(r"(.*?)\s*<[^>]*>$", inner, re.DOTALL)
-    if target:
-        return target[1]
-    inner = inner.split(".")[-1] if inner.startswith("~") else inner
-    return inner.lstrip("~!.")
+    role, inner = match[1].rpartition(":")[2], match[2].strip()
+    if role in ("math", "mathmpl"):
+        greek = GREEK.match(inner)
+        return greek[1] if greek else inner if len(inner) == 1 else DROP
+    if role in ("ref", "doc", "numref", "eq", "cite") and not TITLED.match(inner):
+        return DROP  # a label, which Sphinx would replace by a title
+    return _named(inner)
 
 
 def inline(paragraph: str) -> str:
-    """One paragraph without reST's inline markup; `DROP` where a formula or code stood; typographic signs and accents as ASCII."""
-    text = re.sub(r"\s+", " ", paragraph)
-    text = re.sub(r":([\w:+-]+):`([^`]*)`", _role, text)
-    text = re.sub(r"``(.+?)``", _code, text)
-    text = re.sub(r"`([^`<]+?)\s*<[^`>]*>`_{1,2}", r"\1", text)
-    text = re.sub(r"`([^`]+)`_{1,2}", r"\1", text)
-    text = re.sub(r"`([^`]+)`", _code, text)
-    text = re.sub(r"\s*\[[\w.,\- ]{1,20}\]_", "", text)
-    text = re.sub(r"(?<![\w*])\*\*(\S(?:[^*]*\S)?)\*\*(?!\w)", r"\1", text)
-    text = re.sub(r"(?<![\w*])\*(\S(?:[^*]*\S)?)\*(?!\w)", r"\1", text)
-    text = re.sub(r"(?:https?://|www\.)\S+", DROP, text)
-    text = re.sub(r"\\ ", "", text)
-    text = unicodedata.normalize("NFKD", text.translate(TYPOGRAPHY))
-    return "".join(c for c in text if not unicodedata.combining(c)).strip()
+    """A paragraph without reST's markup, `DROP` for formulas and code, typographic signs and accents as ASCII."""
+    text = " ".join(paragraph.split())
+    if "`" in text:
+        text = re.sub(r":([\w:+-]+):`([^`]*)`", _role, text)
+        text = re.sub(r"``(.+?)``", _code, text)
+        text = re.sub(r"`([^`<]+?)\s*<[^`>]*>`_{0,2}", r"\1", text)
+        text = re.sub(r"`([^`]+)`_{1,2}", r"\1", text)
+        text = re.sub(r"`([^`]+)`", _code, text)
+    if "]_" in text:
+        text = CITED.sub(lambda cited: DROP if cited[1] is not None else "", text)
+    if "*" in text:
+        text = re.sub(r"(?<![\w*])(\*{1,2})([^\s*](?:[^*]*[^\s*])?)\1(?![\w*])", r"\2", text)
+    if "://" in text or "www." in text:
+        text = re.sub(r"(?:\w+://|www\.)\S+", DROP, text)
+    text = text.replace("\\ ", "")
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text.translate(TYPOGRAPHY))
+        text = "".join(c for c in text if not unicodedata.combining(c))
+    return text.strip()
 
 
 def split_sentences(paragraph: str) -> list[str]:
-    """Sentences of one paragraph (one line); abbreviations such as "e.g." do not end one."""
+    """Sentences of one paragraph (one line); abbreviations such as "e.g." and initials do not end one."""
     found, start = [], 0
     for end in END.finditer(paragraph):
-        if ABBREVIATIONS.search(paragraph[start : end.start(1) + 1]):
+        stop = end.start() + 1
+        if paragraph[stop - 1] == "." and ABBREVIATION.search(paragraph[max(start, stop - 9) : stop]):
             continue
-        found.append(paragraph[start : end.end(1)].strip())
+        found.append(paragraph[start : end.end(1)])
         start = end.end()
     found.append(paragraph[start:].strip())
     return [sentence for sentence in found if sentence]
 
 
 def is_english(sentence: str) -> bool:
-    """Whether it reads as a sentence: capital first, full stop last, at least four words, mostly letters, ASCII, no code."""
+    """Whether it reads as a sentence: capital first, full stop last, three words at least, mostly letters, no code."""
     return bool(
         sentence.isascii()
-        and re.match(r"[\"'(]?[A-Z]", sentence)
-        and re.search(r"[A-Za-z0-9)\"'][.!?][\"')]?$", sentence)
-        and not re.search(r"[\x00-\x1f{}\\|<>=^%@$~*`#\[\]/+]|\.\.|::|__|\(\)", sentence)
-        and len(re.findall(r"[A-Za-z]{2,}", sentence)) >= 4
-        and sum(c.isalpha() or c == " " for c in sentence) >= 0.88 * len(sentence)
+        and FIRST.match(sentence)
+        and LAST.search(sentence)
+        and not CODE_SIGNS.search(sentence)
+        and len(WORD.findall(sentence)) >= 3
+        and len(LETTERS.sub("", sentence)) <= 0.12 * len(sentence)
+        and len(CAPITALS.findall(sentence)) <= 0.3 * len(sentence)
         and sentence.count("(") == sentence.count(")")
         and sentence.count('"') % 2 == 0
     )
@@ -305,5 +336,5 @@ def prose(docstring: str) -> str:
 if __name__ == "__main__":
     gc.disable()  # syntax trees are large and hold no cycles worth looking for
     job = json.load(sys.stdin.buffer)
-    read_all = [read_file(Path(path), package, Path(folder)) for path, package, folder in job]
+    read_all = [read_file(*each) for each in job]
     sys.stdout.buffer.write(json.dumps(read_all).encode())

@@ -1,7 +1,7 @@
-"""Text to learn from: the docstrings of the course's own libraries (no download), any text file, and two public corpora.
+"""Text to learn from: docstrings of the course's own libraries (no download), any text file, and two public corpora.
 
 corpus = text.load("docs")                 # English sentences from five libraries
-train, held_out = corpus.split(0.1)        # by object, nothing shared
+train, held_out = corpus.split(0.1)        # by object, no sentence in both
 codes = text.CharTokenizer.from_text(train.text).encode(train.text)
 """
 
@@ -13,50 +13,51 @@ import json
 import os
 import random
 import re
+import string
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy
 
+from course_utils import runtime
 from course_utils.data import cache, docstrings, download
+
+if TYPE_CHECKING:
+    import torch
 
 LIBRARIES = ("numpy", "scipy", "sklearn", "matplotlib", "torchvision")
 """Import names of the libraries whose docstrings make the corpus "docs"."""
 
-DISTRIBUTIONS = {"sklearn": "scikit-learn"}
-DOWNLOADS = tuple(download.KNOWN)
-
-# A sentence that names a library, or something that only one of them can mean, gives the answer of "which library wrote this?" away.
-NAMES = re.compile(
-    r"\b(numpy|np|scipy|sp|sklearn|scikits?|matplotlib|mpl|pyplot|pylab|plt|torchvision|pytorch|torch|mplot3d)\w*",
-    re.IGNORECASE,
-)
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where the package to install is called otherwise
+HELD_OUT = 0.2  # of the labelled sentences
 
 
 @dataclass(frozen=True)
 class Document:
-    """What one object says: `name` ("numpy.linalg._linalg.norm"), `source` (the file that it stands in) and `text`."""
+    """What one object says: `name` ("numpy.linalg._linalg.norm"), `source` (a file or an address) and `text`."""
 
     name: str
     source: str
     text: str
 
     @property
-    def library(self) -> str:
-        """The first part of the name: "numpy" of "numpy.linalg._linalg.norm"."""
-        return self.name.partition(".")[0]
+    def label(self) -> str:
+        """What a classifier could be asked for, the first part of the name: "numpy", or "spam" of "spam/17"."""
+        return self.name.replace("/", ".").partition(".")[0]
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A named list of documents, in a fixed order."""
+    """A named list of documents in a fixed order. In view "prose", each line of a document is a paragraph."""
 
     name: str
     documents: list[Document]
+    view: str = "raw"
 
     @functools.cached_property
     def text(self) -> str:
@@ -68,289 +69,326 @@ class Corpus:
         return f"Corpus({self.name!r}, {len(self.documents):,} documents, {characters:,} characters)"
 
     def split(self, held_out: float = 0.1, seed: int = 0) -> tuple["Corpus", "Corpus"]:
-        """(train, held-out): a share `held_out` of the characters, between 0 and 1, by whole documents.
+        """(train, held-out): about a share `held_out` (between 0 and 1) of each label's characters, by whole documents.
 
-        Documents that say the same are counted once, and a held-out document loses the sentences that a training document also
-        has, so that a model cannot score by having seen them. Which documents are held out depends on their names and `seed` only, within
-        each library: "docs" and "numpy" hold out the same documents of numpy. A single document (a file) is cut in two at a line end.
+        Documents that say the same are counted once. In prose, a held-out document also loses the sentences that
+        stand in a training document, word for word or nearly so: no model can score by having seen them. Which
+        documents are held out depends only on `seed` and on the documents of the same label: "docs" and "numpy" hold
+        out the same of numpy. A single document (a text file) is cut in two at the end of a line.
         """
         if not 0 < held_out < 1:
             raise ValueError(f"held_out is a share between 0 and 1, such as 0.1, got {held_out}")
         if len(self.documents) == 1:
-            return self._cut(held_out)
-        unique = list({_key(document.text): document for document in reversed(self.documents)}.values())[::-1]
-        ranked = sorted(unique, key=lambda document: hashlib.sha256(f"{seed} {document.name}".encode()).digest())
-        wanted = dict.fromkeys((document.library for document in unique), 0.0)
-        for document in unique:
-            wanted[document.library] += held_out * len(document.text)
-        chosen = set()
-        for document in ranked:
-            if wanted[document.library] > 0:
-                wanted[document.library] -= len(document.text)
-                chosen.add(document.name)
-        train = [document for document in unique if document.name not in chosen]
-        seen = {_key(sentence) for document in train for sentence in _sentences(document.text)}
-        rest = []
-        for document in unique:
-            if document.name in chosen:
-                lines = (_without(line, seen) for line in document.text.split("\n"))
-                text = "\n".join(filter(None, lines))
-                if text:
-                    rest.append(Document(document.name, document.source, text))
-        return Corpus(f"{self.name} (train)", train), Corpus(f"{self.name} (held out)", rest)
+            train, rest = _cut(self.documents[0], held_out)
+        else:
+            chosen = _draw(self.documents, held_out, seed)
+            train = _unique((d for i, d in enumerate(self.documents) if i not in chosen), set())
+            rest = _unique((self.documents[i] for i in sorted(chosen)), {_key(d.text) for d in train})
+            if self.view == "prose":
+                rest = _without_seen(rest, train)
+        if not train or not rest:
+            raise ValueError(
+                f"cannot hold out {held_out} of {self!r}: it needs more documents, or a share nearer to 0.5"
+            )
+        return Corpus(f"{self.name} (train)", train, self.view), Corpus(f"{self.name} (held out)", rest, self.view)
 
-    def _cut(self, held_out: float) -> tuple["Corpus", "Corpus"]:
-        (document,) = self.documents
-        at = round(len(document.text) * (1 - held_out))
-        at = document.text.rfind("\n", 0, at) + 1 or at
-        parts = document.text[:at], document.text[at:]
-        return tuple(
-            Corpus(f"{self.name} ({part})", [Document(document.name, document.source, text)])
-            for part, text in zip(("train", "held out"), parts, strict=True)
-        )
+
+def _cut(document: Document, held_out: float) -> tuple[list[Document], list[Document]]:
+    at = round(len(document.text) * (1 - held_out))
+    at = document.text.rfind("\n", 0, at) + 1 or at
+    return tuple(
+        [Document(document.name, document.source, part)] if part else []
+        for part in (document.text[:at], document.text[at:])
+    )
+
+
+def _draw(documents: list[Document], held_out: float, seed: int) -> set[int]:
+    """Places of the held-out documents: drawn by a hash of seed and name until the label's share is full."""
+    ranked = sorted(
+        range(len(documents)), key=lambda i: hashlib.sha256(f"{seed} {documents[i].name}".encode()).digest()
+    )
+    share: dict[str, float] = {}
+    for document in documents:
+        share[document.label] = share.get(document.label, 0) + held_out * len(document.text)
+    wanted = dict(share)
+    chosen = set()
+    for i in ranked:
+        label, length = documents[i].label, len(documents[i].text)
+        if wanted[label] > 0 and length <= max(2 * wanted[label], 0.1 * share[label]):
+            wanted[label] -= length
+            chosen.add(i)
+    return chosen
+
+
+_NO_LETTERS = str.maketrans(dict.fromkeys(string.punctuation + string.digits, " "))
 
 
 def _key(text: str) -> str:
-    """What two texts have in common that say the same: lower-case words; identifiers and numbers are all alike."""
-    return " ".join("#" if re.search(r"[\d_]", word) else word for word in re.findall(r"\w+", text.lower()))
+    """The same for two texts that say the same: their words in lower case, without numbers and punctuation."""
+    return " ".join(text.lower().translate(_NO_LETTERS).split()) or text
 
 
-def _sentences(text: str) -> list[str]:
-    return [sentence for line in text.split("\n") for sentence in docstrings.split_sentences(line)]
+def _unique(documents: Iterable[Document], seen: set[str]) -> list[Document]:
+    """The first of all documents that say the same, unless `seen`."""
+    kept = []
+    for document in documents:
+        key = _key(document.text)
+        if key not in seen:
+            seen.add(key)
+            kept.append(document)
+    return kept
 
 
-def _without(line: str, seen: set[str]) -> str:
-    return " ".join(sentence for sentence in docstrings.split_sentences(line) if _key(sentence) not in seen)
+def _sentences(prose: str) -> list[str]:
+    return [sentence for line in prose.split("\n") for sentence in docstrings.split_sentences(line)]
+
+
+def _runs(key: str) -> set[tuple[str, str, str]]:
+    """The runs of three words in a sentence's key."""
+    found = key.split(" ")
+    return set(zip(found, found[1:], found[2:], strict=False))
+
+
+def _without_seen(documents: list[Document], train: list[Document]) -> list[Document]:
+    """Prose documents without the sentences that `train` has: the same key, or 70 % of its runs in one sentence."""
+    seen = {_key(sentence) for document in train for sentence in _sentences(document.text)}
+    new = {_key(sentence) for document in documents for sentence in _sentences(document.text)} - seen
+    places: dict[tuple[str, str, str], list[int]] = {run: [] for key in new for run in _runs(key)}
+    for number, key in enumerate(seen):
+        for run in _runs(key) & places.keys():
+            places[run].append(number)
+    for key in new:
+        runs = _runs(key)
+        hits = Counter(number for run in runs for number in places[run])
+        if hits and max(hits.values()) >= 0.7 * len(runs):
+            seen.add(key)
+    kept = []
+    for document in documents:
+        paragraphs = (docstrings.split_sentences(line) for line in document.text.split("\n"))
+        lines = (" ".join(sentence for sentence in found if _key(sentence) not in seen) for found in paragraphs)
+        text = "\n".join(filter(None, lines))
+        if text:
+            kept.append(Document(document.name, document.source, text))
+    return kept
 
 
 # ---- loading --------------------------------------------------------------------------------------------------------
 
 
 def load(name_or_path: str | os.PathLike = "docs", *, view: Literal["prose", "raw"] = "prose") -> Corpus:
-    """A corpus: "docs" (all five libraries), one library ("numpy"), a download ("tiny_shakespeare", "sms_spam") or a text file's path.
+    """A corpus: "docs" (five libraries), one of LIBRARIES, a download ("tiny_shakespeare", "sms_spam") or a text file.
 
-    `view` is for docstrings: "prose" keeps their English sentences (ASCII, one line per paragraph), "raw" keeps them as they are. The first
-    call reads the libraries' files (seconds); later ones read the cache (milliseconds).
-    Raises ValueError or OSError, saying what to do, for an unknown name and for a file that is missing, unreadable, empty or not UTF-8.
+    `view` is for the libraries: "prose" keeps the English sentences of docstrings (ASCII, one line per paragraph),
+    "raw" keeps docstrings as they are. The first call reads the libraries' files (seconds), later ones a cache
+    (milliseconds). Raises OSError or ValueError, saying what to do, for a file that is missing, unreadable, empty or
+    not UTF-8, and for a download that no address gives.
     """
     if view not in ("prose", "raw"):
         raise ValueError(f'view is "prose" or "raw", got {view!r}')
-    name = name_or_path if isinstance(name_or_path, str) else ""
-    if name == "docs":
-        return _docs("docs", LIBRARIES, view)
-    if name in LIBRARIES or name in DISTRIBUTIONS.values():
-        library = {v: k for k, v in DISTRIBUTIONS.items()}.get(name, name)
-        return _docs(library, (library,), view)
-    if name in DOWNLOADS:
-        return Corpus(name, [Document(*found) for found in download.documents(name)])
+    if name_or_path == "docs":
+        return _docstrings("docs", LIBRARIES, view)
+    for library in LIBRARIES:
+        if name_or_path in (library, DISTRIBUTIONS.get(library, library)):
+            return _docstrings(library, (library,), view)
+    if name_or_path in download.KNOWN:
+        return Corpus(name_or_path, [Document(*found) for found in download.documents(name_or_path)])
     return _file(name_or_path)
 
 
 def _file(name_or_path: str | os.PathLike) -> Corpus:
+    choice = f"give the path of a UTF-8 text file, or one of {', '.join(('docs', *LIBRARIES, *download.KNOWN))}"
     path = Path(name_or_path).expanduser()
-    known = ", ".join(("docs", *LIBRARIES, *DOWNLOADS))
-    if not path.exists():
-        raise FileNotFoundError(
-            f"no text file at {path.absolute()}: give the path of a UTF-8 text file, or one of {known}"
-        )
-    if not path.is_file():
-        raise IsADirectoryError(f"{path} is not a file: give the path of one UTF-8 text file, or one of {known}")
+    shown = str(path) if len(str(path)) < 200 else f"{str(path)[:200]}…"
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise type(error)(
-            f"cannot read {path} ({error.strerror}): make it readable, or copy it to a folder of your own"
-        ) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"no text file {shown} in {Path.cwd()}: {choice}") from None
+    except IsADirectoryError:
+        raise IsADirectoryError(f"{shown} is a folder: {choice}") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(f"cannot read {shown} ({reason}): make the file readable, or {choice}") from None
     try:
         text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path} is not UTF-8 text (byte {error.start} is 0x{content[error.start]:02x}): save it as UTF-8 in your editor, or convert it, "
-            f'for example with Path("new.txt").write_text(Path({str(path)!r}).read_text("latin-1"), "utf-8")'
+            f"{shown} is not UTF-8 (byte {error.start}: 0x{content[error.start]:02x}): save it as UTF-8 in an editor; "
+            f"or, if it is old Western text, Path({shown!r}).write_text(Path({shown!r}).read_text('latin-1'), 'utf-8')"
         ) from None
     if not text.strip():
-        raise ValueError(f"{path} holds no text ({len(content)} bytes): give a file that does, or one of {known}")
+        raise ValueError(f"{shown} holds no text ({len(content)} bytes): {choice}")
     return Corpus(path.stem, [Document(path.stem, str(path), text)])
 
 
-def _docs(name: str, libraries: Sequence[str], view: str) -> Corpus:
-    keys = {library: _cache_name(library) for library in libraries}
-    missing = [library for library in libraries if (library, view, keys[library]) not in _memory]
-    for library in missing:
-        found = _read_cache(keys[library].format(view=view))
-        if found is not None:
-            _memory[library, view, keys[library]] = found
-    missing = [library for library in missing if (library, view, keys[library]) not in _memory]
-    if missing:
-        for library, views in _read_packages(missing).items():
-            for each, documents in views.items():
-                _memory[library, each, keys[library]] = documents
-                _write_cache(keys[library].format(view=each), documents)
-    return Corpus(name, [document for library in libraries for document in _memory[library, view, keys[library]]])
+_loaded: dict[str, list[Document]] = {}  # name of a file in the cache -> its documents
 
 
-_memory: dict[tuple[str, str, str], list[Document]] = {}
+def _docstrings(name: str, libraries: Sequence[str], view: str) -> Corpus:
+    files = {library: _cache_file(library, view) for library in libraries}
+    for file in files.values():
+        if file not in _loaded and (documents := _read_cache(file)):
+            _loaded[file] = documents
+    missing = [library for library, file in files.items() if file not in _loaded]
+    for (library, each), documents in _read_packages(missing).items():
+        file = _cache_file(library, each)
+        _loaded[file] = documents
+        _write_cache(file, documents)
+    return Corpus(name, [document for file in files.values() for document in _loaded[file]], view)
 
 
 def _folder(library: str) -> Path:
     spec = importlib.util.find_spec(library)
     if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(
-            f"{library} is not installed, so its docstrings cannot be read: install the course's locked packages (`make lab` does)"
-        )
+        raise ModuleNotFoundError(f"{library} is not installed, so its docstrings cannot be read: run `make lab` once")
     return Path(next(iter(spec.submodule_search_locations)))
 
 
 @functools.cache
-def _parser_version() -> str:
-    return hashlib.sha256(Path(docstrings.__file__).read_bytes()).hexdigest()[:12]
+def _fingerprint(module_file: str) -> str:
+    return hashlib.sha256(Path(module_file).read_bytes()).hexdigest()[:12]
 
 
-def _cache_name(library: str) -> str:
+def _cache_file(library: str, view: str) -> str:
+    """Named by the versions of the package and of the rules, so that neither can change unnoticed."""
     _folder(library)
     version = importlib.metadata.version(DISTRIBUTIONS.get(library, library))
-    return f"docstrings/{library}-{version}-{{view}}-{_parser_version()}.txt"
+    return f"docstrings/{library}-{version}-{view}-{_fingerprint(docstrings.__file__)}.txt"
 
 
-def _read_cache(name: str) -> list[Document] | None:
-    content = cache.read_checked(name)
+def _read_cache(file: str) -> list[Document] | None:
+    content = cache.read_checked(file)
     if content is None:
         return None
     header, _, body = content.partition(b"\n")
-    header, body = json.loads(header), body.decode()
-    starts = [0, *header["ends"]]
-    return [
-        Document(name, source, body[start:end])
-        for name, source, start, end in zip(header["names"], header["sources"], starts, header["ends"], strict=False)
-    ]
+    names, sources, ends = json.loads(header)
+    body = body.decode()
+    pieces = zip(names, sources, [0, *ends], ends, strict=False)
+    return [Document(name, source, body[start:end]) for name, source, start, end in pieces]
 
 
-def _write_cache(name: str, documents: list[Document]) -> None:
+def _write_cache(file: str, documents: list[Document]) -> None:
     ends, at = [], 0
     for document in documents:
         at += len(document.text)
         ends.append(at)
-    header = {"names": [d.name for d in documents], "sources": [d.source for d in documents], "ends": ends}
-    cache.write_checked(name, json.dumps(header).encode() + b"\n" + "".join(d.text for d in documents).encode())
+    header = json.dumps([[d.name for d in documents], [d.source for d in documents], ends])
+    cache.write_checked(file, header.encode() + b"\n" + "".join(d.text for d in documents).encode())
 
 
-def _read_packages(libraries: Iterable[str]) -> dict[str, dict[str, list[Document]]]:
-    """library -> view -> documents, from the files of the installed packages, on all cores."""
-    jobs = []
-    for library in libraries:
-        folder = _folder(library)
-        jobs += [(str(path), library, str(folder)) for path in docstrings.source_files(folder)]
-    found: dict[str, dict[str, list[Document]]] = {library: {"raw": [], "prose": []} for library in libraries}
-    for (_, library, _), documents in zip(jobs, _in_parallel(jobs), strict=True):
-        for name, source, raw, prose in documents:
-            found[library]["raw"].append(Document(name, source, raw))
+def _read_packages(libraries: Sequence[str]) -> dict[tuple[str, str], list[Document]]:
+    """(library, view) -> documents, from the files of the installed packages."""
+    folders = {library: _folder(library) for library in libraries}
+    jobs = [
+        (str(path), library, str(folder))
+        for library, folder in folders.items()
+        for path in docstrings.source_files(folder)
+    ]
+    found: dict[tuple[str, str], list[Document]] = {
+        (library, view): [] for library in libraries for view in ("prose", "raw")
+    }
+    for (_, library, _), objects in zip(jobs, _read_files(jobs), strict=True):
+        for name, source, raw, prose in objects:
+            found[library, "raw"].append(Document(name, source, raw))
             if prose:
-                found[library]["prose"].append(Document(name, source, prose))
+                found[library, "prose"].append(Document(name, source, prose))
     return found
 
 
-def _in_parallel(jobs: list[tuple[str, str, str]]) -> list[list]:
-    """`docstrings.read_file` of each job, by as many worker processes as there are cores; here where none can be started."""
-    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
-    by_size = sorted(range(len(jobs)), key=lambda i: -os.path.getsize(jobs[i][0]))
-    shares: list[list[int]] = [[] for _ in range(workers)]
-    loads = [0] * workers
-    for i in by_size:
+def _read_files(jobs: Sequence[tuple[str, str, str]]) -> list[list]:
+    """`docstrings.read_file` of each job, by one worker process per core; whatever they leave undone is done here."""
+    sizes = [os.path.getsize(path) + 2000 for path, _, _ in jobs]
+    shares: list[list[int]] = [[] for _ in range(min(runtime.cores(), 8))]
+    loads = [0] * len(shares)
+    for i in sorted(range(len(jobs)), key=sizes.__getitem__, reverse=True):
         least = loads.index(min(loads))
         shares[least].append(i)
-        loads[least] += os.path.getsize(jobs[i][0]) + 2000
-    results: list[list] = [[] for _ in jobs]
-    running = [(share, _start([jobs[i] for i in share])) for share in shares[1:] if share]
-    pending = list(shares[0])
-    for share, process in running:
-        if process is None:
-            pending += share
-    for i in pending:
-        path, package, folder = jobs[i]
-        results[i] = docstrings.read_file(Path(path), package, Path(folder))
-    for share, process in running:
-        if process is not None:
-            answer = _answer(process, len(share))
-            for i, found in zip(share, answer or [None] * len(share), strict=True):
-                path, package, folder = jobs[i]
-                results[i] = docstrings.read_file(Path(path), package, Path(folder)) if found is None else found
-    return results
-
-
-def _start(jobs: list) -> subprocess.Popen | None:
+        loads[least] += sizes[i]
+    workers = [_start([jobs[i] for i in share]) if share else None for share in shares]
+    results: list[list | None] = [None] * len(jobs)
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", docstrings.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        process.stdin.write(json.dumps(jobs).encode())
-        process.stdin.close()
-        return process
-    except (OSError, TypeError, ValueError):
-        return None
+        for share, worker in zip(shares, workers, strict=True):
+            for i, objects in zip(share, _answer(worker, len(share)), strict=True):
+                results[i] = objects
+    finally:
+        for worker in workers:
+            if worker is not None and worker.poll() is None:
+                worker.kill()
+    return [docstrings.read_file(*job) if found is None else found for job, found in zip(jobs, results, strict=True)]
 
 
-def _answer(process: subprocess.Popen, count: int) -> list | None:
-    with process:
-        output = process.stdout.read()
+def _start(jobs: Sequence[tuple[str, str, str]]) -> subprocess.Popen | None:
+    """A worker at work, or None where no process can be started (as in some sandboxes)."""
+    command = [sys.executable, "-I", "-S", docstrings.__file__]
     try:
-        answer = json.loads(output)
-    except ValueError:
+        worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except (OSError, TypeError):
         return None
-    return answer if process.returncode == 0 and len(answer) == count else None
+    try:
+        worker.stdin.write(json.dumps(jobs).encode())
+        worker.stdin.close()
+    except OSError:  # it has died already
+        pass
+    return worker
+
+
+def _answer(worker: subprocess.Popen | None, count: int) -> list[list | None]:
+    if worker is not None:
+        output = worker.stdout.read()
+        worker.stdout.close()
+        try:
+            answer = json.loads(output) if worker.wait() == 0 else []
+        except ValueError:
+            answer = []
+        if len(answer) == count:
+            return answer
+    return [None] * count
 
 
 # ---- sentences ------------------------------------------------------------------------------------------------------
 
+# A sentence that names a library gives away who wrote it, so it is not asked about.
+GIVEAWAYS = re.compile(r"numpy|scipy|sklearn|scikit|matplotlib|pyplot|pylab|torch|\b(?:np|sp|plt|mpl)\b", re.IGNORECASE)
+
 
 def sentences(corpus: Corpus) -> list[str]:
-    """The sentences of a corpus in order; paragraphs end at an empty line, and in docstrings at every line's end."""
-    found = []
-    for document in corpus.documents:
-        if document.library in LIBRARIES:
-            found += _sentences(document.text)
-        else:
-            for paragraph in re.split(r"\n\s*\n", document.text):
-                found += docstrings.split_sentences(" ".join(paragraph.split()))
-    return found
+    """The sentences of a corpus, in order. None goes on after an empty line, nor in prose after a line's end."""
+    if corpus.view == "prose":
+        return [sentence for document in corpus.documents for sentence in _sentences(document.text)]
+    paragraphs = (p for document in corpus.documents for p in re.split(r"\n\s*\n", document.text))
+    return [sentence for p in paragraphs for sentence in docstrings.split_sentences(" ".join(p.split()))]
 
 
 @functools.cache
-def _labelled(memory_key: str) -> dict[str, dict[str, list[str]]]:
-    """part -> library -> sentences: of 40 … 200 characters, no library's name in them, none twice, none in two libraries or parts."""
-    parts = dict(zip(("train", "held_out"), load("docs").split(held_out=0.2, seed=0), strict=True))
-    owners: dict[str, set[str]] = {}
-    for part in parts.values():
-        for document in part.documents:
-            for sentence in _sentences(document.text):
-                owners.setdefault(_key(sentence), set()).add(document.library)
-    seen: set[str] = set()
-    found: dict[str, dict[str, list[str]]] = {}
+def _labelled(file: str) -> dict[str, dict[str, list[str]]]:
+    """part -> library -> sentences: what `labelled_sentences` draws from, kept in the cache's `file`."""
+    content = cache.read_checked(file)
+    if content is not None:
+        return json.loads(content)
+    parts = dict(zip(("train", "held_out"), load("docs").split(HELD_OUT, seed=0), strict=True))
+    written_by: dict[str, set[str]] = {}
+    for document in (document for part in parts.values() for document in part.documents):
+        for sentence in _sentences(document.text):
+            written_by.setdefault(_key(sentence), set()).add(document.label)
+    found = {part: {library: [] for library in LIBRARIES} for part in parts}
     for part, corpus in parts.items():
-        found[part] = {library: [] for library in LIBRARIES}
         for document in corpus.documents:
             for sentence in _sentences(document.text):
-                key = _key(sentence)
-                if key in seen or len(owners[key]) > 1 or not 40 <= len(sentence) <= 200 or NAMES.search(sentence):
-                    continue
-                seen.add(key)
-                found[part][document.library].append(sentence)
+                fits = 40 <= len(sentence) <= 200 and not GIVEAWAYS.search(sentence)
+                if fits and len(written_by.pop(_key(sentence), ())) == 1:  # popped: each sentence is taken once
+                    found[part][document.label].append(sentence)
+    cache.write_checked(file, json.dumps(found).encode())
     return found
 
 
 def _pool(part: str, libraries: Iterable[str]) -> dict[str, list[str]]:
     libraries = (libraries,) if isinstance(libraries, str) else tuple(libraries)
-    for library in libraries:
-        if library not in LIBRARIES:
-            raise ValueError(f"unknown library {library!r}: choose from {', '.join(LIBRARIES)}")
-    if not libraries or len(set(libraries)) < len(libraries):
-        raise ValueError(f"libraries must be different names, at least one, got {libraries}")
+    if not libraries or len(set(libraries)) < len(libraries) or not set(libraries) <= set(LIBRARIES):
+        raise ValueError(f"libraries must be different names out of {', '.join(LIBRARIES)}, got {libraries}")
     if part not in ("train", "held_out"):
         raise ValueError(f'part is "train" or "held_out", got {part!r}')
-    everything = _labelled("|".join(_cache_name(library) for library in LIBRARIES))[part]
-    return {library: everything[library] for library in libraries}
+    made_from = [_cache_file(library, "prose") for library in LIBRARIES] + [_fingerprint(__file__)]
+    found = _labelled(f"docstrings/labelled-{hashlib.sha256(repr(made_from).encode()).hexdigest()[:12]}.json")[part]
+    return {library: found[library] for library in libraries}
 
 
 def labelled_sentences(
@@ -359,17 +397,16 @@ def labelled_sentences(
     limit: int | None = None,
     seed: int = 0,
 ) -> tuple[list[str], list[str]]:
-    """(sentences, the library that each was written for), shuffled, as many of each library (at most `limit`), drawn with `seed`.
+    """(sentences, the library that each was written for): as many of each, at most `limit`, drawn by `seed`.
 
-    A sentence has 40 … 200 characters, stands once, in one part and one library only, and names no library (those that do are left out:
-    they would give the answer away). One fifth of the objects is held out, always the same, whatever `libraries` and `seed` are.
+    A sentence has 40 … 200 characters, stands once, in one part and for one library only, and names no library: those
+    that do (GIVEAWAYS) are left out. A fifth of the objects is held out: always the same, whatever `libraries` and
+    `seed`.
     """
     pool = _pool(part, libraries)
-    count = min(map(len, pool.values()))
-    if limit is not None:
-        if limit < 1:
-            raise ValueError(f"limit is the number of sentences per library, at least 1, got {limit}")
-        count = min(count, limit)
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is a number of sentences per library, at least 1, got {limit}")
+    count = min(min(map(len, pool.values())), limit or sys.maxsize)
     draw = random.Random(seed)
     pairs = [(sentence, library) for library, found in pool.items() for sentence in draw.sample(found, count)]
     draw.shuffle(pairs)
@@ -377,22 +414,22 @@ def labelled_sentences(
 
 
 def training_texts(libraries: Iterable[str] = LIBRARIES, characters: int = 30_000) -> dict[str, str]:
-    """library -> its text of about `characters` characters (whole sentences, never more), one sentence a line.
+    """library -> at most `characters` characters of its text: whole sentences, one a line, in a fixed random order.
 
-    The sentences are those of `labelled_sentences("train")`; none is in the held-out part. A library that has less gives what it has.
+    They are those of `labelled_sentences("train")`: none is in its held-out part. A library that has less gives all
+    it has.
     """
-    if characters < 1:
-        raise ValueError(f"characters must be at least 1, got {characters}")
     texts = {}
     for library, found in _pool("train", libraries).items():
-        found = random.Random(0).sample(found, len(found))
-        lines, length = [], 0
-        for sentence in found:
-            if length + len(sentence) + 1 > characters + 1:
+        kept, length = [], 0
+        for sentence in random.Random(0).sample(found, len(found)):
+            if length + len(sentence) > characters:
                 break
-            lines.append(sentence)
+            kept.append(sentence)
             length += len(sentence) + 1
-        texts[library] = "\n".join(lines) or found[0][:characters]
+        texts[library] = "\n".join(kept)
+    if not all(texts.values()):
+        raise ValueError(f"{characters} characters do not hold one sentence: ask for 200 at least")
     return texts
 
 
@@ -400,7 +437,7 @@ def training_texts(libraries: Iterable[str] = LIBRARIES, characters: int = 30_00
 
 
 def shannon(text: str) -> str:
-    """`text` in Shannon's 27 symbols: a–z and space. Anything else, and any run of it, becomes one space.
+    """`text` in Shannon's 27 symbols, a–z and space: lower case, and every run of anything else becomes one space.
 
     Source: C. E. Shannon, A Mathematical Theory of Communication (1948), section 3.
     """
@@ -409,69 +446,65 @@ def shannon(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """The words of `text` in order, in lower case, without punctuation and numbers; "don't" is one word."""
-    return re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)*", text.lower())
+    return re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)*", text.lower())
 
 
 class CharTokenizer:
-    """Characters ↔ whole numbers: the code of a character is its place in `alphabet`.
+    """Characters ↔ whole numbers: the code of a character is its place in `alphabet`, a string of different characters.
 
-    `unknown`: a character of the alphabet that stands for those that are not in it; without it they are an error.
+    `unknown` is a character of the alphabet that stands for all that are not in it; without one, they are an error.
     """
 
     def __init__(self, alphabet: str, unknown: str | None = None):
         if not alphabet:
             raise ValueError(
-                "the alphabet is empty: give the characters that may occur, or use CharTokenizer.from_text(text)"
+                "the alphabet is empty: give the characters that may occur, or use CharTokenizer.from_text"
             )
         if len(set(alphabet)) < len(alphabet):
             twice = next(c for c in alphabet if alphabet.count(c) > 1)
-            raise ValueError(f"the alphabet holds {twice!r} more than once: each character needs one code")
+            raise ValueError(f"the alphabet holds {twice!r} more than once: each character needs a code of its own")
         if unknown is not None and (len(unknown) != 1 or unknown not in alphabet):
             raise ValueError(f"unknown must be one character of the alphabet, got {unknown!r}")
         self.alphabet = alphabet
         self.unknown = unknown
         self._points = _code_points(alphabet)
-        self._codes = numpy.full(
-            int(self._points.max()) + 2, -1 if unknown is None else alphabet.index(unknown), dtype=numpy.int64
-        )
-        self._codes[self._points] = numpy.arange(len(alphabet))
+        self._codes = numpy.full(self._points.max() + 2, -1 if unknown is None else alphabet.index(unknown))
+        self._codes[self._points] = numpy.arange(len(alphabet))  # the last place is that of all higher code points
 
     @classmethod
     def from_text(cls, text: str, unknown: str | None = None) -> "CharTokenizer":
-        """The alphabet is the sorted characters of `text` (and `unknown`)."""
+        """A tokenizer whose alphabet is the sorted characters of `text` (and `unknown`)."""
         return cls("".join(sorted(set(text) | set(unknown or ""))), unknown)
 
     def __len__(self) -> int:
         return len(self.alphabet)
 
     def __repr__(self) -> str:
-        return f"CharTokenizer({self.alphabet!r}" + (f", unknown={self.unknown!r})" if self.unknown else ")")
+        return f"CharTokenizer({self.alphabet!r}, unknown={self.unknown!r})"
 
-    def encode(self, text: str):
-        """Codes of `text`: LongTensor (T,) on the CPU. Raises ValueError, naming the character, for one that has no code."""
+    def encode(self, text: str) -> "torch.Tensor":
+        """The codes of `text`: LongTensor (T,) on the CPU. Raises ValueError for a character that has none."""
         import torch
 
         codes = self._codes[numpy.minimum(_code_points(text), len(self._codes) - 1)]
-        if self.unknown is None and (codes < 0).any():
-            at = int((codes < 0).argmax())
+        if self.unknown is None and codes.size and codes.min() < 0:
+            at = int(codes.argmin())
             raise ValueError(
-                f"no code for {text[at]!r} (character {at}): the alphabet has {len(self)} characters; build it from all texts that you will "
-                "encode, or give CharTokenizer an `unknown` character to stand for the rest"
+                f"no code for {text[at]!r} (place {at}): the alphabet of {len(self)} characters lacks it. Build the "
+                "tokenizer from all text that it will meet, or give it an `unknown` character that stands for the rest"
             )
         return torch.from_numpy(codes)
 
-    def decode(self, codes) -> str:
-        """The text of `codes`: a LongTensor (T,) on any device, or a list of ints. Raises ValueError for a code outside 0 … len - 1."""
+    def decode(self, codes: "torch.Tensor | Sequence[int]") -> str:
+        """The text of `codes`, whole numbers of shape (T,) on any device. Raises ValueError for others."""
         codes = numpy.asarray(codes.detach().cpu() if hasattr(codes, "detach") else codes)
-        if codes.size == 0:
+        if not codes.size:
             return ""
         if codes.ndim != 1 or codes.dtype.kind not in "iu":
-            raise ValueError(
-                f"codes must be whole numbers of shape (T,), got {codes.dtype} of shape {codes.shape}: decode row by row"
-            )
+            raise ValueError(f"codes must be whole numbers of shape (T,), got {codes.dtype} of shape {codes.shape}")
         if codes.min() < 0 or codes.max() >= len(self):
             wrong = codes[(codes < 0) | (codes >= len(self))][0]
-            raise ValueError(f"no character for code {wrong}: codes of this alphabet are 0 … {len(self) - 1}")
+            raise ValueError(f"no character has the code {wrong}: the codes of this alphabet are 0 … {len(self) - 1}")
         return self._points[codes].tobytes().decode("utf-32-le", "surrogatepass")
 
 
