@@ -1,0 +1,83 @@
+"""What runs first inside the sandbox: prepares the student's folder and the limits, gives up all rights, starts the kernel.
+
+Called by `sandbox.py` under bubblewrap as `python -I -B inside.py SPEC` with a JSON object:
+sockets: port -> file descriptor of a listening socket; uid: become this user (or null); limits: name of rlimit -> value.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import shutil
+import sys
+
+SCRATCH, FILES, KERNEL, CODE = "/scratch", "/run/files", "/run/kernel", "/opt/course"
+FOLDERS = {"home": "HOME", "work": "", "tmp": "TMPDIR"}
+
+
+def copy_files(source: str, target: str) -> None:
+    """Copy plain files and links, no notebooks; what cannot be copied is left out, and said on stderr."""
+    for folder, folders, files in os.walk(source):
+        here = os.path.join(target, os.path.relpath(folder, source))
+        os.makedirs(here, exist_ok=True)
+        for name in folders + files:
+            path, copy = os.path.join(folder, name), os.path.join(here, name)
+            try:
+                if os.path.islink(path):
+                    os.symlink(os.readlink(path), copy)
+                elif os.path.isfile(path) and not name.endswith(".ipynb"):
+                    shutil.copyfile(path, copy)
+            except OSError as error:
+                print(f"not copied into the sandbox: {name}: {error.strerror}", file=sys.stderr)
+
+
+def prepare(spec: dict) -> None:
+    for name in FOLDERS:
+        os.mkdir(f"{SCRATCH}/{name}")
+    if os.path.isdir(FILES):
+        copy_files(FILES, f"{SCRATCH}/work")
+    if os.path.isdir(f"{KERNEL}/fonts"):  # matplotlib's list of fonts, which takes seconds to make
+        shutil.copytree(f"{KERNEL}/fonts", f"{SCRATCH}/home/.cache/matplotlib")
+    if uid := spec["uid"]:
+        for folder, folders, files in os.walk(SCRATCH):
+            for name in [".", *folders, *files]:
+                os.chown(os.path.join(folder, name), uid, uid, follow_symlinks=False)
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: /proc/self belongs to the new user, too
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # if the machine runs out of memory, this goes first
+    for name, value in spec["limits"].items():
+        resource.setrlimit(getattr(resource, name), (value, value))
+    os.chdir(f"{SCRATCH}/work")
+    sys.path[:] = [CODE, *sys.path, os.getcwd()]  # the student's files come last: nothing there shadows a library
+
+
+def main() -> None:
+    spec = json.loads(sys.argv[1])
+    prepare(spec)
+    if not spec["sockets"]:  # a test whether all this works
+        return
+
+    import zmq
+    from ipykernel.kernelapp import IPKernelApp
+
+    class Kernel(IPKernelApp):
+        """The usual kernel on sockets that are already listening, so that it needs no folder to make them in."""
+
+        def _try_bind_socket(self, s, port):
+            s.setsockopt(zmq.USE_FD, spec["sockets"][str(port)])
+            s.bind(f"ipc://{self.ip}-{port}")
+            return port
+
+        def init_heartbeat(self):
+            """Nobody listens to it."""
+
+    app = Kernel.instance()
+    app.initialize(["-f", f"{KERNEL}/kernel.json", "--HistoryManager.enabled=False"])
+    app.start()
+
+
+if __name__ == "__main__":
+    main()
