@@ -1,0 +1,158 @@
+"""The `course` command: parses, calls a room of the library, prints. Slow imports stand where they are used."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="From Shannon to CLIP: open the course, check and hand in your work; release, grade and report a class.",
+    epilog="Exit codes: 0 all is well; 1 it could not be done, or a check says no; 2 wrong use of the command.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+Assignment = Annotated[str, typer.Argument(help="Its name, e.g. a1_markov_chains.")]
+
+
+def clear(command: Callable) -> Callable:
+    """End with a sentence where a person can put things right, not with a traceback."""
+
+    @wraps(command)
+    def run(*args, **kwargs):
+        from course_utils.grading.course import CourseError, explain
+
+        try:
+            return command(*args, **kwargs)
+        except CourseError as error:
+            _fail(str(error))
+        except OSError as error:
+            _fail(explain(error))
+        except KeyboardInterrupt:
+            _fail("stopped; what is finished is kept, run the same command to go on")
+
+    return run
+
+
+def _fail(sentence: str) -> None:
+    print(f"course: {sentence}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+@app.command()
+@clear
+def lab(
+    arguments: Annotated[list[str] | None, typer.Argument(help="Handed on to JupyterLab, after `--`.")] = None,
+) -> None:
+    """Open JupyterLab on the first lecture."""
+    from course_utils.setup import lab
+
+    raise typer.Exit(lab(*(arguments or [])))
+
+
+@app.command()
+@clear
+def doctor() -> None:
+    """Say what this machine has, what is missing and what to do about it."""
+    from course_utils.doctor import run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+@clear
+def check(
+    notebook: Annotated[Path | None, typer.Argument(help="Without one, the only one in this folder.")] = None,
+) -> None:
+    """Run your notebook from top to bottom on the visible cases: exercise, points, known mistakes."""
+    from course_utils.grading.student import check
+
+    verdicts, notes = check(notebook)
+    width = max(len(v.exercise) for v in verdicts)
+    print(f"{'exercise':{width}}  points       mistake")
+    for v in verdicts:
+        said = v.mistake or ("" if v.points == v.max_points else v.message.split("\n")[-1].strip())
+        print(f"{v.exercise:{width}}  {v.points:4.3g} of {v.max_points:<4.3g} {said}".rstrip())
+    total, of = sum(v.points for v in verdicts), sum(v.max_points for v in verdicts)
+    print(f"{'together':{width}}  {total:4.3g} of {of:<4.3g}".rstrip())
+    for note in notes:
+        print(f"note: {note}")
+
+
+@app.command()
+@clear
+def submit(
+    assignment: Assignment,
+    notebook: Annotated[Path | None, typer.Option(help="Default: here, or in assignments/.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Where hand-ins are collected; default: submitted/.")] = None,
+    name: Annotated[str | None, typer.Option(help="Your name or number (default: your user name).")] = None,
+) -> None:
+    """Hand in your notebook, and get a receipt."""
+    from course_utils.grading.student import submit
+
+    print(submit(assignment, notebook, to, name))
+
+
+@app.command()
+@clear
+def release(
+    assignment: Annotated[str | None, typer.Argument(help="Its name; without one, all of them.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; say what differs.")] = False,
+) -> None:
+    """Generate assignments/ from solutions/."""
+    from course_utils.grading.course import Course
+    from course_utils.grading.release import check_release
+    from course_utils.grading.release import release as make
+
+    course = Course.find()
+    names = [course.require(assignment, released=False)] if assignment else course.names()
+    wrong = False
+    for name in names:
+        if check:
+            problems = check_release(course, name)
+            wrong |= bool(problems)
+            print(*problems or [f"{name}: assignments/ is exactly what solutions/ gives"], sep="\n")
+        else:
+            print(f"{name}:", ", ".join(make(course, name)) or "nothing to change")
+    raise typer.Exit(1 if wrong else 0)
+
+
+@app.command()
+@clear
+def grade(
+    assignment: Assignment,
+    student: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Run everything anew, trust no kept result.")] = False,
+    unsafe: Annotated[bool, typer.Option("--unsafe", help="Without a sandbox: students' code runs as you.")] = False,
+    workers: Annotated[int, typer.Option(help="Notebooks that run at the same time.", min=1)] = 2,
+) -> None:
+    """Grade all of submitted/: gradebook, grades.csv, feedback/ and report.html."""
+    from course_utils.grading.course import Course
+    from course_utils.grading.gradebook import grade
+
+    course = Course.find()
+    failed = False
+    for number, total, sheet in grade(course, course.require(assignment), student or [], again, unsafe, workers):
+        failed |= sheet.failed
+        print(f"[{number}/{total}] {sheet.line()}", flush=True)
+    print("written: gradebook.db, grades.csv, feedback/, report.html")
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+@clear
+def report(assignment: Assignment) -> None:
+    """Write report.html: how the class did, which mistakes were made, what went wrong."""
+    from course_utils.grading.course import Course
+    from course_utils.grading.report import write_report
+
+    course = Course.find()
+    print(write_report(course, course.require(assignment)))
+
+
+if __name__ == "__main__":
+    app()

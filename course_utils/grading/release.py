@@ -1,0 +1,322 @@
+"""From `solutions/` to `assignments/`: what students get is generated, never edited.
+
+`mistakes.py` says which exercises there are and what they are worth; `sync` writes that into the solution notebook as
+nbgrader's metadata, nbgrader takes the solutions out, and the visible cases go beside the notebook.
+"""
+
+import hashlib
+import re
+import shutil
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from course_utils.grading.course import IGNORED, Course, CourseError, convert, make_gradebook, write
+
+if TYPE_CHECKING:
+    from course_utils.check import ExerciseCases
+
+VISIBLE_SEED = 0
+CASES_FILE = "cases.safetensors"
+CHECKSUMS = "checksums.sha256"  # `sha256sum --check` reads it, from the course's folder
+CHECK = re.compile(r"check\(\s*(\w+)\s*\)")
+DEFINITION = re.compile(r"^(?:def|class)\s+(\w+)", re.MULTILINE)
+KERNEL = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+# --- notebooks --------------------------------------------------------------------------------------------------------
+
+
+def sync(notebook: NotebookNode, points: dict[str, float]) -> None:
+    """Write nbgrader's metadata of the exercises into their cells, in place.
+
+    `check(NAME)` becomes a locked grade cell; the cell that defines NAME between BEGIN and END SOLUTION a solution cell
+    the cell that makes the `Checker` a locked one. Other cells (answers marked by hand, `assert` cells) keep theirs.
+
+    Args:
+        points: of each exercise, by name.
+
+    Raises:
+        CourseError: an exercise has no check cell or two, or a check cell no exercise.
+    """
+    seen: set[str] = set()
+    for cell in notebook.cells:
+        metadata = _metadata(cell, points)
+        if metadata:
+            cell.metadata["nbgrader"] = {"schema_version": 3, "task": False} | metadata
+        name = cell.metadata.get("nbgrader", {}).get("grade_id")
+        if name in seen:
+            raise CourseError(
+                f"two cells are called {name}: give each exercise one cell and every other cell its own grade_id"
+            )
+        seen |= {name} if name else set()
+    missing = [name for name in points if f"check_{name}" not in seen]
+    if missing:
+        raise CourseError(f"no cell says check({missing[0]}): add one after the cell that asks for {missing[0]}")
+
+
+def _metadata(cell: NotebookNode, points: dict[str, float]) -> dict[str, Any] | None:
+    if cell.cell_type != "code":
+        return None
+    if match := CHECK.fullmatch(cell.source.strip()):
+        name = match[1]
+        if name not in points:
+            raise CourseError(
+                f"check({name}): mistakes.py has no exercise of this name, only {', '.join(points) or 'none'}"
+            )
+        grade = {"grade": True, "solution": False, "locked": True}
+        return grade | {"grade_id": f"check_{name}", "points": float(points[name])}
+    if "BEGIN SOLUTION" in cell.source:
+        names = DEFINITION.findall(cell.source)
+        name = next((n for n in names if n in points), names[0] if names else None)
+        old = cell.metadata.get("nbgrader")
+        return None if old or not name else {"grade": False, "solution": True, "locked": False, "grade_id": name}
+    if "Checker(" in cell.source:
+        return {"grade": False, "solution": False, "locked": True, "grade_id": "setup"}
+    return None
+
+
+def normalise(notebook: NotebookNode) -> NotebookNode:
+    """The notebook as it is committed: nbformat 4.5, no outputs, no counts, stable ids, little metadata."""
+    used: set[str] = set()
+    for number, cell in enumerate(notebook.cells):
+        kept = ("nbgrader", "tags", "deletable", "editable")
+        cell.metadata = {k: v for k, v in cell.metadata.items() if k in kept and v != []}
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        name = cell.metadata.get("nbgrader", {}).get("grade_id") or cell.get("id") or ""
+        name = re.sub(r"[^a-zA-Z0-9_-]", "-", name)[:60]
+        cell.id = name if name and name not in used else f"cell-{number}"
+        used.add(cell.id)
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    notebook.metadata = nbformat.from_dict(KERNEL)
+    return notebook
+
+
+def text(notebook: NotebookNode) -> str:
+    nbformat.validate(notebook)
+    return nbformat.writes(notebook).rstrip("\n") + "\n"
+
+
+def read(path: Path) -> NotebookNode:
+    """A notebook of the course itself.
+
+    Raises:
+        CourseError: it is missing or damaged.
+    """
+    try:
+        return nbformat.read(path, as_version=4)
+    except FileNotFoundError:
+        raise CourseError(f"{path} is missing") from None
+    except Exception as error:  # whatever nbformat says about a damaged file
+        raise CourseError(f"{path} is not a notebook ({type(error).__name__}: {str(error)[:100]})") from None
+
+
+# --- cases ------------------------------------------------------------------------------------------------------------
+
+
+def points_of(course: Course, name: str) -> dict[str, float]:
+    """What each exercise of an assignment is worth (nothing, where it has only plain `assert` cells)."""
+    if not (course.solution(name).parent / "mistakes.py").exists():
+        return {}
+    from course_utils.grading.exercise import load_exercises
+
+    return {e.name: e.points for e in load_exercises(course.solution(name).parent).values()}
+
+
+def build_cases(course: Course, name: str, seed: int) -> "dict[str, ExerciseCases]":
+    """The cases drawn with a seed, with the answers of the solution notebook, which runs as students' notebooks do.
+
+    Raises:
+        CourseError: the solution does not answer a case, or a mistake passes them all.
+    """
+    if not points_of(course, name):
+        return {}
+    from course_utils.grading import sandbox
+    from course_utils.grading.execute import execute
+    from course_utils.grading.exercise import complete, load_exercises
+    from course_utils.grading.judge import Recorder
+
+    folder = course.solution(name).parent
+    notebook = read(course.solution(name))
+    sync(notebook, points_of(course, name))
+    cases = {n: e.build(seed) for n, e in load_exercises(folder).items()}
+    with tempfile.TemporaryDirectory() as files:
+        _copy(folder, Path(files), notebooks=False)
+        result = execute(
+            notebook, cases, files=Path(files), judge_class=Recorder, sandbox=sandbox.missing() is None
+        )  # the course's own code: without bubblewrap it runs in an ordinary kernel
+    for exercise in cases.values():
+        if not result.answers.get(exercise.name):
+            raise CourseError(
+                f"{name}: the solution gave no answer to {exercise.name}. {' '.join(result.notes)}".strip()
+            )
+        try:
+            complete(exercise, result.answers[exercise.name])
+        except ValueError as error:
+            raise CourseError(f"{name}: {error}") from None
+    return cases
+
+
+# --- release ----------------------------------------------------------------------------------------------------------
+
+
+def release(course: Course, name: str) -> list[str]:
+    """Generate `assignments/NAME/` from `solutions/NAME/`; the names of the files that changed."""
+    source = course.solution(name)
+    notebook = read(source)
+    sync(notebook, points_of(course, name))
+    files = {}
+    if text(normalise(notebook)) != source.read_text():
+        files[source] = text(notebook).encode()
+        write(source, files[source])
+    with tempfile.TemporaryDirectory() as temporary:
+        files |= build(course, name, Path(temporary), course.directory().db_url)
+    changed = [p for p, data in files.items() if p == source or not p.exists() or p.read_bytes() != data]
+    for path in changed:
+        write(path, files[path])
+    for path in _files(course.released(name).parent):
+        if path not in files:
+            path.unlink()
+            changed.append(path)
+    return sorted(str(p.relative_to(course.root)) for p in changed)
+
+
+def build(course: Course, name: str, temporary: Path, db_url: str) -> dict[Path, bytes]:
+    """What `assignments/NAME/` should hold, by path; the gradebook behind `db_url` learns of the assignment."""
+    folder = generate(course, name, temporary, db_url)
+    files = {course.released(name).parent / p.relative_to(folder): p.read_bytes() for p in _files(folder)}
+    if cases := build_cases(course, name, VISIBLE_SEED):
+        from course_utils.check import save_cases
+
+        files[course.released(name).parent / CASES_FILE] = save_cases(cases)
+    files[course.released(name).parent / CHECKSUMS] = _checksums(course, name, files)
+    return files
+
+
+def generate(course: Course, name: str, temporary: Path, db_url: str) -> Path:
+    """nbgrader's generate_assignment from the synchronised source; the folder with what students get, but the cases."""
+    from nbgrader.converters import GenerateAssignment
+
+    source = temporary / "solutions" / name
+    _copy(course.solution(name).parent, source)
+    notebook = read(course.solution(name))
+    sync(notebook, points_of(course, name))
+    write(source / f"{name}.ipynb", text(normalise(notebook)))
+    directory = course.directory(root=str(temporary), assignment_id=name, db_url=db_url)
+    make_gradebook(db_url)
+    convert(GenerateAssignment(coursedir=directory, config=course.config(), force=True))
+    released = temporary / "assignments" / name
+    path = released / f"{name}.ipynb"
+    write(path, text(normalise(read(path))))
+    return released
+
+
+def check_release(course: Course, name: str) -> list[str]:
+    """Where `assignments/NAME/` is not what `solutions/NAME/` gives, as sentences; none if all is well."""
+    with tempfile.TemporaryDirectory() as temporary:
+        expected = build(course, name, Path(temporary), f"sqlite:///{temporary}/gradebook.db")
+    problems = []
+    notebook = read(course.solution(name))
+    sync(notebook, points_of(course, name))
+    if text(normalise(notebook)) != course.solution(name).read_text():
+        problems.append(f"solutions/{name}/{name}.ipynb is not as `course release` writes it")
+    for path in sorted(set(expected) | set(_files(course.released(name).parent))):
+        label = path.relative_to(course.root)
+        if path not in expected:
+            problems.append(f"{label} is not made from solutions/{name}")
+        elif not path.exists():
+            problems.append(f"{label} is missing")
+        elif path.name == CASES_FILE:
+            problems += [f"{label}: {problem}" for problem in _compare_cases(path, expected[path])]
+        elif path.name != CHECKSUMS and path.read_bytes() != expected[path]:
+            problems.append(f"{label} is not what solutions/{name} gives")
+    return problems + _check_sums(course, name)
+
+
+def _check_sums(course: Course, name: str) -> list[str]:
+    path = course.released(name).parent / CHECKSUMS
+    if not path.exists():
+        return []
+    present = {p: p.read_bytes() for p in _files(path.parent) if p != path}
+    recorded, found = path.read_text().splitlines(), _checksums(course, name, present).decode().splitlines()
+    names = {line[66:] for line in set(recorded) ^ set(found)}
+    return [f"{n} has changed since the last release" for n in sorted(names)]
+
+
+def _checksums(course: Course, name: str, files: dict[Path, bytes]) -> bytes:
+    files = files | {p: p.read_bytes() for p in _files(course.solution(name).parent, everything=True)}
+    lines = [
+        f"{hashlib.sha256(data).hexdigest()}  {p.relative_to(course.root).as_posix()}\n" for p, data in files.items()
+    ]
+    return "".join(sorted(lines, key=lambda line: line[66:])).encode()
+
+
+def _compare_cases(path: Path, expected: bytes) -> list[str]:
+    """Byte for byte would fail on another kind of CPU: tensors are compared to 1e-5, draws by their distribution."""
+    from course_utils.check import load_cases
+    from course_utils.compare import difference
+
+    with tempfile.TemporaryDirectory() as temporary:
+        fresh_path = Path(temporary) / CASES_FILE
+        fresh_path.write_bytes(expected)
+        fresh = load_cases(fresh_path)
+    try:
+        old = load_cases(path)
+    except ValueError as error:
+        return [str(error)]
+    if list(old) != list(fresh):
+        return [f"it holds {', '.join(old)}; mistakes.py has {', '.join(fresh)}"]
+    problems = []
+    for name, a in old.items():
+        b = fresh[name]
+        kinds = {"close": {"rtol": 1e-5, "atol": 1e-5}, "accuracy": {"kind": "exact"}}
+        compare = a.compare | kinds.get(a.compare["kind"], {})
+        answers = [(a.expected, b.expected)] + [(x.answers, y.answers) for x, y in zip(a.mistakes, b.mistakes)]
+        bare_a, bare_b = (
+            replace(x, expected=[], mistakes=[replace(m, answers=[]) for m in x.mistakes]) for x in (a, b)
+        )
+        if not _near(asdict(bare_a), asdict(bare_b)):
+            problems.append(f"{name}: its cases are not those that mistakes.py gives")
+        elif any(
+            len(x) != len(y) or any(difference(compare, g, e, t) for g, e, t in zip(x, y, a.truths)) for x, y in answers
+        ):
+            problems.append(f"{name}: its answers are not those that the solution and mistakes.py give")
+    return problems
+
+
+def _near(a: Any, b: Any) -> bool:
+    import torch
+
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        same = a.shape == b.shape and a.dtype == b.dtype
+        return same and torch.allclose(a.double(), b.double(), rtol=1e-5, atol=1e-5, equal_nan=True)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(_near, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return list(a) == list(b) and all(_near(a[k], b[k]) for k in a)
+    return type(a) is type(b) and a == b
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def _files(folder: Path, everything: bool = False) -> list[Path]:
+    ignored = IGNORED - ({"mistakes.py"} if everything else set())
+    found = [p for p in folder.rglob("*") if p.is_file() and not ignored & set(p.relative_to(folder).parts)]
+    return sorted(p for p in found if not p.name.endswith(".part"))
+
+
+def _copy(source: Path, target: Path, notebooks: bool = True) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for path in _files(source):
+        if notebooks or path.suffix != ".ipynb":
+            (target / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target / path.relative_to(source))

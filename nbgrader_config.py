@@ -1,0 +1,40 @@
+"""nbgrader's settings for this course. The stock commands, Formgrader and `course` all read them."""
+
+import os
+import sys
+from pathlib import Path
+
+c = get_config()  # noqa: F821  (nbgrader runs this file with it)
+
+# nbgrader calls `alembic` to make a new gradebook: find it in this environment, activated or not.
+programs = str(Path(sys.executable).parent)
+if programs not in os.environ.get("PATH", "").split(os.pathsep):
+    os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
+
+root = Path(__file__).resolve().parent
+c.CourseDirectory.root = str(root)
+c.CourseDirectory.source_directory = "solutions"
+c.CourseDirectory.release_directory = "assignments"
+c.CourseDirectory.db_url = (
+    f"sqlite:///{root / 'gradebook.db'}?timeout=30"  # seconds to wait for another program to let go
+)
+c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", "mistakes.py", ".DS_Store"]
+
+# What students get in place of a solution.
+c.ClearSolutions.code_stub = {"python": "# Your code here.\nraise NotImplementedError"}
+c.ClearSolutions.text_stub = "Your answer here."
+
+# Grading: what was handed in is first made whole against the release, then run in a sandbox and judged from outside.
+c.Autograde.exporter_class = "course_utils.grading.record.SubmissionExporter"
+c.Autograde.autograde_preprocessors = [
+    "course_utils.grading.record.Execute",  # in place of nbgrader's own
+    "nbgrader.preprocessors.LimitOutput",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+
+# Mark sheets: what students wrote is shown, never run; the page asks no other machine for anything.
+c.GenerateFeedback.exporter_class = "course_utils.grading.feedback.FeedbackExporter"
+c.HTMLExporter.sanitize_html = True
+c.HTMLExporter.filters = {"markdown2html": "course_utils.grading.feedback.safe_markdown"}

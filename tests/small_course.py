@@ -1,0 +1,158 @@
+"""A course with one small assignment, made in a temporary folder, and an executor that needs no kernel."""
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from course_utils.check import answer, verdict
+from course_utils.grading.course import CONFIG, Course
+from course_utils.grading.judge import no_verdict
+
+NAME = "a0_small"
+MISTAKES = """
+import torch
+from course_utils.grading.exercise import Exercise, close
+
+double = Exercise("double", points=2, compare=close())
+
+@double.cases
+def _(g):
+    yield torch.tensor([1.0, 2.0]),
+    yield torch.rand(3, generator=g),
+
+@double.mistake("you squared: 2 x is x + x, not x times x")
+def squared(x):
+    return x * x
+
+total = Exercise("total", points=3, compare=close())
+
+@total.cases
+def _(g):
+    yield torch.tensor([1.0, 2.0]),
+    yield torch.rand(3, generator=g),
+    yield torch.zeros(0),
+
+@total.mistake("that is the mean")
+def mean(x):
+    return x.mean() if len(x) else torch.tensor(0.0)
+"""
+SOLUTION = [
+    ("markdown", "# A small assignment\nDouble, then add up: $2 \\sum_i x_i$."),
+    ("code", f'import torch\nfrom course_utils.check import Checker\n\ncheck = Checker("{NAME}")'),
+    ("code", "def double(x):\n    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION"),
+    ("code", "check(double)"),
+    ("code", "def total(x):\n    ### BEGIN SOLUTION\n    return x.sum()\n    ### END SOLUTION"),
+    ("code", "check(total)"),
+    ("markdown", "Why is the sum of doubles the double of the sum?"),
+    ("markdown", "Because of the distributive law."),
+    ("code", "assert total(torch.ones(2)) == 2"),
+]
+MANUAL = {
+    "grade": True,
+    "solution": True,
+    "locked": False,
+    "grade_id": "why",
+    "points": 4,
+    "schema_version": 3,
+    "task": False,
+}
+PLAIN = {
+    "grade": True,
+    "solution": False,
+    "locked": True,
+    "grade_id": "plain",
+    "points": 1,
+    "schema_version": 3,
+    "task": False,
+}
+
+
+def small_course(root: Path) -> Course:
+    folder = root / "solutions" / NAME
+    folder.mkdir(parents=True)
+    shutil.copy(Path(__file__).parents[1] / CONFIG, root)
+    (folder / "mistakes.py").write_text(MISTAKES)
+    (folder / "data.txt").write_text("some data\n")
+    cells = [new_code_cell(s) if kind == "code" else new_markdown_cell(s) for kind, s in SOLUTION]
+    cells[7].metadata["nbgrader"] = dict(MANUAL)
+    cells[8].metadata["nbgrader"] = dict(PLAIN)
+    cells[0].metadata["collapsed"] = True
+    cells[2].outputs = [new_output("stream", text="an old output")]
+    cells[2].execution_count = 3
+    notebook = new_notebook(cells=cells, metadata={"kernelspec": {"name": "mine", "display_name": "My kernel"}})
+    nbformat.write(notebook, folder / f"{NAME}.ipynb")
+    return Course(root)
+
+
+def hand_in(course: Course, student: str, answers: dict[str, str] | None = None, name: str = NAME) -> Path:
+    """The released notebook with the bodies of some functions written, in submitted/."""
+    notebook = nbformat.read(course.released(NAME), as_version=4)
+    for cell in notebook.cells:
+        identity = cell.metadata.get("nbgrader", {}).get("grade_id")
+        if identity in (answers or {}):
+            cell.source = answers[identity]
+    path = course.root / "submitted" / student / NAME / f"{name}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+RIGHT = {"double": "def double(x):\n    return x + x", "total": "def total(x):\n    return sum(x, torch.tensor(0.0))"}
+HALF = {"double": "def double(x):\n    return x * x", "total": "def total(x):\n    return x.sum() if len(x) else 1 / 0"}
+
+
+@dataclass
+class Result:
+    notebook: nbformat.NotebookNode
+    verdicts: dict
+    notes: list[str]
+    usage: dict = field(default_factory=dict)
+    answers: dict = field(default_factory=dict)
+
+
+class Execute:
+    """Stands for `course_utils.grading.execute`: the cells run in this process. Counts its calls."""
+
+    def __init__(self):
+        self.calls, self.seen_files = 0, []
+
+    def execute(self, notebook, exercises, *, files=None, limits=None, sandbox=True, judge_class=None):
+        self.calls += 1
+        self.seen_files = sorted(p.name for p in files.iterdir()) if files else []
+        result = Result(notebook, {}, [])
+        names: dict = {"check": lambda function: None}
+        for cell in notebook.cells:
+            if cell.cell_type != "code":
+                continue
+            cell.execution_count = 1
+            identity = cell.metadata.get("nbgrader", {}).get("grade_id", "")
+            exercise = exercises.get(identity.removeprefix("check_"))
+            if identity.startswith("check_") and exercise:
+                function = names.get(exercise.name)
+                answers = [answer(function, i, []) for i in exercise.inputs] if function else []
+                result.answers[exercise.name] = answers
+                if judge_class and judge_class.__name__ == "Recorder":
+                    continue
+                given = (
+                    verdict(exercise, answers, show=False)
+                    if answers
+                    else no_verdict(exercise.name, exercise.points, "not there")
+                )
+                result.verdicts[identity] = given
+                cell.outputs = [
+                    new_output("stream", text=given.message),
+                    new_output("execute_result", data={"text/plain": str(given.points)}, execution_count=1),
+                ]
+                continue
+            try:
+                if "Checker(" in cell.source:
+                    exec("import torch", names)
+                else:
+                    exec(cell.source, names)
+                    cell.outputs = names.pop("outputs", [])
+            except Exception as error:
+                cell.outputs = [new_output("error", ename=type(error).__name__, evalue=str(error), traceback=[])]
+        return result
