@@ -30,7 +30,7 @@ def write(name: str, content: bytes) -> bool:
     """
     global _warned
     path = folder() / name
-    temporary = None
+    temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -39,9 +39,6 @@ def write(name: str, content: bytes) -> bool:
         os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide it from the sandbox's user
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
         if not _warned:
             _warned = True
             warnings.warn(
@@ -50,6 +47,9 @@ def write(name: str, content: bytes) -> bool:
                 stacklevel=2,
             )
         return False
+    finally:
+        with suppress(OSError):  # gone already if all went well
+            os.unlink(temporary)
     return True
 
 

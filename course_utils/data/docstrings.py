@@ -71,7 +71,7 @@ def read(source: str, module: str) -> list[tuple[str, str]]:
             if text:
                 found.setdefault(name, text)
         below = []
-        for field in ("body", "orelse", "finalbody", "handlers"):
+        for field in ("body", "handlers", "orelse", "finalbody"):
             for child in getattr(node, field, ()):
                 if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
                     below.append((child, f"{name}.{child.name}"))
@@ -135,7 +135,7 @@ ABBREVIATION = re.compile(
     r"|(?<![\w.])[A-Z])\.$",
     re.IGNORECASE,
 )
-END = re.compile(r"([.!?][\"')\]]*)\s+(?=[\"'(]?[A-Z0-9])")
+END = re.compile(r"([.!?][\"')\]]*)\s+(?=[\"'(]?[A-Z0-9\x00])")
 FIRST, LAST = re.compile(r"[\"'(]?[A-Z]"), re.compile(r"[A-Za-z0-9)\"'][.!?][\"')]?$")
 CODE_SIGNS = re.compile(r"[\x00-\x1f{}\\|<>=^%@$~*`#\[\]+&]|(?<![a-z])/|/(?![a-z])|\.\.|::|---|__|\(\)|\( | \)| [,;:.]")
 WORD, LETTERS, CAPITALS = re.compile("[A-Za-z]+"), re.compile("[A-Za-z ]+"), re.compile("[A-Z]")
@@ -300,8 +300,7 @@ def split_sentences(paragraph: str) -> list[str]:
     """Sentences of one paragraph (one line); abbreviations such as "e.g." and initials do not end one."""
     found, start = [], 0
     for end in END.finditer(paragraph):
-        stop = end.start() + 1
-        if paragraph[stop - 1] == "." and ABBREVIATION.search(paragraph[max(start, stop - 9) : stop]):
+        if end[1] == "." and ABBREVIATION.search(paragraph[max(start, end.start() - 9) : end.end(1)]):
             continue
         found.append(paragraph[start : end.end(1)])
         start = end.end()

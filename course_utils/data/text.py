@@ -81,9 +81,12 @@ class Corpus:
         if len(self.documents) == 1:
             train, rest = _cut(self.documents[0], held_out)
         else:
-            chosen = _draw(self.documents, held_out, seed)
-            train = _unique((d for i, d in enumerate(self.documents) if i not in chosen), set())
-            rest = _unique((self.documents[i] for i in sorted(chosen)), {_key(d.text) for d in train})
+            said: dict[str, set[str]] = {document.label: set() for document in self.documents}
+            unique = [d for d in self.documents if _first(d, said[d.label])]
+            chosen = _draw(unique, held_out, seed)
+            seen: set[str] = set()
+            train = [d for i, d in enumerate(unique) if i not in chosen and _first(d, seen)]
+            rest = [d for i, d in enumerate(unique) if i in chosen and _first(d, seen)]
             if self.view == "prose":
                 rest = _without_seen(rest, train)
         if not train or not rest:
@@ -128,15 +131,11 @@ def _key(text: str) -> str:
     return " ".join(text.lower().translate(_NO_LETTERS).split()) or text
 
 
-def _unique(documents: Iterable[Document], seen: set[str]) -> list[Document]:
-    """The first of all documents that say the same, unless `seen`."""
-    kept = []
-    for document in documents:
-        key = _key(document.text)
-        if key not in seen:
-            seen.add(key)
-            kept.append(document)
-    return kept
+def _first(document: Document, seen: set[str]) -> bool:
+    """Whether no document before it said the same; `seen` remembers."""
+    before = len(seen)
+    seen.add(_key(document.text))
+    return len(seen) > before
 
 
 def _sentences(prose: str) -> list[str]:
@@ -364,11 +363,12 @@ def _labelled(file: str) -> dict[str, dict[str, list[str]]]:
     content = cache.read_checked(file)
     if content is not None:
         return json.loads(content)
-    parts = dict(zip(("train", "held_out"), load("docs").split(HELD_OUT, seed=0), strict=True))
+    docs = load("docs")
     written_by: dict[str, set[str]] = {}
-    for document in (document for part in parts.values() for document in part.documents):
+    for document in docs.documents:
         for sentence in _sentences(document.text):
             written_by.setdefault(_key(sentence), set()).add(document.label)
+    parts = dict(zip(("train", "held_out"), docs.split(HELD_OUT, seed=0), strict=True))
     found = {part: {library: [] for library in LIBRARIES} for part in parts}
     for part, corpus in parts.items():
         for document in corpus.documents:
