@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,10 @@ IGNORED = {"mistakes.py", "__pycache__", ".ipynb_checkpoints", ".DS_Store"}
 
 class CourseError(Exception):
     """Something that the person at the keyboard can put right; its text says how."""
+
+
+class Blocked(CourseError):
+    """Nothing can go on until this is put right: no room on the disk, a gradebook that others hold."""
 
 
 @dataclass(frozen=True)
@@ -107,20 +112,40 @@ def explain(error: OSError) -> str:
 
 
 def make_gradebook(url: str) -> None:
-    """An empty gradebook like nbgrader's, if there is none yet (nbgrader starts another Python for that: seconds)."""
+    """Make an empty gradebook like nbgrader's, if there is none (nbgrader starts another Python for that: seconds).
+
+    Raises:
+        Blocked: another program holds it, for longer than the waiting time in its address.
+    """
     import nbgrader
     from alembic.script import ScriptDirectory
     from nbgrader.api import Base
     from sqlalchemy import create_engine, inspect, text
+    from sqlalchemy.exc import OperationalError
 
     engine = create_engine(url)
-    with engine.begin() as connection:
-        if not inspect(connection).get_table_names():
-            head = ScriptDirectory(str(Path(nbgrader.__file__).parent / "alembic")).get_current_head()
-            Base.metadata.create_all(connection)
-            connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
-            connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": head})
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            if engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # waits for other writers
+            if not inspect(connection).get_table_names():
+                head = ScriptDirectory(str(Path(nbgrader.__file__).parent / "alembic")).get_current_head()
+                Base.metadata.create_all(connection)
+                connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+                connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": head})
+            connection.commit()
+    except OperationalError as error:
+        raise _blocked(str(error)) or error from None
+    finally:
+        engine.dispose()
+
+
+def _blocked(text: str) -> Blocked | None:
+    if "database is locked" in text:
+        return Blocked("the gradebook is in use by another program: close Formgrader and other graders, then try again")
+    if "disk is full" in text or "No space left" in text:
+        return Blocked("the disk is full: make room, then run the same command again")
+    return None
 
 
 @contextmanager
@@ -156,18 +181,16 @@ def convert(converter: "BaseConverter", log: Path | None = None) -> list[str]:
         CourseError: it failed; the text is the last line of what nbgrader said about the cause.
     """
     from nbgrader.converters import NbGraderException
+    from sqlalchemy.exc import SAWarning
 
-    with quiet(log) as lines:
+    with quiet(log) as lines, warnings.catch_warnings():
+        warnings.simplefilter("ignore", SAWarning)  # nbgrader's own
         try:
             converter.start()
         except NbGraderException as error:
             text = "\n".join(lines) or str(error)
-            if "database is locked" in text:
-                raise CourseError(
-                    "the gradebook is in use by another program: close Formgrader and other graders, then try again"
-                ) from None
-            if "disk is full" in text or "No space left" in text:
-                raise CourseError("the disk is full: make room, then run the same command again") from None
+            if blocked := _blocked(text):
+                raise blocked from None
             causes = [line for line in text.splitlines() if "Error: " in line or "Exception: " in line]
             raise CourseError((causes or text.splitlines())[-1].strip()) from None
     return lines

@@ -37,8 +37,8 @@ KERNEL = {
 def sync(notebook: NotebookNode, points: dict[str, float]) -> None:
     """Write nbgrader's metadata of the exercises into their cells, in place.
 
-    `check(NAME)` becomes a locked grade cell; the cell that defines NAME between BEGIN and END SOLUTION a solution cell
-    the cell that makes the `Checker` a locked one. Other cells (answers marked by hand, `assert` cells) keep theirs.
+    `check(NAME)` becomes a locked grade cell, the definition of NAME (with BEGIN and END SOLUTION) a solution cell, the
+    cell that makes the `Checker` a locked one. Other cells (answers marked by hand, `assert` cells) keep theirs.
 
     Args:
         points: of each exercise, by name.

@@ -1,0 +1,206 @@
+"""`course grade`: everyone in `submitted/`, one after the other, into nbgrader's gradebook, table and mark sheets."""
+
+import glob
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.converters import Autograde, GenerateFeedback
+from nbgrader.plugins import CsvExportPlugin
+
+from course_utils.check import ExerciseCases, Verdict
+from course_utils.grading import sandbox
+from course_utils.grading.course import Blocked, Course, CourseError, convert, write
+from course_utils.grading.record import STAGED, hidden_cases, run
+from course_utils.grading.release import generate
+from course_utils.grading.repair import NOTES
+from course_utils.grading.submissions import Submission, stage, submissions
+
+
+@dataclass
+class Sheet:
+    """One student's marks, and the reasons for them.
+
+    Attributes:
+        cells: marks per graded cell, (points, most); None where a person has to mark.
+        judged: the graded cells whose verdict was made outside the student's process.
+        failed: the grader could not do its work for this student.
+    """
+
+    student: str
+    points: float = 0.0
+    most: float = 0.0
+    cells: dict[str, tuple[float | None, float]] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    usage: dict[str, float] = field(default_factory=dict)
+    failed: bool = False
+
+    @property
+    def waiting(self) -> float:
+        """Points that nobody has given or refused yet."""
+        return sum(most for points, most in self.cells.values() if points is None)
+
+    def reasons(self) -> list[str]:
+        """Why points are missing, in a few words each; then what went wrong technically."""
+        lost = [v for v in self.verdicts.values() if v.points < v.max_points]
+        other = [n for n, (p, m) in self.cells.items() if n not in self.verdicts and p is not None and p < m]
+        return (
+            [f"{v.exercise}: {why(v)}" for v in lost]
+            + [f"{n}: {self.cells[n][0]:g} of {self.cells[n][1]:g}." for n in other]
+            + self.notes
+        )
+
+    def line(self) -> str:
+        waiting = f" (and up to {self.waiting:g} to be marked by hand)" if self.waiting else ""
+        marks = "NOT GRADED" if self.failed else f"{self.points:.4g} of {self.most:g}{waiting}"
+        return f"{self.student}: {marks}. {' '.join(self.reasons()) or 'All right.'}"
+
+
+def why(verdict: Verdict) -> str:
+    """A verdict in a few words."""
+    if verdict.mistake:
+        return f"{verdict.held} of {verdict.cases} cases, known mistake “{verdict.mistake}”."
+    lines = verdict.message.strip().split("\n")
+    said = lines[1].strip() if len(lines) > 1 else lines[0].rpartition("points: ")[2]
+    return f"{verdict.held} of {verdict.cases} cases, {said}."
+
+
+def grade(
+    course: Course, name: str, students: list[str], again: bool = False, unsafe: bool = False, workers: int = 2
+) -> Iterator[tuple[int, int, Sheet]]:
+    """Grade all of `submitted/`, or some students; yields (number, how many, sheet) as they are done.
+
+    Raises:
+        CourseError: the grader cannot work here; the text says what to do. What one student did never raises.
+    """
+    if not unsafe and (missing := sandbox.missing()):
+        raise CourseError(f"{missing} (or say --unsafe: students' code then can do all that you can)")
+    found = submissions(course, name)
+    if unknown := set(students) - {s.student for s in found}:
+        raise CourseError(f"nothing of {', '.join(sorted(unknown))} is in {course.root / 'submitted'}")
+    found = [s for s in found if s.student in students or not students]
+    if not found:
+        raise CourseError(
+            f"{course.root / 'submitted'} is empty: put each student's folder there, submitted/NAME/{name}/"
+        )
+    with _alone(course, name), tempfile.TemporaryDirectory() as temporary:
+        generate(course, name, Path(temporary), course.directory().db_url)  # a fresh clone has no gradebook
+        cases = hidden_cases(course, name)
+        shutil.rmtree(course.private(name) / STAGED, ignore_errors=True)
+        with ThreadPoolExecutor(workers) as pool:
+            work = [pool.submit(_prepare, course, name, s, cases, not unsafe, again) for s in found]
+            try:
+                for number, (submission, future) in enumerate(zip(found, work), start=1):
+                    yield number, len(found), _finish(course, name, submission.student, future, not unsafe)
+            finally:
+                pool.shutdown(cancel_futures=True)
+        with Gradebook(course.directory().db_url) as gradebook:
+            table = Path(temporary) / "grades.csv"
+            CsvExportPlugin(to=str(table)).export(gradebook)
+        write(course.root / "grades.csv", table.read_bytes())
+    from course_utils.grading.report import write_report
+
+    write_report(course, name)
+
+
+def _prepare(
+    course: Course, name: str, submission: Submission, cases: dict[str, ExerciseCases], sandboxed: bool, again: bool
+) -> dict[str, Any]:
+    place = course.private(name) / STAGED / submission.student / name
+    notebook = stage(course, name, submission, place)
+    return run(course, name, notebook, place, cases, sandboxed, again) | {"staged": notebook.metadata[NOTES]["notes"]}
+
+
+def _finish(course: Course, name: str, student: str, future: Any, sandboxed: bool) -> Sheet:
+    """Record one student's outcome; a failure costs this student's sheet, not the others'."""
+    try:
+        outcome = future.result()
+        if not _is_recorded(course, name, student, outcome):
+            _convert(Autograde, course, name, student, sandboxed)
+        _convert(GenerateFeedback, course, name, student, sandboxed)
+        page = Path(student) / name / f"{name}.html"
+        write(course.root / "feedback" / page, (course.private(name) / "feedback" / page).read_bytes())
+        return sheets(course, name, [student])[0]
+    except (Blocked, OSError):
+        raise
+    except Exception as error:
+        log = (course.private(name) / "nbgrader.log").relative_to(course.root)
+        return Sheet(student, failed=True, notes=[f"The grader failed ({type(error).__name__}: {error}); see {log}."])
+
+
+def _convert(step: type, course: Course, name: str, student: str, sandboxed: bool) -> None:
+    private = course.private(name).relative_to(course.root)
+    config = course.config()
+    config.Execute.sandbox = sandboxed
+    folders = {"submitted_directory": f"{private}/{STAGED}", "feedback_directory": f"{private}/feedback"}
+    directory = course.directory(assignment_id=name, student_id=glob.escape(student), **folders)
+    convert(step(coursedir=directory, config=config, force=True), course.private(name) / "nbgrader.log")
+
+
+def _is_recorded(course: Course, name: str, student: str, outcome: dict[str, Any]) -> bool:
+    """Whether the gradebook has this very outcome, so that there is nothing to change in it."""
+    grader = _graded(course, name, student)
+    if grader.get("key") != outcome["key"] or grader.get("notes") != outcome["staged"] + outcome["notes"]:
+        return False
+    try:
+        with Gradebook(course.directory().db_url) as gradebook:
+            grades = gradebook.find_submission_notebook(name, name, student).grades
+            judged = {g.cell.name: g.auto_score for g in grades}
+            return all(judged.get(n) == min(v["points"], v["max_points"]) for n, v in outcome["verdicts"].items())
+    except MissingEntry:
+        return False
+
+
+def _graded(course: Course, name: str, student: str) -> dict[str, Any]:
+    """What the grader left in the graded notebook: verdicts, notes, usage, key."""
+    try:
+        path = course.root / "autograded" / student / name / f"{name}.ipynb"
+        return nbformat.read(path, as_version=4).metadata.get(NOTES, {})
+    except (OSError, ValueError, nbformat.reader.NotJSONError):
+        return {}
+
+
+def sheets(course: Course, name: str, students: list[str] | None = None) -> list[Sheet]:
+    """The sheets of all who are in the gradebook (or of some), as it now stands, marks given by hand included."""
+    found = []
+    with Gradebook(course.directory().db_url) as gradebook:
+        for submission in gradebook.assignment_submissions(name):
+            student = submission.student_id
+            if students is not None and student not in students:
+                continue
+            sheet = Sheet(student, submission.score - submission.late_submission_penalty, submission.max_score)
+            for grade in (g for notebook in submission.notebooks for g in notebook.grades):
+                unmarked = grade.auto_score is None and grade.manual_score is None
+                sheet.cells[grade.cell.name] = (None if unmarked else grade.score, grade.max_score)
+            grader = _graded(course, name, student)
+            sheet.verdicts = {n: Verdict(**v) for n, v in grader.get("verdicts", {}).items()}
+            sheet.notes, sheet.usage = list(grader.get("notes", [])), dict(grader.get("usage", {}))
+            found.append(sheet)
+    return sorted(found, key=lambda sheet: sheet.student)
+
+
+@contextmanager
+def _alone(course: Course, name: str) -> Iterator[None]:
+    """Two graders of one assignment would undo each other's work."""
+    path = course.private(name) / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # Windows
+            pass
+        except BlockingIOError:
+            raise CourseError(f"{name} is being graded already, by another `course grade`: wait for its end") from None
+        file.write(str(os.getpid()))
+        yield

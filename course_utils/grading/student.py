@@ -1,0 +1,88 @@
+"""The student's side of the command: `course check` and `course submit`."""
+
+import getpass
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nbformat
+
+from course_utils.check import CASES_FILE, Verdict, load_cases
+from course_utils.grading.course import Course, CourseError, write
+from course_utils.grading.release import read, sync
+
+
+def check(notebook: Path | None = None) -> tuple[list[Verdict], list[str]]:
+    """Run a notebook in an ordinary kernel on the visible cases: a verdict per exercise, and notes.
+
+    Raises:
+        CourseError: there is no notebook, or no file of cases beside it.
+    """
+    from course_utils.grading.execute import execute
+    from course_utils.grading.sandbox import SandboxError
+
+    path = (notebook or _only_one()).resolve()
+    found = read(path)
+    try:
+        exercises = load_cases(_cases(path))
+    except ValueError as error:
+        raise CourseError(f"{error}: copy it anew from the released assignment") from None
+    sync(found, {e.name: e.points for e in exercises.values()})
+    try:
+        result = execute(found, exercises, files=path.parent, sandbox=False)
+    except SandboxError as error:
+        raise CourseError(str(error)) from None
+    return list(result.verdicts.values()), result.notes
+
+
+def _only_one() -> Path:
+    found = sorted(Path.cwd().glob("*.ipynb"))
+    if len(found) != 1:
+        names = ", ".join(p.name for p in found) or "none"
+        raise CourseError(f"which notebook? this folder has {names}: run `course check NOTEBOOK`")
+    return found[0]
+
+
+def _cases(notebook: Path) -> Path:
+    places = [notebook.with_name(CASES_FILE)]
+    try:
+        places.append(Course.find(notebook.parent).released(notebook.stem).with_name(CASES_FILE))
+    except CourseError:
+        pass
+    for place in places:
+        if place.exists():
+            return place
+    raise CourseError(f"there is no {CASES_FILE} beside {notebook.name}: copy the whole folder of the assignment")
+
+
+def submit(assignment: str, notebook: Path | None, to: Path | None, name: str | None) -> str:
+    """Copy a notebook to where hand-ins are collected; the receipt.
+
+    Raises:
+        CourseError: there is no such notebook, it is damaged or empty, or the name cannot be used.
+    """
+    if notebook is None or to is None:
+        course = Course.find()
+        course.require(assignment)
+        here = Path.cwd() / f"{assignment}.ipynb"
+        notebook = notebook or (here if here.exists() else course.released(assignment))
+        to = to or course.root / "submitted"
+    name = name or getpass.getuser()
+    if name != Path(name).name or name.startswith("."):
+        raise CourseError(f"{name!r} cannot be the name of a folder: choose another with --name")
+    data = notebook.read_bytes()
+    found = read(notebook)
+    try:
+        nbformat.validate(found)
+    except nbformat.ValidationError as error:
+        raise CourseError(f"{notebook} is damaged ({error.message[:100]}): open it in JupyterLab and save it") from None
+    if not any(c.metadata.get("nbgrader", {}).get("grade") for c in found.cells):
+        raise CourseError(f"{notebook} is not an assignment: none of its cells is graded")
+    time, folder = datetime.now(UTC), to / name / assignment
+    digest = hashlib.sha256(data).hexdigest()
+    write(folder / f"{assignment}.ipynb", data)
+    write(folder / "timestamp.txt", f"{time:%Y-%m-%d %H:%M:%S.%f} UTC\n")  # nbgrader reads it
+    receipt = {"assignment": assignment, "name": name, "sha256": digest, "time": time.isoformat(timespec="seconds")}
+    write(folder / "receipt.json", json.dumps(receipt, indent=1) + "\n")
+    return f"handed in: {folder / f'{assignment}.ipynb'}\nsha256 {digest}\nat {time:%Y-%m-%d %H:%M:%S} UTC, as {name}"

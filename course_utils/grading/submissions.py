@@ -1,0 +1,193 @@
+"""Finds what was handed in, and copies it to where it is graded from: plain files of a sane size, no links."""
+
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from course_utils.grading.course import Course, write
+from course_utils.grading.release import read, text
+from course_utils.grading.repair import NOTES, blank, repair
+
+MAX_FILES = 500
+MAX_TOTAL = 200 * 2**20
+PASSED_OVER = re.compile(r"\..*|__pycache__|.*\.pyc|Thumbs\.db|desktop\.ini|.*\.ipynb")
+TIMESTAMP = "timestamp.txt"
+
+
+@dataclass
+class Submission:
+    """One entry of `submitted/`.
+
+    Attributes:
+        student: the name in the gradebook.
+        place: the folder (or file) that was handed in; None if there is none for this assignment.
+        notes: what was odd about it, in plain sentences.
+    """
+
+    student: str
+    place: Path | None
+    notes: list[str] = field(default_factory=list)
+
+
+def submissions(course: Course, name: str) -> list[Submission]:
+    """Every entry of `submitted/`, so that nobody is lost: folders, misplaced files, students who handed in nothing."""
+    room = course.root / "submitted"
+    found: list[Submission] = []
+    entries = (
+        sorted((e for e in os.scandir(room) if not e.name.startswith(".")), key=lambda e: e.name)
+        if room.is_dir()
+        else []
+    )
+    for entry in entries:
+        submission = _submission(Path(entry.path), entry, name)
+        known = {s.student for s in found}
+        plain, number = submission.student, 2
+        while submission.student in known:
+            submission.student, number = f"{plain} {number}", number + 1
+        if submission.student != entry.name:
+            submission.notes.append(f"Recorded under the name {submission.student!r}.")
+        found.append(submission)
+    return found
+
+
+def _submission(path: Path, entry: os.DirEntry, name: str) -> Submission:
+    student = _student(entry.name)
+    if entry.is_symlink():
+        return Submission(student, path)
+    if entry.is_file(follow_symlinks=False):
+        if path.suffix == ".ipynb":
+            return Submission(_student(path.stem), path, ["A file lay where a folder should be; it was taken."])
+        return Submission(student, path, ["A file lay where a folder should be, and it is no notebook."])
+    try:
+        inside = os.listdir(path)
+    except OSError as error:
+        return Submission(student, path, [f"The folder cannot be opened ({error.strerror})."])
+    if name in inside:
+        return Submission(student, path / name)
+    if any(n.endswith(".ipynb") and not n.startswith(".") for n in inside):
+        return Submission(student, path, [f"The notebook lay outside the folder {name}; it was taken."])
+    return Submission(student, None, ["Nothing was handed in for this assignment."])
+
+
+def _student(name: str) -> str:
+    """A name that the gradebook, its table and nbgrader's patterns can hold."""
+    name = name.encode("utf-8", "replace").decode()  # file names need not be text
+    return re.sub(r'[\x00-\x1f\x7f,"*?\[\]]', "_", name).strip().lstrip("=+@-") or "nameless"
+
+
+def stage(course: Course, name: str, submission: Submission, target: Path) -> NotebookNode:
+    """Copy a submission into an empty folder, its notebook repaired; the notebook, with all notes in its metadata."""
+    notes = list(submission.notes)
+    place = submission.place
+    release = read(course.released(name))
+    if place is None:
+        notebook = blank(release, "")[0]
+    elif place.is_symlink():
+        notebook, said = blank(release, "What was handed in is a link, and links are not followed: graded unanswered.")
+        notes += said
+    else:
+        where = _notebook(place, name, notes)
+        notebook, said = (
+            repair(where, release) if where else blank(release, "No notebook was found: graded unanswered.")
+        )
+        notes += said
+        if place.is_dir():
+            copy_files(place, target, notes)
+    notebook.metadata[NOTES] = {"notes": notes}
+    write(target / f"{name}.ipynb", text(notebook))
+    return notebook
+
+
+def _notebook(place: Path, name: str, notes: list[str]) -> Path | None:
+    """The notebook to grade: the one with the assignment's name, else the only one."""
+    if not place.is_dir():
+        return place if place.suffix == ".ipynb" or place.name == name else None
+    found = sorted(p for p in islice(_walk(place, notes=[]), 10_000) if p.suffix == ".ipynb")
+    exact = [p for p in found if p.stem == name]
+    if exact:
+        chosen = min(exact, key=lambda p: len(p.parts))
+    elif len(found) == 1:
+        chosen = found[0]
+        notes.append(f"The notebook was called {_shown(chosen.name)}; it was taken as {name}.ipynb.")
+    else:
+        names = ", ".join(_shown(p.name) for p in found[:5])
+        if found:
+            notes.append(f"None of {len(found)} notebooks is called {name}.ipynb ({names}).")
+        return None
+    others = [_shown(p.name) for p in found if p != chosen]
+    if others:
+        notes.append(f"Other notebooks were not looked at: {', '.join(others[:5])}{' …' if len(others) > 5 else ''}.")
+    return chosen
+
+
+def copy_files(place: Path, target: Path, notes: list[str]) -> None:
+    """Copy the plain files of a folder, up to the limits, but no notebooks and nothing hidden."""
+    count = total = 0
+    target.mkdir(parents=True, exist_ok=True)
+    for path in _walk(place, notes):
+        if PASSED_OVER.fullmatch(path.name):
+            continue
+        count += 1
+        try:
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        except OSError as error:
+            notes.append(f"The file {_shown(path.name)} cannot be opened ({error.strerror}).")
+            continue
+        with open(descriptor, "rb") as source:
+            status = os.fstat(source.fileno())
+            total += status.st_size
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            if count > MAX_FILES or total > MAX_TOTAL:
+                notes.append(f"More than {MAX_FILES} files or {MAX_TOTAL // 2**20} MiB: the rest was left out.")
+                return
+            if path.name == TIMESTAMP and not _is_time(source.read(200)):
+                notes.append(f"{TIMESTAMP} holds no time and was left out.")
+                continue
+            source.seek(0)
+            copy = target / path.relative_to(place)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with copy.open("wb") as out:
+                shutil.copyfileobj(source, out)
+
+
+def _walk(place: Path, notes: list[str]) -> Iterator[Path]:
+    """The plain files under a folder; links and what cannot be opened are noted and passed over."""
+
+    def note(error: OSError) -> None:
+        notes.append(f"The folder {_shown(Path(error.filename).name)} cannot be opened ({error.strerror}).")
+
+    for folder, folders, files in os.walk(place, onerror=note, followlinks=False):
+        links = [n for n in folders + files if os.path.islink(os.path.join(folder, n))]
+        notes += [f"{_shown(n)} is a link and was not followed." for n in links[:5]]
+        folders[:] = sorted(n for n in folders if n not in links and not PASSED_OVER.fullmatch(n))
+        for file in sorted(files):
+            if _is_plain(path := Path(folder) / file):
+                yield path
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _shown(name: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f]", "?", name.encode("utf-8", "replace").decode())[:80]
+
+
+def _is_time(data: bytes) -> bool:
+    from nbgrader.utils import parse_utc
+
+    try:
+        return not data.strip() or parse_utc(data.decode().strip()) is not None
+    except Exception:  # whatever dateutil says about nonsense
+        return False
