@@ -1,22 +1,23 @@
-"""What runs first inside the sandbox: prepares the student's folder and the limits, gives up all rights, starts the kernel.
+"""What runs first in the sandbox: prepares the student's folder and the limits, gives up all rights, starts the kernel.
 
 Called by `sandbox.py` under bubblewrap as `python -I -B inside.py SPEC` with a JSON object:
-sockets: port -> file descriptor of a listening socket; uid: become this user (or null); limits: name of rlimit -> value.
+sockets: port -> file descriptor of a listening socket; uid: become this user (or null); limits: rlimit -> value.
 """
 
 import ctypes
 import json
 import os
-import resource
 import shutil
 import sys
 
 SCRATCH, FILES, KERNEL, CODE = "/scratch", "/run/files", "/run/kernel", "/opt/course"
-FOLDERS = {"home": "HOME", "work": "", "tmp": "TMPDIR"}
+MAX_FILES = 5000
+PR_SET_DUMPABLE = 4
 
 
 def copy_files(source: str, target: str) -> None:
     """Copy plain files and links, no notebooks; what cannot be copied is left out, and said on stderr."""
+    count = 0
     for folder, folders, files in os.walk(source):
         here = os.path.join(target, os.path.relpath(folder, source))
         os.makedirs(here, exist_ok=True)
@@ -28,11 +29,16 @@ def copy_files(source: str, target: str) -> None:
                 elif os.path.isfile(path) and not name.endswith(".ipynb"):
                     shutil.copyfile(path, copy)
             except OSError as error:
-                print(f"not copied into the sandbox: {name}: {error.strerror}", file=sys.stderr)
+                print(f"{name!a} was not copied: {error.strerror}", file=sys.stderr)
+            count += 1
+            if count > MAX_FILES:
+                return print(f"only {MAX_FILES} files were copied", file=sys.stderr)
 
 
 def prepare(spec: dict) -> None:
-    for name in FOLDERS:
+    import resource  # not there on Windows, where only `copy_files` is used
+
+    for name in ("home", "work", "tmp"):
         os.mkdir(f"{SCRATCH}/{name}")
     if os.path.isdir(FILES):
         copy_files(FILES, f"{SCRATCH}/work")
@@ -45,7 +51,7 @@ def prepare(spec: dict) -> None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-        ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: /proc/self belongs to the new user, too
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # /proc/self belongs to the new user, too
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # if the machine runs out of memory, this goes first
     for name, value in spec["limits"].items():
@@ -74,8 +80,9 @@ def main() -> None:
         def init_heartbeat(self):
             """Nobody listens to it."""
 
+    sys.argv[1:] = ["-f", f"{KERNEL}/kernel.json", "--HistoryManager.enabled=False"]
     app = Kernel.instance()
-    app.initialize(["-f", f"{KERNEL}/kernel.json", "--HistoryManager.enabled=False"])
+    app.initialize()
     app.start()
 
 

@@ -1,7 +1,7 @@
-"""A Jupyter kernel in a sandbox (bubblewrap): no network, no host files but the installed libraries, limits on all it uses.
+"""A Jupyter kernel in a sandbox (bubblewrap): no network, no files but the installed libraries, limits on all it uses.
 
-`SandboxProvisioner` uses jupyter_client's own extension point for where a kernel runs. The kernel gets sockets that we made
-and listen on already: it can write to nothing that it shares with us. All that it sends passes a relay that counts the bytes.
+`SandboxProvisioner` uses jupyter_client's own extension point for where a kernel runs. The kernel gets sockets on which
+we listen already: it can write to nothing that it shares with us. All that it sends passes a relay that counts it.
 """
 
 import functools
@@ -13,9 +13,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from jupyter_client.provisioning import LocalProvisioner
 from traitlets import Instance
 
 from course_utils.grading import inside, seccomp
+from course_utils.grading.relay import listen, relay, shut, start_thread
 
 MiB = 2**20
 PARTS = ("bin", "lib", "lib32", "lib64", "libexec", "share", "pyvenv.cfg")  # of /usr and of Python's folders
@@ -76,36 +76,43 @@ class SandboxProvisioner(LocalProvisioner):
     peak_memory_bytes = 0
     cpu_s = 0.0
     stderr = b""
-    _listeners: dict[int, socket.socket] = {}
+    _watchdog = None
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._listeners: list[socket.socket] = []
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
         info = self.connection_info
-        folder = Path(f"{info['ip']}.d")
+        folder = self._folder
         folder.mkdir(mode=0o755)
-        fonts = Path("~/.cache/matplotlib").expanduser()
-        if fonts.is_dir():
-            shutil.copytree(fonts, folder / "fonts", ignore=lambda _, names: [n for n in names if "fontlist" not in n])
+        _copy_fonts(folder / "fonts")
         ports = {channel: info[f"{channel}_port"] for channel in CHANNELS}
-        inner = {port: _listen(folder / f"k-{port}") for port in ports.values()}
+        seen_inside = info | {"ip": f"{inside.KERNEL}/k", "key": info["key"].decode()}
+        (folder / "kernel.json").write_text(json.dumps(seen_inside))
+        (folder / "kernel.json").chmod(0o644)
+        inner = {port: listen(folder / f"k-{port}") for port in ports.values()}
         try:
-            inside_info = info | {"ip": f"{inside.KERNEL}/k", "key": info["key"].decode()}
-            (folder / "kernel.json").write_text(json.dumps(inside_info))
-            (folder / "kernel.json").chmod(0o644)
             self.process, stderr = _start(self.limits, folder, self.judge, self.files, inner)
         finally:
             for listener in inner.values():
                 listener.close()
         self.pid = self.process.pid
-        self._watchdog = _thread(self._watch, self.process, stderr)
-        self._listeners = {ports[channel]: _listen(Path(f"{info['ip']}-{ports[channel]}")) for channel in RELAYED}
-        for port, listener in self._listeners.items():
-            _thread(_relay, listener, str(folder / f"k-{port}"), self._spend)
+        self._watchdog = start_thread(self._watch, self.process, stderr)
+        for port in (ports[channel] for channel in RELAYED):
+            listener = listen(Path(f"{info['ip']}-{port}"))
+            self._listeners.append(listener)
+            start_thread(relay, listener, folder / f"k-{port}", self._spend, self._refused)
         return info
 
     def end(self, reason: str | None = None) -> None:
-        """Kill all processes of the sandbox."""
-        self.reason = self.reason or reason
-        if process := self.process:
+        """Kill all processes of the sandbox.
+
+        Args:
+            reason: what the kernel did, to follow "Cell 3 …".
+        """
+        if (process := self.process) and process.poll() is None:
+            self.reason = self.reason or reason
             _kill(process)
 
     async def kill(self, restart: bool = False) -> None:
@@ -122,32 +129,43 @@ class SandboxProvisioner(LocalProvisioner):
     def close(self) -> None:
         """End all that is left and remove the folder (also from a `finally`, without an event loop)."""
         self.end()
-        for listener in self._listeners.values():
-            _shut(listener)
-        shutil.rmtree(f"{self.connection_info['ip']}.d", ignore_errors=True)
+        for listener in self._listeners:
+            shut(listener)
+        if self._watchdog:
+            self._watchdog.join(5)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def _folder(self) -> Path:
+        return Path(f"{self.connection_info['ip']}.d")
 
     def _spend(self, count: int) -> None:
         self.sent_bytes += count
         if self.sent_bytes > self.limits.traffic_bytes:
-            self.end(f"sent more than {self.limits.traffic_bytes // MiB} MiB of output")
+            self.end(f"put out more than {self.limits.traffic_bytes / MiB:.3g} MiB in all")
+
+    def _refused(self) -> None:
+        self.end(f"put out more than {self.limits.message_bytes / MiB:.3g} MiB at once")
 
     def _watch(self, process: subprocess.Popen, stderr: int) -> None:
-        """Ends the kernel when its processes together use too much; keeps the first lines of what it says on stderr."""
+        """Ends the kernel when its processes together use too much; keeps the first lines that it says on stderr."""
         limits = self.limits
-        while process.poll() is None:
-            usage = _usage(process.pid, limits.memory_bytes)
-            self.peak_memory_bytes = max(self.peak_memory_bytes, usage["memory"])
-            self.cpu_s = max(self.cpu_s, usage["cpu"])
-            if usage["memory"] > limits.memory_bytes:
-                self.end(f"used more than {limits.memory_bytes // MiB} MiB of memory")
-            elif usage["processes"] > limits.processes:
-                self.end(f"started more than {limits.processes} processes")
-            elif usage["cpu"] > limits.notebook_s * (limits.threads + 1):
-                self.end("used too much processor time")
-            time.sleep(0.1)
+        try:
+            while process.poll() is None:
+                memory, cpu_s, processes = _usage(process.pid, limits.memory_bytes)
+                self.peak_memory_bytes, self.cpu_s = max(self.peak_memory_bytes, memory), max(self.cpu_s, cpu_s)
+                if memory > limits.memory_bytes:
+                    self.end(f"used more than {limits.memory_bytes / MiB:.0f} MiB of memory")
+                elif processes > limits.processes:
+                    self.end(f"started more than {limits.processes} processes")
+                elif cpu_s > limits.notebook_s * (limits.threads + 1):
+                    self.end(f"used more than {cpu_s:.0f} s of processor time")
+                self.stderr = (self.stderr + _read(stderr))[:8192]
+                time.sleep(0.1)
+        finally:
+            self.end("could not be watched")
             self.stderr = (self.stderr + _read(stderr))[:8192]
-        self.stderr = (self.stderr + _read(stderr))[:8192]
-        os.close(stderr)
+            os.close(stderr)
 
 
 @functools.cache
@@ -198,67 +216,58 @@ def _start(
     if root or _kernel_version() >= (5, 14):  # earlier, the limit counts all processes of the grader's user
         limited["RLIMIT_NPROC"] = limits.processes
     spec = {"sockets": {port: s.fileno() for port, s in sockets.items()}, "uid": uid, "limits": limited}
-    reading, writing = os.pipe()
+    options = "\0".join(_bubblewrap(limits, folder, judge, files, root)).encode()
     stderr, its_stderr = os.pipe()
     os.set_blocking(stderr, False)
+    ends = [its_stderr, options_end := _readable(options), filter_end := _readable(seccomp.filter_program())]
     try:
-        os.write(writing, seccomp.filter_program())
-        command = [*_bubblewrap(limits, folder, judge, files, root), "--seccomp", str(reading), "--"]
-        command += [sys.executable, "-I", "-B", f"{inside.CODE}/inside.py", json.dumps(spec)]
         process = subprocess.Popen(
-            command,
+            ["bwrap", "--args", str(options_end), "--seccomp", str(filter_end), "--"]
+            + [sys.executable, "-I", "-B", f"{inside.CODE}/inside.py", json.dumps(spec)],
             env=_environment(limits),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=its_stderr,
-            pass_fds=[reading, *spec["sockets"].values()],
+            pass_fds=[options_end, filter_end, *spec["sockets"].values()],
             start_new_session=True,
         )
+    except OSError:
+        os.close(stderr)
+        raise
     finally:
-        for end in (reading, writing, its_stderr):
+        for end in ends:
             os.close(end)
     return process, stderr
 
 
 def _bubblewrap(limits: Limits, folder: Path, judge: Path | None, files: Path | None, root: bool) -> list[str]:
-    """The command line up to the filter. As root no user namespace is needed; `inside.py` becomes another user."""
-    command = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    if root:
-        command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_CHOWN"]
-        command += ["--cap-add", "CAP_DAC_OVERRIDE"]
+    """Bubblewrap's options: what is apart, what is seen. Nothing that is not named here is there."""
+    options = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    if root:  # needs no namespace of users: `inside.py` becomes another user, for which it keeps these rights till then
+        options += ["--cap-drop", "ALL"]
+        options += [o for right in ("SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE") for o in ("--cap-add", f"CAP_{right}")]
     else:
-        command += ["--unshare-user"]
-    command += ["--die-with-parent", "--new-session", "--hostname", "sandbox"]
+        options += ["--unshare-user"]
+    options += ["--die-with-parent", "--new-session", "--hostname", "sandbox"]
+
     prefixes = ("/usr", "/usr/local", sys.prefix, sys.base_prefix)
-    sources = {part: part for prefix in prefixes for part in _parts(prefix)} | {path: path for path in SYSTEM}
+    sources = {path: path for prefix in prefixes for path in _parts(prefix)} | {path: path for path in SYSTEM}
+    sources |= {path: path for path in ("/bin", "/lib", "/lib32", "/lib64") if not os.path.islink(path)}
     sources |= {"/etc/passwd": folder / "passwd", inside.KERNEL: folder}
     sources |= {f"{inside.CODE}/course_utils": Path(inside.__file__).parents[1]}
     optional = {"/run/course": judge, inside.FILES: files, "/run/cache": _cache()}
     sources |= {target: source for target, source in optional.items() if source}
     for target in sorted(sources.keys() | {str(parent) for path in sources for parent in Path(path).parents}):
-        command += ["--ro-bind-try", str(sources[target]), target] if target in sources else ["--dir", target]
-    for part in ("/bin", "/lib", "/lib32", "/lib64"):
-        if os.path.islink(part):
-            command += ["--symlink", os.readlink(part), part]
-        else:
-            command += ["--ro-bind-try", part, part]
-    # of the grader itself only the launcher
-    command += ["--tmpfs", f"{inside.CODE}/course_utils/grading", "--remount-ro", f"{inside.CODE}/course_utils/grading"]
-    command += ["--ro-bind", inside.__file__, f"{inside.CODE}/inside.py"]
-    command += ["--proc", "/proc", "--dev", "/dev"]
-    for target in (inside.SCRATCH, "/dev/shm"):
-        command += ["--perms", "1777", "--size", str(limits.disk_bytes), "--tmpfs", target]
-    command += [
-        "--dir",
-        "/var",
-        "--symlink",
-        f"{inside.SCRATCH}/tmp",
-        "/tmp",
-        "--symlink",
-        f"{inside.SCRATCH}/tmp",
-        "/var/tmp",
-    ]
-    return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
+        options += ["--ro-bind-try", str(sources[target]), target] if target in sources else ["--dir", target]
+    for path in ("/bin", "/lib", "/lib32", "/lib64"):
+        options += ["--symlink", os.readlink(path), path] if os.path.islink(path) else []
+    grading = f"{inside.CODE}/course_utils/grading"  # hidden; only its launcher is needed
+    options += ["--tmpfs", grading, "--remount-ro", grading, "--ro-bind", inside.__file__, f"{inside.CODE}/inside.py"]
+
+    options += ["--proc", "/proc", "--dev", "/dev", "--symlink", f"{inside.SCRATCH}/tmp", "/tmp"]
+    for target in (inside.SCRATCH, "/dev/shm"):  # all that can be written
+        options += ["--perms", "1777", "--size", str(limits.disk_bytes), "--tmpfs", target]
+    return [*options, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
 
 
 def _parts(prefix: str) -> list[str]:
@@ -298,35 +307,56 @@ def _kernel_version() -> tuple[int, ...]:
     return tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
 
 
+def _copy_fonts(target: Path) -> None:
+    """Matplotlib's list of fonts, which takes seconds to make, if this user has one."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    for path in Path(os.environ.get("MPLCONFIGDIR") or f"{home}/matplotlib").expanduser().glob("fontlist-*.json"):
+        target.mkdir(exist_ok=True)
+        shutil.copy(path, target)
+
+
+def _readable(data: bytes) -> int:
+    """A file descriptor from which the data can be read (at most what a pipe holds, 64 KiB)."""
+    reading, writing = os.pipe()
+    os.write(writing, data)
+    os.close(writing)
+    return reading
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except BlockingIOError:
+        return b""
+
+
 # --- watching and ending ----------------------------------------------------------------------------------------------
 
 
-def _usage(pid: int, memory_limit: int) -> dict[str, float]:
+def _usage(pid: int, memory_limit: int) -> tuple[int, float, int]:
     """Memory (bytes), processor time (s) and number of the processes under bubblewrap."""
     try:
         processes = psutil.Process(pid).children(recursive=True)
     except psutil.Error:
-        processes = []
-    rss = _total(processes, lambda p: p.memory_info().rss)
-    if rss > memory_limit:  # forks share pages: count each page once, which is slow
-        rss = _total(processes, lambda p: p.memory_full_info().pss)
-    return {"memory": rss, "cpu": _total(processes, lambda p: sum(p.cpu_times()[:4])), "processes": len(processes)}
+        return 0, 0.0, 0
+    memory = sum(_each(processes, lambda p: p.memory_info().rss))
+    if memory > memory_limit:  # forks share pages: count each page once, which is slow
+        memory = sum(_each(processes, lambda p: p.memory_full_info().pss))
+    return memory, sum(_each(processes, lambda p: sum(p.cpu_times()[:4]))), len(processes)
 
 
-def _total(processes: list[psutil.Process], measure: Callable[[psutil.Process], float]) -> float:
-    total = 0
+def _each(processes: list[psutil.Process], measure: Callable[[psutil.Process], float]) -> Iterator[float]:
     for process in processes:
         try:
-            total += measure(process)
+            yield measure(process)
         except psutil.NoSuchProcess:
             pass
-    return total
+        except psutil.AccessDenied:  # it hides; only when all are over the limit already
+            yield float("inf")
 
 
 def _kill(process: subprocess.Popen) -> None:
-    """End bubblewrap's first process in the sandbox, thereby all others there; then bubblewrap ends by itself."""
-    if process.poll() is not None:
-        return
+    """End the first process in the sandbox and thereby all there; bubblewrap waits for them and ends by itself."""
     try:
         children = psutil.Process(process.pid).children()
         for child in children:
@@ -338,65 +368,3 @@ def _kill(process: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-# --- the relay --------------------------------------------------------------------------------------------------------
-
-
-def _listen(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    path.chmod(0o666)  # the sandbox's user is another one; the folder around is private
-    listener.listen(16)
-    return listener
-
-
-def _relay(listener: socket.socket, target: str, spend: Callable[[int], None]) -> None:
-    """Pass each connection on to the kernel's socket, until the listener is shut."""
-    with listener:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            kernel = socket.socket(socket.AF_UNIX)
-            try:
-                kernel.connect(target)
-            except OSError:
-                client.close()
-                kernel.close()
-                time.sleep(0.1)
-                continue
-            _thread(_pump, client, kernel, lambda count: None)
-            _thread(_pump, kernel, client, spend)
-
-
-def _pump(source: socket.socket, target: socket.socket, spend: Callable[[int], None]) -> None:
-    try:
-        while data := source.recv(65536):
-            spend(len(data))
-            target.sendall(data)
-    except OSError:  # the other side has gone
-        pass
-    _shut(source)
-    _shut(target)
-
-
-def _shut(end: socket.socket) -> None:
-    try:
-        end.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
-
-
-def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 65536)
-    except BlockingIOError:
-        return b""
-
-
-def _thread(function: Callable, *arguments: Any) -> threading.Thread:
-    thread = threading.Thread(target=function, args=arguments, daemon=True)
-    thread.start()
-    return thread
