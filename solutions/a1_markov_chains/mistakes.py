@@ -1,0 +1,652 @@
+"""Assignment 1, Markov chains: what is asked in each exercise, how it is compared, and the mistakes we know by name.
+
+Each exercise stands in one place: points and comparison, then its cases (small ones that can be checked by hand, then
+random ones; the same function draws the visible and the hidden cases), then wrong functions with the hint for those who
+wrote them.
+"""
+
+import torch
+from torch import Tensor
+
+from course_utils.grading.exercise import Case, Exercise, Recipe, Seed, accuracy, close, distribution
+
+LIBRARY = ["course_utils.models.ngram.NGramModel"]
+
+
+def _chain(g: torch.Generator, size: int, length: int) -> Tensor:
+    """(length,) codes 0 … size − 1 of a chain of its own, uneven enough that order and direction matter."""
+    table = torch.rand(size, size, generator=g).pow(3) + 1e-3
+    codes = [0]
+    for _ in range(length - 1):
+        codes.append(int(torch.multinomial(table[codes[-1]], 1, generator=g)))
+    return torch.tensor(codes)
+
+
+def _integer(g: torch.Generator, low: int, high: int) -> int:
+    return int(torch.randint(low, high + 1, (), generator=g))
+
+
+# --- 1. Counting ------------------------------------------------------------------------------------------------------
+
+count_transitions = Exercise("count_transitions", points=2, compare=close(), banned=LIBRARY)
+
+
+@count_transitions.cases
+def _(g):
+    yield torch.tensor([0, 1, 1, 0, 2]), 3  # the example in the text
+    yield torch.tensor([0, 0, 0, 0]), 1  # one symbol: one pair, three times
+    yield torch.tensor([2]), 4  # no pair at all
+    yield torch.tensor([0, 0, 1, 2]), 5  # symbols 3 and 4 exist but never occur
+    for _ in range(2):
+        size = _integer(g, 3, 6)
+        yield _chain(g, size, _integer(g, 30, 60)), size
+    yield torch.randint(0, 24, (2_000,), generator=g), 27
+
+
+@count_transitions.mistake(
+    "your table is transposed: rows are the symbol *before*, columns the symbol *after*. N[i, j] counts “i, then j”."
+)
+def transposed(codes, size):
+    return torch.bincount(codes[1:] * size + codes[:-1], minlength=size * size).view(size, size)
+
+
+@count_transitions.mistake(
+    "the last pair is missing: a text of T characters has T − 1 pairs, and the last of them ends with the last "
+    "character."
+)
+def last_pair_dropped(codes, size):
+    return torch.bincount(codes[:-2] * size + codes[1:-1], minlength=size * size).view(size, size)
+
+
+@count_transitions.mistake(
+    "you count one pair too many: after the last character yours goes on with the first one, as if the text were "
+    "a ring."
+)
+def wrapped_around(codes, size):
+    return torch.bincount(codes * size + codes.roll(-1), minlength=size * size).view(size, size)
+
+
+@count_transitions.mistake(
+    "a pair that occurs many times is counted once: `N[i, j] += 1` with index tensors writes each place once, "
+    "however often it is named. Look for an operation that adds up."
+)
+def repeats_counted_once(codes, size):
+    counts = torch.zeros(size, size, dtype=torch.long)
+    counts[codes[:-1], codes[1:]] += 1
+    return counts
+
+
+@count_transitions.mistake(
+    "you cut the text into separate pairs (1st and 2nd, 3rd and 4th, …). Pairs overlap: every character but the "
+    "last begins one."
+)
+def every_second_pair(codes, size):
+    codes = codes[: len(codes) // 2 * 2].view(-1, 2)
+    return torch.bincount(codes[:, 0] * size + codes[:, 1], minlength=size * size).view(size, size)
+
+
+@count_transitions.mistake(
+    "the table is as large as the largest code that occurs. It must be (size, size): symbols that this text never"
+    " uses have their row and column, too."
+)
+def alphabet_from_the_text(codes, size):
+    size = int(codes.max()) + 1
+    return torch.bincount(codes[:-1] * size + codes[1:], minlength=size * size).view(size, size)
+
+
+# --- 2. Probabilities -------------------------------------------------------------------------------------------------
+
+probabilities = Exercise("probabilities", points=3, compare=close(), banned=LIBRARY)
+
+
+@probabilities.cases
+def _(g):
+    yield torch.tensor([[3, 1], [1, 1]]), 0.0  # the example in the text, nothing smoothed
+    yield torch.tensor([[3, 1, 0], [0, 2, 1], [0, 0, 0]]), 0.5
+    yield torch.tensor([[0, 4], [0, 0]]), 0.0  # a row never seen, and no smoothing: uniform
+    yield torch.tensor([[5]]), 0.1  # one symbol
+    for smoothing in (0.0, 0.01 + float(torch.rand((), generator=g)), 2.0):
+        size = _integer(g, 3, 7)
+        counts = torch.randint(0, 5, (size, size), generator=g).pow(2)
+        counts[_integer(g, 0, size - 1)] = 0
+        yield counts, smoothing
+
+
+@probabilities.mistake(
+    "your *columns* sum to 1. The next symbol is drawn from row i, so each row must: which dimension do you sum "
+    "over, and does that sum keep its dimension (`keepdim`)?"
+)
+def columns_normalised(counts, smoothing):
+    counts = counts + smoothing
+    total = counts.sum(0, keepdim=True)
+    return torch.where(total > 0, counts / total, 1 / len(counts))
+
+
+@probabilities.mistake(
+    "the smoothing is in the numerator only, so your rows sum to more than 1: all V cells of a row got a little, "
+    "and the total of the row must know."
+)
+def smoothing_in_the_numerator_only(counts, smoothing):
+    return (counts + smoothing) / counts.sum(1, keepdim=True)
+
+
+@probabilities.mistake(
+    "the denominator got the smoothing once, but it was added to each of the V cells of the row: the rows do not "
+    "sum to 1."
+)
+def smoothing_added_once_to_the_total(counts, smoothing):
+    return (counts + smoothing) / (counts.sum(1, keepdim=True) + smoothing)
+
+
+@probabilities.mistake(
+    "all V² cells together sum to 1: that is the probability of the *pair*, P(i, j). Wanted is the next symbol "
+    "given this one, P(j | i): each row is a distribution of its own."
+)
+def joint_probabilities(counts, smoothing):
+    counts = counts + smoothing
+    return counts / counts.sum()
+
+
+@probabilities.mistake(
+    "with smoothing 0, a row without any count gives 0/0 = nan. Nothing is known about what follows this symbol, "
+    "so all V symbols are equally likely."
+)
+def unseen_row_is_nan(counts, smoothing):
+    counts = counts + smoothing
+    return counts / counts.sum(1, keepdim=True)
+
+
+@probabilities.mistake(
+    "a row without any count stays all zeros, and zeros are no distribution: nothing could be drawn from it. With"
+    " smoothing 0 such a row is uniform."
+)
+def unseen_row_is_zero(counts, smoothing):
+    counts = counts + smoothing
+    return counts / counts.sum(1, keepdim=True).clamp(min=1e-9)
+
+
+@probabilities.mistake(
+    "you smooth only the cells that are 0. Then a pair seen once may become less likely than one never seen: "
+    "every cell gets the same amount."
+)
+def only_zeros_smoothed(counts, smoothing):
+    counts = torch.where(counts == 0, smoothing, counts.float())
+    total = counts.sum(1, keepdim=True)
+    return torch.where(total > 0, counts / total, 1 / len(counts))
+
+
+@probabilities.mistake(
+    "that is a softmax: it exponentiates the counts, and a pair seen 10 times comes out e⁹ times as likely as one"
+    " seen once. Relative frequencies are the counts divided by their sum."
+)
+def softmax_of_counts(counts, smoothing):
+    return (counts + smoothing).float().softmax(1)
+
+
+# --- 3. Bits per character --------------------------------------------------------------------------------------------
+
+bits_per_character = Exercise("bits_per_character", points=3, compare=close(), banned=LIBRARY)
+
+
+@bits_per_character.cases
+def _(g):
+    yield torch.tensor([0, 1, 0, 1]), torch.tensor([[0.5, 0.5], [0.25, 0.75]])  # in the text: (1 + 2 + 1) / 3 bits
+    yield torch.tensor([1, 0]), torch.tensor([[0.9, 0.1], [0.125, 0.875]])  # a single step
+    yield torch.tensor([0, 0, 0]), torch.tensor([[1.0]])  # nothing to guess: 0 bits
+    yield torch.tensor([0, 1, 1, 0]), torch.tensor([[0.5, 0.5], [0.0, 1.0]])  # an impossible step: infinitely many bits
+    for length in (20, 50, 3_000):  # the probability of the last one is far below the smallest float
+        size = _integer(g, 3, 9)
+        yield torch.randint(0, size, (length,), generator=g), torch.rand(size, size, generator=g).mul(3).softmax(1)
+
+
+@bits_per_character.mistake("these are nats: you took the natural logarithm. One bit is ln 2 = 0.693 nats.")
+def nats_instead_of_bits(codes, table):
+    return -table[codes[:-1], codes[1:]].log().mean()
+
+
+@bits_per_character.mistake(
+    "that is the whole text's bits. Divide by the number of characters that were predicted, so that long and "
+    "short texts compare."
+)
+def not_divided(codes, table):
+    return -table[codes[:-1], codes[1:]].log2().sum()
+
+
+@bits_per_character.mistake(
+    "you divide by T. The chain predicts T − 1 characters: the first one is given, no step leads to it."
+)
+def divided_by_the_length(codes, table):
+    return -table[codes[:-1], codes[1:]].log2().sum() / len(codes)
+
+
+@bits_per_character.mistake(
+    "the sign: logarithms of probabilities are negative, and bits are what it costs to say which character came, "
+    "so ≥ 0."
+)
+def sign_forgotten(codes, table):
+    return table[codes[:-1], codes[1:]].log2().mean()
+
+
+@bits_per_character.mistake(
+    "you averaged first and took the logarithm then. Probabilities of steps multiply, so their *logarithms* are "
+    "averaged; the logarithm of the mean is always the smaller number of bits."
+)
+def logarithm_of_the_mean(codes, table):
+    return -table[codes[:-1], codes[1:]].mean().log2()
+
+
+@bits_per_character.mistake(
+    "right on short texts, infinite on a long one: the product of thousands of probabilities is smaller than any "
+    "float and becomes 0. Take the logarithm of each factor, and add."
+)
+def product_underflows(codes, table):
+    return -table[codes[:-1], codes[1:]].prod().log2() / (len(codes) - 1)
+
+
+@bits_per_character.mistake(
+    "you read the table as table[next, previous]. Row first: table[i, j] is the probability of j after i."
+)
+def read_backwards(codes, table):
+    return -table[codes[1:], codes[:-1]].log2().mean()
+
+
+@bits_per_character.mistake(
+    "something small is added or clamped before the logarithm, and hides that the chain called a step impossible "
+    "which did happen. The honest price is infinite; the cure is smoothing, in the table."
+)
+def impossible_made_cheap(codes, table):
+    return -table[codes[:-1], codes[1:]].clamp(min=1e-9).log2().mean()
+
+
+# --- 4. Sampling with temperature -------------------------------------------------------------------------------------
+
+sample = Exercise("sample", points=4, compare=distribution(of="pairs"), banned=LIBRARY)
+
+
+@sample.cases
+def _(g):
+    def seed():
+        return Seed(_integer(g, 0, 2**31))
+
+    def starts(size, n=600):
+        return torch.arange(n) % size
+
+    # one step of all chains, from one symbol
+    yield torch.tensor([[0.8, 0.2], [0.3, 0.7]]), torch.zeros(600, dtype=torch.long), 2, 1.0, seed()
+    # a ring: only one way to go, at any temperature
+    yield torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]), starts(3), 7, 2.0, seed()
+    # nothing to draw
+    yield torch.tensor([[0.5, 0.5], [0.5, 0.5]]), torch.tensor([1, 0, 1]), 1, 1.0, seed()
+    for size, temperature in ((3, 1.0), (5, 0.5), (4, 2.0)):
+        yield _uneven(g, size), starts(size), 8, temperature, seed()
+    # almost no randomness: p^100 is below the smallest float, its logarithm is not
+    yield (torch.randn(8, 8, generator=g) * 0.3).softmax(1), starts(8), 6, 0.01, seed()
+
+
+def _uneven(g: torch.Generator, size: int) -> Tensor:
+    """(size, size) rows with the weights 9 : 4 : 1.5 : 1 …, each in an order of its own."""
+    weights = torch.ones(size)
+    weights[:3] = torch.tensor([9.0, 4.0, 1.5])
+    table = torch.stack([weights[torch.randperm(size, generator=g)] for _ in range(size)])
+    table = table[:, torch.randperm(size, generator=g)]
+    return table / table.sum(1, keepdim=True)
+
+
+@sample.mistake(
+    "you multiply by the temperature. Divide the logarithms by it: a *low* temperature makes the likely still likelier."
+)
+def multiplied_by_temperature(table, start, length, temperature, generator):
+    table, chains = (table.log() * temperature).softmax(1), [start]
+    for _ in range(length - 1):
+        chains.append(torch.multinomial(table[chains[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(chains, 1)
+
+
+@sample.mistake(
+    "the temperature has no effect. If you divide the *probabilities* by it and normalise, the division cancels: "
+    "it belongs to their logarithms."
+)
+def temperature_without_effect(table, start, length, temperature, generator):
+    chains = [start]
+    for _ in range(length - 1):
+        chains.append(torch.multinomial(table[chains[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(chains, 1)
+
+
+@sample.mistake(
+    "you gave the probabilities themselves to softmax. It expects logarithms: at temperature 1 the table must "
+    "come out unchanged."
+)
+def softmax_of_probabilities(table, start, length, temperature, generator):
+    table, chains = (table / temperature).softmax(1), [start]
+    for _ in range(length - 1):
+        chains.append(torch.multinomial(table[chains[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(chains, 1)
+
+
+@sample.mistake(
+    "right, but not at very low temperatures: p^(1/τ) falls below the smallest float and a whole row becomes 0. "
+    "Stay with logarithms until the largest has been subtracted (softmax does that)."
+)
+def power_underflows(table, start, length, temperature, generator):
+    table, chains = table ** (1 / temperature), [start]
+    for _ in range(length - 1):
+        chains.append(torch.multinomial(table[chains[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(chains, 1)
+
+
+@sample.mistake(
+    "every step is drawn from the row of the *start* symbol. A chain forgets: the next symbol depends on the one "
+    "just drawn."
+)
+def never_leaves_the_start(table, start, length, temperature, generator):
+    table, chains = (table.log() / temperature).softmax(1), [start]
+    for _ in range(length - 1):
+        chains.append(torch.multinomial(table[start], 1, generator=generator)[:, 0])
+    return torch.stack(chains, 1)
+
+
+@sample.mistake(
+    "you draw from the *column* of the current symbol: how likely each symbol is to lead here. The row says how likely "
+    "each symbol is to come next."
+)
+def column_instead_of_row(table, start, length, temperature, generator):
+    table, chains = (table.log() / temperature).softmax(1), [start]
+    for _ in range(length - 1):
+        chains.append(torch.multinomial(table.T[chains[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(chains, 1)
+
+
+@sample.mistake(
+    "you always take the likeliest symbol. That is the limit of temperature 0, and it soon runs in a circle; here"
+    " the next symbol is *drawn*."
+)
+def likeliest_instead_of_drawn(table, start, length, temperature, generator):
+    chains = [start]
+    for _ in range(length - 1):
+        chains.append(table[chains[-1]].argmax(1))
+    return torch.stack(chains, 1)
+
+
+@sample.mistake("the start symbols are missing: they are the first column, and length − 1 steps follow.")
+def start_left_out(table, start, length, temperature, generator):
+    table, chains = (table.log() / temperature).softmax(1), [start]
+    for _ in range(length):
+        chains.append(torch.multinomial(table[chains[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(chains[1:], 1)
+
+
+@sample.mistake("your chains are one symbol too long: `length` counts the start symbol, too.")
+def one_step_too_many(table, start, length, temperature, generator):
+    table, chains = (table.log() / temperature).softmax(1), [start]
+    for _ in range(length):
+        chains.append(torch.multinomial(table[chains[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(chains, 1)
+
+
+# --- 5. Interpolation -------------------------------------------------------------------------------------------------
+
+witten_bell = Exercise("witten_bell", points=4, compare=close(), banned=LIBRARY)
+
+
+@witten_bell.cases
+def _(g):
+    yield torch.tensor([0, 0, 1]), 2  # the example in the text
+    yield torch.tensor([2]), 3  # one character: only order 0 has seen anything
+    yield torch.tensor([0, 0, 0]), 1  # one symbol: nothing to guess
+    yield torch.tensor([0, 1, 2, 0, 1, 1]), 4  # symbol 3 never occurs, and is still possible
+    for length in (30, 100, 400):
+        size = _integer(g, 4, 6)
+        yield _chain(g, size, length), size
+
+
+def _counts(codes: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(V,), (V, V) and (V, V, V) counts of single symbols, pairs and triples."""
+    singles = torch.bincount(codes, minlength=size)
+    pairs = torch.bincount(codes[:-1] * size + codes[1:], minlength=size**2).view(size, size)
+    triples = torch.bincount((codes[:-2] * size + codes[1:-1]) * size + codes[2:], minlength=size**3)
+    return singles, pairs, triples.view(size, size, size)
+
+
+@witten_bell.mistake(
+    "the weight counts how *often* the context occurred, so both parts always get one half. D(h) is the number of"
+    " *different* symbols that followed it."
+)
+def followers_counted_with_repeats(codes, size):
+    table = torch.full((size,), 1 / size)
+    for counts in _counts(codes, size):
+        total = counts.sum(-1, keepdim=True)
+        table = torch.where(total > 0, (counts + total * table) / (2 * total).clamp(min=1), table)
+    return table
+
+
+@witten_bell.mistake(
+    "the shorter context keeps the wrong symbol: after (a, b) it is b, the *newest*, that stays. Check along "
+    "which dimension your (V, V) table is repeated in (V, V, V)."
+)
+def oldest_symbol_kept(codes, size):
+    table = torch.full((size,), 1 / size)
+    for counts in _counts(codes, size):
+        if counts.ndim == 3:
+            table = table[:, None, :]
+        total, followers = counts.sum(-1, keepdim=True), (counts > 0).sum(-1, keepdim=True)
+        table = torch.where(total > 0, (counts + followers * table) / (total + followers).clamp(min=1), table)
+    return table
+
+
+@witten_bell.mistake(
+    "the two weights are swapped: a context seen often (N(h) large) should trust its own counts, a context seen "
+    "once the shorter context."
+)
+def weights_swapped(codes, size):
+    table = torch.full((size,), 1 / size)
+    for counts in _counts(codes, size):
+        total, followers = counts.sum(-1, keepdim=True), (counts > 0).sum(-1, keepdim=True)
+        own = counts / total.clamp(min=1)
+        mixed = (followers * own + total * table) / (total + followers).clamp(min=1)
+        table = torch.where(total > 0, mixed, table)
+    return table
+
+
+@witten_bell.mistake(
+    "order 0 is not mixed with the uniform distribution: a symbol that never occurred keeps probability 0, in "
+    "every table above."
+)
+def without_uniform_base(codes, size):
+    table = torch.zeros(size)
+    for order, counts in enumerate(_counts(codes, size)):
+        total, followers = counts.sum(-1, keepdim=True), (counts > 0).sum(-1, keepdim=True)
+        followers = followers * (order > 0)
+        table = torch.where(total > 0, (counts + followers * table) / (total + followers).clamp(min=1), table)
+    return table
+
+
+@witten_bell.mistake(
+    "you back off only where the context was never seen. Interpolation *always* mixes: a context seen once has "
+    "seen one follower, and the others are not impossible."
+)
+def back_off_without_mixing(codes, size):
+    table = torch.full((size,), 1 / size)
+    for counts in _counts(codes, size):
+        total = counts.sum(-1, keepdim=True)
+        table = torch.where(total > 0, counts / total.clamp(min=1), table)
+    return table
+
+
+@witten_bell.mistake(
+    "a context never seen is uniform in your table. It knows more than that: it takes over what the shorter "
+    "context says."
+)
+def unseen_context_is_uniform(codes, size):
+    table = torch.full((size,), 1 / size)
+    for counts in _counts(codes, size):
+        total, followers = counts.sum(-1, keepdim=True), (counts > 0).sum(-1, keepdim=True)
+        table = torch.where(total > 0, (counts + followers * table) / (total + followers).clamp(min=1), 1 / size)
+    return table
+
+
+@witten_bell.mistake(
+    "order 2 is mixed with order 0, and order 1 is skipped. Each table is mixed with the one whose context is one"
+    " symbol shorter."
+)
+def order_one_skipped(codes, size):
+    table = torch.full((size,), 1 / size)
+    singles, _, triples = _counts(codes, size)
+    for counts in (singles, triples):
+        total, followers = counts.sum(-1, keepdim=True), (counts > 0).sum(-1, keepdim=True)
+        table = torch.where(total > 0, (counts + followers * table) / (total + followers).clamp(min=1), table)
+    return table.expand(size, size, size).clone()
+
+
+@witten_bell.mistake(
+    "D(h) counts over the wrong dimension: it is how many different symbols came *after* the context, so it is "
+    "summed over the last dimension and has one value per context."
+)
+def followers_over_the_wrong_dimension(codes, size):
+    table = torch.full((size,), 1 / size)
+    for counts in _counts(codes, size):
+        total, followers = counts.sum(-1, keepdim=True), (counts > 0).sum(0, keepdim=True)
+        table = torch.where(total > 0, (counts + followers * table) / (total + followers).clamp(min=1), table)
+    return table
+
+
+@witten_bell.mistake(
+    "a context never seen gives 0/0 = nan. There N(h) = D(h) = 0, and all the weight belongs to the shorter context."
+)
+def unseen_context_is_nan(codes, size):
+    table = torch.full((size,), 1 / size)
+    for counts in _counts(codes, size):
+        total, followers = counts.sum(-1, keepdim=True), (counts > 0).sum(-1, keepdim=True)
+        table = (counts + followers * table) / (total + followers)
+    return table
+
+
+# --- 6. Which library wrote this? -------------------------------------------------------------------------------------
+
+# Five libraries: letter frequencies stay well below one half, orders 1, 2 and 3 well above, whatever the seed.
+which_library = Exercise("which_library", points=4, compare=accuracy(0.5), banned=LIBRARY)
+
+
+@which_library.cases
+def _(g):
+    from course_utils.data import text
+
+    # by hand: the letters are equally frequent, only what follows what tells the three apart
+    training = {"blocks": "aaaabbbb" * 16, "pairs": "aabb" * 8, "zigzag": "ab" * 10}
+    sentences = ["abababab", "aabbaabb", "aaaabbbb", "bbaabbaa", "babababa", "abbaabba", "baabbaab"]
+    yield Case((training, sentences), truth=["zigzag", "pairs", "blocks", "pairs", "zigzag", "pairs", "pairs"])
+    # a character that no library has ever used
+    sentences = ["ababab?abab", "aabbaabb?aabb", "aaaabbbb?aaaabbbb", "bbaabb!aabb", "babab!ababab"]
+    yield Case((training, sentences), truth=["zigzag", "pairs", "blocks", "pairs", "zigzag"])
+    # sentences so long that the product of their probabilities is no float any more
+    authors = {"ada": (7, 1, 1, 1), "emmy": (1, 7, 1, 1), "grace": (1, 1, 7, 1)}
+    truth = ["grace", "ada", "emmy", "grace", "emmy"]
+    training = {name: _write(steps, 2_000, g) for name, steps in authors.items()}
+    yield Case((training, [_write(authors[name], 1_500, g) for name in truth]), truth=truth)
+    # the real thing: sentences from documentation that the training texts do not hold
+    for _ in range(3):
+        training = Recipe("text.training_texts", {"characters": _integer(g, 60, 100) * 1000})
+        draw = {"part": "held_out", "limit": 100, "seed": _integer(g, 0, 2**31)}
+        sentences = Recipe("text.labelled_sentences", draw, item=0)
+        yield Case((training, sentences), truth=text.labelled_sentences(**draw)[1])
+
+
+def _write(steps: tuple[int, ...], length: int, g: torch.Generator) -> str:
+    """A text of a, b, c, d that goes on by 0, 1, 2 or 3 letters (after d comes a) as often as `steps` says."""
+    drawn = torch.multinomial(torch.tensor(steps, dtype=torch.float), length, replacement=True, generator=g)
+    return "".join("abcd"[i] for i in drawn.cumsum(0) % 4)
+
+
+def _tables(training: dict[str, str], sentences: list[str], smoothing: float = 0.1) -> tuple[dict, list]:
+    """(V, V) smoothed counts of each library, and (T,) codes of each sentence, over the characters of all of them."""
+    from course_utils.data.text import CharTokenizer
+
+    letters = CharTokenizer.from_text("".join([*training.values(), *sentences]))
+    size, counts = len(letters), {}
+    for name, text in training.items():
+        codes = letters.encode(text)
+        counts[name] = torch.bincount(codes[:-1] * size + codes[1:], minlength=size**2).view(size, size) + smoothing
+    return counts, [letters.encode(s) for s in sentences]
+
+
+@which_library.mistake(
+    "this is what letter frequencies alone can do: which characters a library uses, not which follows which. The "
+    "chain is in the *pairs*."
+)
+def letters_only(training, sentences):
+    counts, encoded = _tables(training, sentences)
+    tables = {name: (n.sum(0) / n.sum()).log() for name, n in counts.items()}
+    return [max(tables, key=lambda name: float(tables[name][codes].sum())) for codes in encoded]
+
+
+@which_library.mistake(
+    "you choose the *least* likely library. Log-likelihoods are negative: the best is the largest, the one "
+    "closest to 0. (Of bits it would be the smallest.)"
+)
+def least_likely(training, sentences):
+    counts, encoded = _tables(training, sentences)
+    tables = {name: (n / n.sum(1, keepdim=True)).log() for name, n in counts.items()}
+    return [min(tables, key=lambda name: float(tables[name][c[:-1], c[1:]].sum())) for c in encoded]
+
+
+@which_library.mistake(
+    "the probability of a whole sentence is too small for a float: the product becomes 0 for every library, and "
+    "the first one wins the tie. Add logarithms instead."
+)
+def product_is_zero(training, sentences):
+    counts, encoded = _tables(training, sentences)
+    tables = {name: n / n.sum(1, keepdim=True) for name, n in counts.items()}
+    return [max(tables, key=lambda name: float(tables[name][c[:-1], c[1:]].prod())) for c in encoded]
+
+
+@which_library.mistake(
+    "steps that a library never made are skipped, so they cost nothing, and the library that has seen *least* "
+    "looks best. A step never seen must be expensive: smooth."
+)
+def unseen_steps_are_free(training, sentences):
+    counts, encoded = _tables(training, sentences, smoothing=0)
+    tables = {name: torch.where(n > 0, (n / n.sum(1, keepdim=True)).log(), 0.0) for name, n in counts.items()}
+    return [max(tables, key=lambda name: float(tables[name][c[:-1], c[1:]].sum())) for c in encoded]
+
+
+@which_library.mistake(
+    "one step never seen makes a sentence impossible (log 0 = −∞), for several libraries at once, and then chance"
+    " decides. Every step needs a little probability: smooth."
+)
+def without_smoothing(training, sentences):
+    counts, encoded = _tables(training, sentences, smoothing=0)
+    tables = {name: (n / n.sum(1, keepdim=True).clamp(min=1)).log() for name, n in counts.items()}
+    return [max(tables, key=lambda name: float(tables[name][c[:-1], c[1:]].sum())) for c in encoded]
+
+
+@which_library.mistake(
+    "you compare counts, not probabilities: the library with the longest training text has more of everything and"
+    " wins too often. Each row must be divided by its sum."
+)
+def longest_text_wins(training, sentences):
+    counts, encoded = _tables(training, sentences)
+    tables = {name: n.log() for name, n in counts.items()}
+    return [max(tables, key=lambda name: float(tables[name][c[:-1], c[1:]].sum())) for c in encoded]
+
+
+@which_library.mistake(
+    "each library's counts still hold those of the libraries before it: start every table from zero."
+)
+def counts_never_reset(training, sentences):
+    counts, encoded = _tables(training, sentences)
+    tables, total = {}, 0
+    for name, n in counts.items():
+        total = total + n
+        tables[name] = (total / total.sum(1, keepdim=True)).log()
+    return [max(tables, key=lambda name: float(tables[name][c[:-1], c[1:]].sum())) for c in encoded]
+
+
+@which_library.mistake(
+    "all sentences together get one answer. Add up the steps *within* a sentence, and choose for each sentence by"
+    " itself."
+)
+def one_answer_for_all(training, sentences):
+    counts, encoded = _tables(training, sentences)
+    tables = {name: (n / n.sum(1, keepdim=True)).log() for name, n in counts.items()}
+    best = max(tables, key=lambda name: sum(float(tables[name][c[:-1], c[1:]].sum()) for c in encoded))
+    return [best for _ in sentences]
