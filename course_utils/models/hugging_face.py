@@ -1,0 +1,242 @@
+"""The same weights under two names: this course's models and the files of the Hugging Face hub.
+
+`build` makes a model from a hub's config.json and its tensors, `to_hugging_face` gives both back, `from_hugging_face`
+copies a model of `transformers`. A table for each architecture says which tensor is which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_utils.models.rnn import CharRNN, RNNConfig
+from course_utils.models.transformer import BERT, GPT, BERTConfig, Config
+
+Model = GPT | BERT | CharRNN
+
+# ---------------------------------------------------------------------------------------------------------- the tables
+
+# A row: (our name, the hub's names). Three names are one tensor of ours, stacked. "*" is the number of the layer.
+GPT2 = [
+    ("tokens", ["transformer.wte"]),
+    ("positions", ["transformer.wpe"]),
+    ("norm", ["transformer.ln_f"]),
+    ("blocks.*.norm_1", ["transformer.h.*.ln_1"]),
+    ("blocks.*.attention.qkv", ["transformer.h.*.attn.c_attn"]),
+    ("blocks.*.attention.out", ["transformer.h.*.attn.c_proj"]),
+    ("blocks.*.norm_2", ["transformer.h.*.ln_2"]),
+    ("blocks.*.mlp.up", ["transformer.h.*.mlp.c_fc"]),
+    ("blocks.*.mlp.down", ["transformer.h.*.mlp.c_proj"]),
+]
+GPT2_TRANSPOSED = (
+    ".c_attn.weight",
+    ".c_proj.weight",
+    ".c_fc.weight",
+)  # stored (in, out), unlike torch's
+GPT2_KNOWN = (".attn.bias", ".attn.masked_bias", "lm_head.weight")  # causal masks; the output vectors (tied)
+
+BERT_ = [
+    ("tokens", ["bert.embeddings.word_embeddings"]),
+    ("positions", ["bert.embeddings.position_embeddings"]),
+    ("types", ["bert.embeddings.token_type_embeddings"]),
+    ("norm", ["bert.embeddings.LayerNorm"]),
+    ("blocks.*.attention.qkv", [f"bert.encoder.layer.*.attention.self.{part}" for part in ("query", "key", "value")]),
+    ("blocks.*.attention.out", ["bert.encoder.layer.*.attention.output.dense"]),
+    ("blocks.*.norm_1", ["bert.encoder.layer.*.attention.output.LayerNorm"]),
+    ("blocks.*.mlp.up", ["bert.encoder.layer.*.intermediate.dense"]),
+    ("blocks.*.mlp.down", ["bert.encoder.layer.*.output.dense"]),
+    ("blocks.*.norm_2", ["bert.encoder.layer.*.output.LayerNorm"]),
+    ("transform", ["cls.predictions.transform.dense"]),
+    ("transform_norm", ["cls.predictions.transform.LayerNorm"]),
+    ("bias", ["cls.predictions.bias"]),
+]
+# Tied copies, and heads for other tasks, which masked language modelling does not need.
+BERT_KNOWN = (
+    "cls.predictions.decoder.weight",
+    "cls.predictions.decoder.bias",
+    ".position_ids",
+    "bert.pooler.dense.weight",
+    "bert.pooler.dense.bias",
+    "cls.seq_relationship.weight",
+    "cls.seq_relationship.bias",
+)
+
+GELUS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu"}
+
+
+def hub_names(name: str, table: list[tuple[str, list[str]]]) -> list[str]:
+    """Return the hub's names of one of our tensors: "blocks.3.mlp.up.weight" -> ["transformer.h.3.mlp.c_fc.weight"]."""
+    parts = name.split(".")
+    layer = parts[1] if parts[0] == "blocks" else ""
+    stem, kind = (name, "") if parts[-1] not in ("weight", "bias") or name == "bias" else name.rsplit(".", 1)
+    stem = stem.replace(f"blocks.{layer}.", "blocks.*.", 1)
+    return [theirs.replace("*", layer) + (kind and f".{kind}") for theirs in dict(table)[stem]]
+
+
+# ----------------------------------------------------------------------------------------------------- reading a model
+
+
+def from_hugging_face(model: nn.Module) -> GPT | BERT:
+    """Return this course's copy of a `transformers` model (GPT2LMHeadModel, BertForMaskedLM …), in evaluation mode.
+
+    It gives the same logits. Raises ValueError for another architecture, or parts that this course has not.
+    """
+    return build(model.config.to_dict(), model.state_dict()).eval()
+
+
+def build(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str = "the checkpoint") -> Model:
+    """Return the model that a hub's config.json describes, with these tensors as float32 weights.
+
+    Raises ValueError, naming `where`, for another architecture, and tensors that are missing, left over or misshapen.
+    """
+    kind = config.get("model_type")
+    if kind not in ("gpt2", "bert", "char_rnn"):
+        raise ValueError(
+            f"{where} is a model of type {kind!r}; this course builds gpt2, bert and char_rnn. "
+            "For others use transformers: AutoModel.from_pretrained(…)"
+        )
+    sizes, table, known = {
+        "gpt2": (gpt2_sizes, GPT2, GPT2_KNOWN),
+        "bert": (bert_sizes, BERT_, BERT_KNOWN),
+        "char_rnn": (lambda config: RNNConfig(**{k: config[k] for k in config if k != "model_type"}), None, ()),
+    }[kind]
+    try:
+        sizes = sizes(config)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{where}: config.json lacks or has too much: {error}") from None
+    with torch.device("meta"):  # shapes without memory: no weights are drawn only to be thrown away
+        model = {"gpt2": GPT, "bert": BERT, "char_rnn": CharRNN}[kind](sizes)
+    tensors = {_modern(name, kind): tensor for name, tensor in tensors.items()}
+    state, used = {}, set()
+    for name, wanted in model.state_dict().items():
+        theirs = [name] if table is None else hub_names(name, table)
+        missing = [each for each in theirs if each not in tensors]
+        if missing:
+            raise ValueError(f"{where} has no tensor {missing[0]!r}: it is incomplete, or of another kind")
+        parts = [tensors[each].float() for each in theirs]
+        tensor = torch.cat(parts) if len(parts) > 1 else parts[0]
+        if kind == "gpt2" and theirs[0].endswith(GPT2_TRANSPOSED):
+            tensor = tensor.T
+        if tensor.shape != wanted.shape:
+            found, expected = tuple(tensor.shape), tuple(wanted.shape)
+            raise ValueError(f"{where}: {theirs[0]!r} does not fit config.json: it is {found}, not {expected}")
+        state[name] = tensor.clone(memory_format=torch.contiguous_format)
+        used.update(theirs)
+    rest = sorted(name for name in tensors if name not in used and not name.endswith(known or ("\0",)))
+    if rest:
+        raise ValueError(
+            f"{where} has {len(rest)} tensors that this course's {kind} does not know, such as {rest[0]!r}"
+        )
+    for tied in ("lm_head.weight", "cls.predictions.decoder.weight"):
+        if tied in tensors and not torch.equal(tensors[tied].float(), state["tokens.weight"]):
+            raise ValueError(f"{where} has output vectors of its own ({tied}), and this course's models tie them")
+    model.load_state_dict(state, assign=True)
+    return model
+
+
+def _modern(name: str, kind: str) -> str:
+    """The hub's older files leave out the first part of a name, or call a norm's weights gamma and beta."""
+    first = {"gpt2": "transformer.", "bert": "bert.", "char_rnn": ""}[kind]
+    if not name.startswith((first, "lm_head.", "cls.")):
+        name = first + name
+    return name.replace(".gamma", ".weight").replace(".beta", ".bias") if kind == "bert" else name
+
+
+def gpt2_sizes(config: Mapping[str, Any]) -> Config:
+    """Return the sizes in a GPT-2's config.json. Raises ValueError for what this course's GPT does not do."""
+    _refuse(config, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
+    return Config(
+        vocab_size=config["vocab_size"],
+        context=config["n_positions"],
+        dim=config["n_embd"],
+        layers=config["n_layer"],
+        heads=config["n_head"],
+        hidden=config.get("n_inner"),
+        dropout=config.get("resid_pdrop", 0.1),
+        activation=_gelu(config.get("activation_function", "gelu_new")),
+        norm_eps=config.get("layer_norm_epsilon", 1e-5),
+    )
+
+
+def bert_sizes(config: Mapping[str, Any]) -> BERTConfig:
+    """Return the sizes in a BERT's config.json. Raises ValueError for what this course's BERT does not do."""
+    _refuse(config, position_embedding_type="absolute", is_decoder=False, add_cross_attention=False)
+    return BERTConfig(
+        vocab_size=config["vocab_size"],
+        context=config["max_position_embeddings"],
+        dim=config["hidden_size"],
+        layers=config["num_hidden_layers"],
+        heads=config["num_attention_heads"],
+        hidden=config["intermediate_size"],
+        dropout=config.get("hidden_dropout_prob", 0.1),
+        activation=_gelu(config.get("hidden_act", "gelu")),
+        norm_eps=config.get("layer_norm_eps", 1e-12),
+        token_types=config.get("type_vocab_size", 2),
+    )
+
+
+def _gelu(name: str) -> str:
+    if name not in GELUS:
+        raise ValueError(
+            f"this course's transformers use GELU, and this one uses {name!r}: use transformers' own class"
+        )
+    return GELUS[name]
+
+
+def _refuse(config: Mapping[str, Any], **wanted: Any) -> None:
+    for name, value in {"tie_word_embeddings": True, **wanted}.items():
+        if config.get(name, value) != value:
+            raise ValueError(f"this course's model has {name}={value}, not {config[name]}: use transformers' own class")
+
+
+# ----------------------------------------------------------------------------------------------------- writing a model
+
+
+def to_hugging_face(model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return a model's config.json and its tensors as the hub has them, for `transformers` to read."""
+    sizes = model.config
+    if isinstance(model, CharRNN):
+        return {"model_type": "char_rnn", **asdict(sizes)}, dict(model.state_dict())
+    if isinstance(model, GPT):
+        table = GPT2
+        config = {
+            "model_type": "gpt2",
+            "architectures": ["GPT2LMHeadModel"],
+            "vocab_size": sizes.vocab_size,
+            "n_positions": sizes.context,
+            "n_embd": sizes.dim,
+            "n_layer": sizes.layers,
+            "n_head": sizes.heads,
+            "n_inner": sizes.hidden,
+            "activation_function": {"gelu": "gelu", "gelu_tanh": "gelu_new"}[sizes.activation],
+            "layer_norm_epsilon": sizes.norm_eps,
+            **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), sizes.dropout),
+        }
+    elif isinstance(model, BERT):
+        table = BERT_
+        config = {
+            "model_type": "bert",
+            "architectures": ["BertForMaskedLM"],
+            "vocab_size": sizes.vocab_size,
+            "max_position_embeddings": sizes.context,
+            "hidden_size": sizes.dim,
+            "num_hidden_layers": sizes.layers,
+            "num_attention_heads": sizes.heads,
+            "intermediate_size": sizes.hidden,
+            "type_vocab_size": sizes.token_types,
+            "hidden_act": {"gelu": "gelu", "gelu_tanh": "gelu_new"}[sizes.activation],
+            "layer_norm_eps": sizes.norm_eps,
+            **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), sizes.dropout),
+        }
+    else:
+        raise ValueError(f"the hub's names are known of GPT, BERT and CharRNN, got {type(model).__name__}")
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        theirs = hub_names(name, table)
+        for each, part in zip(theirs, tensor.chunk(len(theirs))):
+            tensors[each] = part.T if isinstance(model, GPT) and each.endswith(GPT2_TRANSPOSED) else part
+    return config, tensors

@@ -1,0 +1,70 @@
+"""From logits to a token: the ways to choose what comes next. Used by every model that writes.
+
+`next_token_probabilities` bends the model's distribution (temperature, top-k, top-p), `draw` takes a token from it.
+"""
+
+# ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+def next_token_probabilities(
+    logits: Float[Tensor, "batch vocab"], temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> Float[Tensor, "batch vocab"]:
+    """Return the distribution that the next token is drawn from. Rows sum to 1.
+
+    temperature: logits / temperature: below 1 safer, above 1 wilder; 0 = greedy, all on the likeliest token.
+    top_k: only the k likeliest tokens (and those as likely as the k-th); more than there are = all.
+    top_p: only the likeliest tokens that together first reach the share p, 0 < p ≤ 1 (the "nucleus", never empty).
+    Raises ValueError for a negative temperature, top_k below 1, top_p outside (0, 1].
+    Source: A. Holtzman et al., The Curious Case of Neural Text Degeneration (2020), sections 3.1, 3.2.
+    """
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature must be ≥ 0 (0 = always the likeliest, 1 = as learned), got {temperature}")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k is how many tokens to choose from, ≥ 1, got {top_k}: None chooses from all")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p is a share of probability, 0 < top_p ≤ 1, got {top_p}: greedy is temperature=0")
+    if temperature == 0:
+        return F.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
+    if temperature != 1:
+        logits = (logits - logits.amax(-1, keepdim=True)) / temperature  # the largest is 0: nothing overflows
+    if top_k is not None and top_k < logits.shape[-1]:
+        least = logits.topk(top_k).values[:, -1:]  # (B, 1) the k-th likeliest
+        logits = logits.masked_fill(logits < least, -math.inf)
+    p = logits.softmax(-1)
+    if top_p is not None and top_p < 1:
+        ordered, index = p.sort(descending=True, stable=True)  # (B, V)
+        before = ordered.cumsum(-1) - ordered  # what the likelier ones have together
+        p = p.scatter(-1, index, ordered.masked_fill(before >= top_p, 0))
+        p = p / p.sum(-1, keepdim=True)
+    return p
+
+
+def draw(p: Float[Tensor, "batch vocab"], generator: torch.Generator | None = None) -> Int[Tensor, " batch"]:
+    """Draw a token from each row. The chance is made where the generator lives: a seed is the same on every device."""
+    where = generator.device if generator is not None else p.device
+    chance = torch.rand(len(p), 1, generator=generator, device=where).to(p.device)  # (B, 1) in [0, 1)
+    total = p.double().cumsum(
+        -1
+    )  # float64, so that chance * total stays below total: a token with p = 0 is never drawn
+    return torch.searchsorted(total, chance * total[:, -1:], right=True)[:, 0]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """No dropout inside; afterwards the model is in the mode that it was in."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

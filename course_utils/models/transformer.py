@@ -1,0 +1,510 @@
+"""The transformer: every token looks at the others (self-attention), then thinks for itself (MLP), layer upon layer.
+
+Read from top to bottom:
+
+1. `attention`, written out: four lines, and the whole idea.
+2. `Block` = self-attention + per-token MLP, each added to what was there (residual) and normalised.
+3. Two uses of the same block:
+   `GPT` reads from left to right and predicts the next token (causal, norm before: GPT-2);
+   `BERT` reads in both directions and predicts the hidden tokens (norm after).
+4. `GPT.generate`: one token after the other, with a cache of keys and values, so that nothing is computed twice.
+
+Letters in the shape comments: B texts in a batch, T tokens (queries), S tokens that can be seen (keys), D width,
+H heads of d = D / H numbers each, V vocabulary.
+
+Sources: A. Vaswani et al., Attention Is All You Need (2017); A. Radford et al., Language Models are Unsupervised
+Multitask Learners (2019: GPT-2); J. Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers (2019).
+"""
+
+# ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from course_utils.models.sampling import draw, evaluating, next_token_probabilities
+
+ACTIVATIONS = {"gelu": "none", "gelu_tanh": "tanh"}  # GELU exactly (BERT), or by GPT-2's tanh formula
+
+
+@dataclass
+class Config:
+    """The sizes of a transformer; the other defaults are GPT-2's."""
+
+    vocab_size: int  # V
+    context: int  # the longest text that it can read, in tokens (each position has its own learned vector)
+    dim: int = 128  # D
+    layers: int = 4
+    heads: int = 4  # H, each of D / H numbers
+    hidden: int | None = None  # width inside the MLP; None: 4 D
+    dropout: float = 0.0
+    activation: str = "gelu_tanh"
+    norm_eps: float = 1e-5
+
+    def __post_init__(self):
+        self.hidden = 4 * self.dim if self.hidden is None else self.hidden
+        for name in ("vocab_size", "context", "dim", "layers", "heads", "hidden"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be ≥ 1, got {getattr(self, name)}")
+        if self.dim % self.heads:
+            raise ValueError(
+                f"dim must be a multiple of heads, got {self.dim} / {self.heads}: every head gets as many numbers"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is the share of numbers set to 0, 0 ≤ dropout < 1, got {self.dropout}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
+
+
+@dataclass
+class BERTConfig(Config):
+    """The sizes of a BERT, with BERT's defaults."""
+
+    activation: str = "gelu"
+    norm_eps: float = 1e-12
+    token_types: int = 2  # first sentence, second sentence
+
+
+# ------------------------------------------------------------------------------------------------------------ attention
+
+
+def attention(
+    q: Float[Tensor, "batch heads query dim"],
+    k: Float[Tensor, "batch heads key dim"],
+    v: Float[Tensor, "batch heads key dim"],
+    visible: Bool[Tensor, "#batch #heads #query key"] | None = None,
+) -> tuple[Float[Tensor, "batch heads query dim"], Float[Tensor, "batch heads query key"]]:
+    """Return what each query gets (a mean of the values, weighted by how well the keys fit) and those weights.
+
+    visible: which keys a query may see; None: all. A query that sees none gets NaN.
+    Source: Vaswani et al. (2017), equation 1.
+    """
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, T, d) @ (B, H, d, S) -> (B, H, T, S)
+    if visible is not None:
+        scores = scores.masked_fill(~visible, -math.inf)
+    weights = scores.softmax(dim=-1)  # over the keys: each row sums to 1
+    return weights @ v, weights  # (B, H, T, S) @ (B, H, S, d) -> (B, H, T, d)
+
+
+def visible_keys(
+    queries: int, keys: int, *, causal: bool, mask: Bool[Tensor, "batch key"] | None = None, device=None
+) -> Bool[Tensor, "#batch 1 query key"]:
+    """Return which keys each query may see; the queries are the last `queries` of the `keys` tokens.
+
+    causal: a token sees itself and those before it, else all.
+    mask: True where there is a token, False where there is padding, which nobody sees but itself (so that no row is
+        empty, even in a text that is all padding).
+    """
+    key = torch.arange(keys, device=device)
+    query = key[keys - queries :, None]  # (T, 1)
+    visible = key <= query if causal else (key >= 0).expand(queries, keys)  # (T, S)
+    visible = visible[None]  # (1, T, S)
+    if mask is not None:
+        visible = visible & mask[:, None, :] | (key == query)  # (B, T, S)
+    return visible[:, None]  # (B, 1, T, S): the same for every head
+
+
+class KVCache:
+    """The keys and values of the tokens read so far, so that the next token need not compute them again."""
+
+    def __init__(self, config: Config, batch: int, device=None, dtype=None):
+        shape = (config.layers, batch, config.heads, config.context, config.dim // config.heads)
+        self.keys = torch.empty(shape, device=device, dtype=dtype)
+        self.values = torch.empty(shape, device=device, dtype=dtype)
+        self.length = 0  # how many tokens it holds
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the new tokens' (B, H, T, d) keys and values of one layer; return all S = length + T of them."""
+        end = self.length + k.shape[2]
+        self.keys[layer, :, :, self.length : end] = k
+        self.values[layer, :, :, self.length : end] = v
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+
+class SelfAttention(nn.Module):
+    """Several heads of attention side by side, each on its own D / H numbers, then mixed."""
+
+    def __init__(self, config: Config, layer: int):
+        super().__init__()
+        self.heads, self.layer, self.dropout = config.heads, layer, config.dropout
+        self.qkv = nn.Linear(config.dim, 3 * config.dim)  # the three projections of all heads in one matrix
+        self.out = nn.Linear(config.dim, config.dim)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        visible: Bool[Tensor, "#batch 1 time key"] | None,
+        causal: bool,
+        cache: KVCache | None,
+        maps: list[Tensor] | None,
+    ) -> Float[Tensor, "batch time dim"]:
+        B, T, D = x.shape
+        qkv = self.qkv(x).view(B, T, 3, self.heads, D // self.heads)  # (B, T, 3D) -> (B, T, 3, H, d)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three of (B, H, T, d)
+        if cache is not None:
+            k, v = cache.extend(self.layer, k, v)  # (B, H, S, d)
+        if maps is None:
+            # The same numbers as `attention`, without ever holding the (T, S) weights: faster, and linear in memory.
+            dropout = self.dropout if self.training else 0.0
+            y = F.scaled_dot_product_attention(q, k, v, visible, dropout, is_causal=causal and visible is None)
+        else:
+            if causal and visible is None:
+                visible = visible_keys(T, T, causal=True, device=x.device)
+            y, weights = attention(q, k, v, visible)
+            maps.append(weights)
+        return self.out(y.transpose(1, 2).reshape(B, T, D))  # (B, H, T, d) -> (B, T, D)
+
+
+# ----------------------------------------------------------------------------------------------------------- the block
+
+
+class MLP(nn.Module):
+    """Each token by itself: D -> hidden -> D."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.up = nn.Linear(config.dim, config.hidden)
+        self.down = nn.Linear(config.hidden, config.dim)
+        self.approximate = ACTIVATIONS[config.activation]
+
+    def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
+        return self.down(F.gelu(self.up(x), approximate=self.approximate))
+
+
+class Block(nn.Module):
+    """Self-attention, then the MLP. GPT-2 normalises what goes in (pre-norm), BERT what comes out (post-norm)."""
+
+    def __init__(self, config: Config, layer: int, *, pre_norm: bool):
+        super().__init__()
+        self.pre_norm = pre_norm
+        self.norm_1 = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.attention = SelfAttention(config, layer)
+        self.norm_2 = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.mlp = MLP(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Float[Tensor, "batch time dim"], *how) -> Float[Tensor, "batch time dim"]:
+        if self.pre_norm:
+            x = x + self.dropout(self.attention(self.norm_1(x), *how))
+            return x + self.dropout(self.mlp(self.norm_2(x)))
+        x = self.norm_1(x + self.dropout(self.attention(x, *how)))
+        return self.norm_2(x + self.dropout(self.mlp(x)))
+
+
+class Transformer(nn.Module):
+    """What GPT and BERT share: token and position vectors, and the stack of blocks."""
+
+    causal: bool
+    pre_norm: bool
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        self.tokens = nn.Embedding(config.vocab_size, config.dim)
+        self.positions = nn.Embedding(config.context, config.dim)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config, i, pre_norm=self.pre_norm) for i in range(config.layers))
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator | None) -> None:
+        """Draw the weights as GPT-2 does: normal with σ = 0.02, and smaller where a sum grows with the depth.
+
+        Source: Radford et al. (2019), section 2.3 (1 / √N, N = 2 · layers additions).
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                module.weight.normal_(0, 0.02, generator=generator)
+            if isinstance(module, nn.Linear):
+                module.bias.zero_()
+        if self.pre_norm:
+            for block in self.blocks:
+                for added in (block.attention.out, block.mlp.down):
+                    added.weight.div_(math.sqrt(2 * self.config.layers))
+
+    def read(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        mask: Bool[Tensor, "batch key"] | None,
+        cache: KVCache | None,
+        maps: list[Tensor] | None,
+    ) -> Float[Tensor, "batch time dim"]:
+        """Send the tokens' vectors through the blocks."""
+        T, S = x.shape[1], x.shape[1] + (cache.length if cache else 0)
+        # Without padding the common cases need no (T, S) table: all see all, the newest sees all, or plain causal.
+        simple = mask is None and (not self.causal or T == S or T == 1)
+        visible = None if simple else visible_keys(T, S, causal=self.causal, mask=mask, device=x.device)
+        for block in self.blocks:
+            x = block(x, visible, self.causal and T == S, cache, maps)
+        if cache is not None:
+            cache.length = S
+        return x
+
+    def attention_maps(
+        self, tokens: Int[Tensor, "batch time"], mask: Bool[Tensor, "batch time"] | None = None, **more
+    ) -> Float[Tensor, "batch layers heads time time"]:
+        """Return how much each token (row) looks at each token (column), in every layer and head. Rows sum to 1."""
+        maps: list[Tensor] = []
+        self.encode(tokens, mask, maps=maps, **more)
+        return torch.stack(maps, dim=1)  # layers times (B, H, T, T) -> (B, layers, H, T, T)
+
+    def _check(self, tokens: Tensor, mask: Tensor | None, past: int = 0) -> Bool[Tensor, "batch key"] | None:
+        if tokens.ndim != 2:
+            raise ValueError(
+                f"tokens must have the shape (batch, time), got {tuple(tokens.shape)}: one text is tokens[None]"
+            )
+        if tokens.shape[1] + past > self.config.context:
+            raise ValueError(
+                f"this model reads at most {self.config.context} tokens, got {tokens.shape[1] + past}: "
+                f"cut the text, for example tokens[:, -{self.config.context}:]"
+            )
+        if mask is None:
+            return None
+        if mask.shape != (tokens.shape[0], tokens.shape[1] + past):
+            raise ValueError(
+                f"mask must say of each token whether it is real (True) or padding (False), shape "
+                f"{(tokens.shape[0], tokens.shape[1] + past)}, got {tuple(mask.shape)}"
+            )
+        return mask.bool()
+
+
+# ------------------------------------------------------------------------------------------------------------- GPT
+
+
+class GPT(Transformer):
+    """Predicts each next token from those before it: GPT-2's architecture, input and output vectors tied.
+
+    generator: where the first weights are drawn from (CPU); None: torch's own randomness.
+    Source: Radford et al. (2019), section 2.3.
+    """
+
+    causal, pre_norm = True, True
+
+    def __init__(self, config: Config, generator: torch.Generator | None = None):
+        super().__init__(config)
+        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.initialise(generator)
+
+    def encode(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        mask: Bool[Tensor, "batch key"] | None = None,
+        *,
+        cache: KVCache | None = None,
+        maps: list[Tensor] | None = None,
+    ) -> Float[Tensor, "batch time dim"]:
+        """Return what the model knows at each token: the vectors that the next tokens are predicted from.
+
+        mask: True for a token, False for padding, over the cache's tokens and the new ones. Positions count real tokens
+            only, so padding on the left changes nothing.
+        cache: the earlier tokens; these are added to it (without gradients).
+        maps: a list that gets each layer's attention weights.
+        Raises ValueError if cached and new tokens together are more than `context`.
+        """
+        past = cache.length if cache else 0
+        mask = self._check(tokens, mask, past)
+        T = tokens.shape[1]
+        if mask is None:
+            position = torch.arange(past, past + T, device=tokens.device)  # (T,)
+        else:
+            position = (mask.long().cumsum(1) - 1).clamp(min=0)[:, past:]  # (B, T)
+        x = self.tokens(tokens) + self.positions(position)  # (B, T) -> (B, T, D)
+        return self.norm(self.read(self.dropout(x), mask, cache, maps))
+
+    def logits(self, hidden: Float[Tensor, "... dim"]) -> Float[Tensor, "... vocab"]:
+        """Return the unnormalised log-probabilities of the next token: how well each token's vector fits."""
+        return F.linear(hidden, self.tokens.weight)  # (…, D) -> (…, V)
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        mask: Bool[Tensor, "batch key"] | None = None,
+        *,
+        cache: KVCache | None = None,
+    ) -> Float[Tensor, "batch time vocab"]:
+        """Return the logits of the token after each token; arguments as in `encode`."""
+        return self.logits(self.encode(tokens, mask, cache=cache))
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompt: Int[Tensor, "batch time"] | Sequence[Int[Tensor, " time"]],
+        length: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        generator: torch.Generator | None = None,
+        stop: int | None = None,
+        use_cache: bool = True,
+    ) -> Int[Tensor, "batch length"]:
+        """Return `length` tokens that follow each prompt (which is not repeated).
+
+        prompt: (B, T), or a list of B prompts of different lengths (they are padded on the left, behind a mask).
+        temperature, top_k, top_p: see `next_token_probabilities`; temperature 0 is greedy.
+        generator: where the randomness comes from; the same seed draws the same on every device.
+        stop: a token that ends a text; the rest of its row is filled with it.
+        use_cache: keep keys and values (the same tokens, sooner).
+
+        Of a prompt longer than the context only the last `context` tokens are read. Whenever the context is full, its
+        older half is forgotten and the newer half read again, so a text can be longer than the context.
+        Raises ValueError for an empty prompt, tokens outside the vocabulary, a negative length, and as
+        `next_token_probabilities` does.
+        """
+        if length < 0:
+            raise ValueError(f"length must be ≥ 0, got {length}")
+        window, mask = left_pad(prompt, self.tokens.weight.device)
+        if window.shape[1] == 0 or (mask is not None and not mask.any(1).all()):
+            raise ValueError("the prompt is empty: give at least one token to go on from (a newline, an end of text …)")
+        if not 0 <= int(window.min()) <= int(window.max()) < self.config.vocab_size:
+            raise ValueError(
+                f"tokens must be in 0 … {self.config.vocab_size - 1}, got {int(window.min())} … {int(window.max())}: "
+                "was the prompt encoded with this model's tokenizer?"
+            )
+        context = self.config.context
+        window, mask = window[:, -context:], None if mask is None else mask[:, -context:]  # what the model reads next
+        cache, found = None, []
+        done = torch.zeros(len(window), dtype=torch.bool, device=window.device)  # (B,)
+        with evaluating(self):
+            for _ in range(length):
+                if window.shape[1] > context:
+                    keep = (context + 1) // 2
+                    window, mask, cache = window[:, -keep:], None if mask is None else mask[:, -keep:], None
+                if use_cache and cache is None:
+                    cache = KVCache(self.config, len(window), window.device, self.tokens.weight.dtype)
+                unread = window[:, cache.length :] if use_cache else window
+                logits = self.logits(self.encode(unread, mask, cache=cache)[:, -1])  # (B, V) after the last token
+                if not found and logits.isnan().any():
+                    raise ValueError("the logits are not numbers (NaN): the weights are damaged, or training diverged")
+                token = draw(next_token_probabilities(logits, temperature, top_k, top_p), generator)  # (B,)
+                if stop is not None:
+                    token = token.masked_fill(done, stop)
+                    done |= token == stop
+                found.append(token)
+                window = torch.cat([window, token[:, None]], dim=1)
+                mask = None if mask is None else F.pad(mask, (0, 1), value=True)
+                if stop is not None and done.all():
+                    found += [token] * (length - len(found))
+                    break
+        return torch.stack(found, dim=1) if found else window.new_zeros(len(window), 0)
+
+    @torch.no_grad()
+    def log_probabilities(self, tokens: Int[Tensor, " time"], batch: int = 32) -> Float[Tensor, " time-1"]:
+        """Return ln P(token | tokens before it) of a text of any length, for each token but the first.
+
+        The text is read in windows of `context` tokens that overlap by half, so that each token is predicted from at
+        least half a context (at the start of the text: from all there is). batch: how many windows at once.
+        Raises ValueError for fewer than 2 tokens.
+        """
+        if tokens.ndim != 1 or len(tokens) < 2:
+            raise ValueError(f"a text must have the shape (time,) with time ≥ 2, got {tuple(tokens.shape)}")
+        context, step = self.config.context, max(1, self.config.context // 2)
+        inputs, targets = tokens[:-1], tokens[1:]
+        T = len(inputs)
+        starts = [0] if T <= context else [*range(0, T - context, step), T - context]
+        found = torch.empty(T, device=self.tokens.weight.device)
+        with evaluating(self):
+            for i in range(0, len(starts), batch):
+                windows = torch.stack([inputs[start : start + context] for start in starts[i : i + batch]])
+                logp = self(windows.to(found.device)).float().log_softmax(-1)  # (windows, ≤ context, V)
+                for start, row in zip(starts[i : i + batch], logp):
+                    # What two windows share was predicted by the earlier one, from a longer past.
+                    new = 0 if start == 0 else done - start
+                    done = start + len(row)
+                    wanted = targets[start + new : done].to(found.device)
+                    found[start + new : done] = row[new:].gather(1, wanted[:, None])[:, 0]
+        return found
+
+
+def left_pad(
+    prompts: Tensor | Sequence[Tensor], device=None
+) -> tuple[Int[Tensor, "batch time"], Bool[Tensor, "batch time"] | None]:
+    """Return prompts as one (B, T) tensor, zeros before the shorter ones, and the mask of real tokens (None: all are).
+
+    On the left, because generation goes on at the right end.
+    """
+    if isinstance(prompts, Tensor):
+        if prompts.ndim != 2:
+            raise ValueError(
+                f"a prompt must have the shape (batch, time), got {tuple(prompts.shape)}: use prompt[None]"
+            )
+        return prompts.to(device), None
+    if len(prompts) == 0 or any(prompt.ndim != 1 for prompt in prompts):
+        raise ValueError("several prompts must be a list of tensors of shape (time,), at least one")
+    T = max(len(prompt) for prompt in prompts)
+    tokens = torch.stack([F.pad(prompt, (T - len(prompt), 0)) for prompt in prompts]).to(device)
+    start = torch.tensor([T - len(prompt) for prompt in prompts], device=device)
+    mask = torch.arange(T, device=device) >= start[:, None]  # (B, T)
+    return tokens, None if bool(mask.all()) else mask
+
+
+# ------------------------------------------------------------------------------------------------------------- BERT
+
+
+class BERT(Transformer):
+    """Predicts hidden tokens from those on both sides: BERT's architecture with its masked-language-modelling head.
+
+    generator: where the first weights are drawn from (CPU); None: torch's own randomness.
+    Source: Devlin et al. (2019), sections 3 and 3.1.
+    """
+
+    causal, pre_norm = False, False
+
+    def __init__(self, config: BERTConfig, generator: torch.Generator | None = None):
+        super().__init__(config)
+        self.types = nn.Embedding(config.token_types, config.dim)
+        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.transform = nn.Linear(config.dim, config.dim)
+        self.transform_norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.initialise(generator)
+
+    def encode(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        mask: Bool[Tensor, "batch time"] | None = None,
+        token_types: Int[Tensor, "batch time"] | None = None,
+        *,
+        maps: list[Tensor] | None = None,
+    ) -> Float[Tensor, "batch time dim"]:
+        """Return the vector of each token in its text: the features for other tasks (`mean_pool` makes one per text).
+
+        mask: True for a token, False for padding (nobody looks at it; its own vectors mean nothing).
+        token_types: 0 for the first sentence (default), 1 for the second.
+        maps: a list that gets each layer's attention weights.
+        Raises ValueError for more than `context` tokens.
+        """
+        mask = self._check(tokens, mask)
+        position = torch.arange(tokens.shape[1], device=tokens.device)  # (T,)
+        kind = self.types.weight[0] if token_types is None else self.types(token_types)  # (D,) or (B, T, D)
+        x = self.tokens(tokens) + self.positions(position) + kind  # (B, T, D)
+        return self.read(self.dropout(self.norm(x)), mask, None, maps)
+
+    def logits(self, hidden: Float[Tensor, "... dim"]) -> Float[Tensor, "... vocab"]:
+        """Return the unnormalised log-probabilities of the token that stood there, from any of `encode`'s vectors."""
+        x = F.gelu(self.transform(hidden), approximate=ACTIVATIONS[self.config.activation])
+        return F.linear(self.transform_norm(x), self.tokens.weight, self.bias)  # (…, D) -> (…, V)
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        mask: Bool[Tensor, "batch time"] | None = None,
+        token_types: Int[Tensor, "batch time"] | None = None,
+    ) -> Float[Tensor, "batch time vocab"]:
+        """Return the logits of each token, seen from both sides; arguments as in `encode`."""
+        return self.logits(self.encode(tokens, mask, token_types))
+
+
+def mean_pool(
+    hidden: Float[Tensor, "batch time dim"], mask: Bool[Tensor, "batch time"] | None = None
+) -> Float[Tensor, "batch dim"]:
+    """Return one vector per text: the mean over its real tokens (mask True). A text that is all padding gets zeros."""
+    if mask is None:
+        return hidden.mean(1)
+    weight = mask.to(hidden.dtype)[:, :, None]  # (B, T, 1)
+    return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
