@@ -1,0 +1,223 @@
+"""Trained models, ready to use: the bundled ones, a folder, or a name on the Hugging Face hub, all by the same call.
+
+    gpt, tokenizer = pretrained.load("gpt")          # bundled, no network
+    gpt, tokenizer = pretrained.load("gpt2")         # from the hub, kept for the next time
+    gpt, tokenizer = pretrained.load("my_folder")    # config.json, model.safetensors, tokenizer.json
+
+A bundled folder has the hub's layout and the hub's names for the weights, so `transformers` reads it too. Beside them
+lies `card.json`: what the model was trained on, how long, by which command, how good it is, and each file's SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer as Backend
+
+from course_utils.data.bpe import BPETokenizer
+from course_utils.data.text import CharTokenizer
+from course_utils.models.hugging_face import Model, build, to_hugging_face
+
+BUNDLED = Path(__file__).parent / "checkpoints"
+FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
+Tokenizer = BPETokenizer | CharTokenizer
+
+
+def names() -> list[str]:
+    """Return the names of the bundled checkpoints."""
+    return sorted(path.parent.name for path in BUNDLED.glob("*/config.json"))
+
+
+def load(name_or_folder: str | os.PathLike, *, device: torch.device | str | None = None) -> tuple[Model, Tokenizer]:
+    """Return (model, tokenizer) of a bundled checkpoint ("gpt"), a folder, or a hub name ("openai-community/gpt2").
+
+    The model is in evaluation mode, in float32. Architectures: GPT-2's, BERT's, and this course's character RNN.
+    Raises ValueError for files that are damaged, changed since they were written, or of another architecture; OSError
+    for missing files; ConnectionError, saying what to do, for a hub name without a network.
+    """
+    folder = _folder(name_or_folder)
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} has no {name}: a checkpoint is {', '.join(FILES)} in one folder")
+    _check_hashes(folder)
+    model = build(_read_json(folder / "config.json"), _read_tensors(folder / "model.safetensors"), where=str(folder))
+    tokenizer = _read_tokenizer(folder / "tokenizer.json")
+    if len(tokenizer) > model.config.vocab_size:
+        raise ValueError(
+            f"{folder}: the tokenizer has {len(tokenizer)} symbols and the model {model.config.vocab_size}: "
+            "the files are of different checkpoints"
+        )
+    return model.eval().to(device), tokenizer
+
+
+def card(name_or_folder: str | os.PathLike) -> dict[str, Any]:
+    """Return how a checkpoint was made: data, steps, loss, seed, command, time. FileNotFoundError: it has no card."""
+    path = _folder(name_or_folder) / "card.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.parent} has no card.json: only checkpoints of this course have one")
+    return _read_json(path)
+
+
+def save(
+    folder: str | os.PathLike,
+    model: Model,
+    tokenizer: Tokenizer,
+    card: Mapping[str, Any],
+    *,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write a checkpoint in the hub's layout, and its card: `card` with the SHA-256 of the files added.
+
+    dtype: how the weights are stored; float16 has half the size and three digits.
+    """
+    from safetensors.torch import save as to_bytes
+
+    config, tensors = to_hugging_face(model)
+    tensors = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in tensors.items()}
+    files = {
+        "config.json": _to_json(config),
+        "model.safetensors": to_bytes(tensors, metadata={"format": "pt"}),
+        "tokenizer.json": _backend(tokenizer).to_str().encode(),
+        "tokenizer_config.json": _to_json(_tokenizer_config(tokenizer, config)),
+    }
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    files["card.json"] = _to_json({**card, "sha256": hashes})
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        temporary = folder / f".{name}.new"
+        temporary.write_bytes(content)
+        temporary.replace(folder / name)  # each file is the old one or the new one, never a part of it
+
+
+# ------------------------------------------------------------------------------------------------- where the files are
+
+
+def _folder(name_or_folder: str | os.PathLike) -> Path:
+    if isinstance(name_or_folder, str) and name_or_folder in names():
+        return BUNDLED / name_or_folder
+    folder = Path(name_or_folder).expanduser()
+    if folder.is_dir():
+        return folder
+    name = os.fspath(name_or_folder)
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
+        raise FileNotFoundError(f"no folder {folder.absolute()}: {_choices()}")
+    return _from_hub(name)
+
+
+def _choices() -> str:
+    bundled = ", ".join(names()) or "none yet, see course_utils/train_checkpoints.py"
+    return f"give a bundled name ({bundled}), a folder with {', '.join(FILES)}, or a name on the Hugging Face hub"
+
+
+def _from_hub(name: str) -> Path:
+    """Fetch a hub's repository, or find what an earlier call has fetched."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=FILES, local_files_only=True))
+        if all((folder / file).exists() for file in FILES):
+            return folder
+    except (LocalEntryNotFoundError, OSError, ValueError):
+        pass  # not here yet
+    try:
+        return Path(snapshot_download(name, allow_patterns=FILES))
+    except RepositoryNotFoundError:
+        raise ValueError(f"the Hugging Face hub has no (public) model {name!r}: {_choices()}") from None
+    except Exception as error:  # its network errors have no common class
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ConnectionError(
+            f"cannot fetch {name!r} from the Hugging Face hub ({reason}). With a network, this call fetches it once "
+            f"and keeps it. Without one, copy {', '.join(FILES)} from another machine into a folder and load that, or "
+            f"use a bundled checkpoint: {', '.join(names()) or 'none yet'}."
+        ) from None
+
+
+# --------------------------------------------------------------------------------------------------- what is in them
+
+
+def _check_hashes(folder: Path) -> None:
+    """Compare the files with their card, if there is one. Raises ValueError if one is not as it was written."""
+    if not (folder / "card.json").is_file():
+        return
+    for name, expected in _read_json(folder / "card.json").get("sha256", {}).items():
+        path = folder / name
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise ValueError(
+                f"{path} is not the file that was written ({path.stat().st_size:,} bytes; its SHA-256 differs from "
+                "card.json): it was cut off or changed. Fetch or make the checkpoint again"
+            )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}): fetch or make the checkpoint again") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no JSON object: fetch or make the checkpoint again")
+    return content
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is cut off or damaged ({error}): fetch or make the checkpoint again") from None
+
+
+# -------------------------------------------------------------------------------------------------------- tokenizers
+
+
+def _backend(tokenizer: Tokenizer) -> Backend:
+    """Return what is written as tokenizer.json. Characters are "words" of length one, cut apart everywhere."""
+    if isinstance(tokenizer, BPETokenizer):
+        return tokenizer.backend
+    codes = {character: code for code, character in enumerate(tokenizer.alphabet)}
+    backend = Backend(models.WordLevel(codes, unk_token=tokenizer.unknown or "\0"))
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    backend.decoder = decoders.Fuse()
+    return backend
+
+
+def _read_tokenizer(path: Path) -> Tokenizer:
+    tokenizer = BPETokenizer.load(path)
+    if not isinstance(tokenizer.backend.model, models.WordLevel):
+        return tokenizer
+    codes = tokenizer.backend.get_vocab()
+    if any(len(symbol) != 1 for symbol in codes) or sorted(codes.values()) != list(range(len(codes))):
+        raise ValueError(
+            f"{path} has words as symbols: this course reads characters, and pieces of words (BPE, WordPiece)"
+        )
+    unknown = tokenizer.backend.model.unk_token
+    return CharTokenizer("".join(sorted(codes, key=codes.get)), unknown if unknown in codes else None)
+
+
+def _tokenizer_config(tokenizer: Tokenizer, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `transformers.AutoTokenizer` wants to know beside tokenizer.json."""
+    found: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    if "n_positions" in config or "max_position_embeddings" in config:
+        found["model_max_length"] = config.get("n_positions") or config["max_position_embeddings"]
+    names = {"end": "eos", "pad": "pad", "unknown": "unk", "cls": "cls", "sep": "sep", "mask": "mask"}
+    for ours, theirs in names.items():
+        code = getattr(tokenizer, ours, None)
+        if isinstance(tokenizer, BPETokenizer) and code is not None:
+            found[f"{theirs}_token"] = tokenizer.backend.id_to_token(code)
+    return found
+
+
+def _to_json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
