@@ -19,11 +19,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from course_utils import plain
-from course_utils.compare import Answer, difference
-from course_utils.plain import pack, receive, send, unpack
+from course_utils.plain import Answer, pack, receive, send, unpack
 
 CASES_FILE = "cases.safetensors"
 JUDGE_VARIABLE = "COURSE_JUDGE"  # in the grader: where the judge's socket is
@@ -154,6 +151,8 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
     Args:
         show: whether the message may show inputs and expected values (visible cases) or not (hidden ones).
     """
+    from course_utils.compare import difference  # imports torch: in the grader's sandbox nobody compares
+
     total = len(exercise.inputs)
     answers = answers + [{"error": "NoAnswer", "message": "no answer came"}] * (total - len(answers))
     wrong = [
@@ -182,12 +181,14 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
 
 def _same(exercise: ExerciseCases, answers: list[Answer], mistake: Mistake) -> bool:
     """Whether the student's answers are this mistake's on every case."""
+    from course_utils.compare import difference
+
     compare = {"kind": "exact"} if exercise.compare["kind"] == "accuracy" else exercise.compare
     return all(difference(compare, a, m) is None for a, m in zip(answers, mistake.answers))
 
 
 def _short(arguments: tuple) -> str:
-    text = ", ".join(repr(a.tolist()) if isinstance(a, torch.Tensor) else repr(a) for a in arguments)
+    text = ", ".join(repr(a.tolist() if hasattr(a, "tolist") else a) for a in arguments)
     return text if len(text) <= 300 else text[:300] + " …"
 
 

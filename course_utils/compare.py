@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-# An answer is what one call gave: {"value": plain data} or {"error": the exception's type, "message": its text}.
-Answer = dict[str, Any]
+from course_utils.plain import Answer
 
 
 def difference(

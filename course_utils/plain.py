@@ -9,14 +9,22 @@ import importlib
 import json
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
-import safetensors.torch
-import torch
+import safetensors.numpy
+
+# torch takes seconds to import: it is, where a value has a tensor in it, and not before
+if TYPE_CHECKING:
+    import torch
+
+Answer = dict[
+    str, Any
+]  # what one call gave: {"value": plain data} or {"error": the exception's type, "message": its text}
 
 MAX_BYTES = 16 * 2**20  # of one message; an honest answer is far smaller
 
@@ -53,7 +61,7 @@ def pack(value: Any) -> bytes:
     """
     tensors: dict[str, torch.Tensor] = {}
     text = json.dumps(_encode(value, tensors))
-    body = safetensors.torch.save(tensors)
+    body = _torch_files().save(tensors) if tensors else safetensors.numpy.save({})
     metadata = {"value": text, "sha256": _checksum(text, body)}
     return _with_metadata(body, metadata)
 
@@ -70,7 +78,8 @@ def unpack(data: bytes) -> Any:
         metadata, body = _without_metadata(data)
         if _checksum(metadata["value"], body) != metadata["sha256"]:
             raise ValueError("its checksum does not fit")
-        return _decode(json.loads(metadata["value"]), safetensors.torch.load(body))
+        tensors = _torch_files().load(body) if len(body) > len(safetensors.numpy.save({})) else {}
+        return _decode(json.loads(metadata["value"]), tensors)
     except Exception as error:  # whatever a hostile or broken sender makes the parsers say
         raise ValueError(
             f"these bytes are damaged or were not made by the course ({type(error).__name__}: {str(error)[:200]})"
@@ -91,10 +100,10 @@ def resolve(value: Any) -> Any:
     def leaf(value: Any) -> Any:
         match value:
             case Seed(n):
+                import torch
+
                 return torch.Generator().manual_seed(n)
-            case torch.Tensor():
-                return value.clone()
-        return value
+        return value.clone() if _is_tensor(value) else value
 
     return _replace(cook(value), leaf)
 
@@ -148,17 +157,31 @@ def _replace(value: Any, leaf: Callable[[Any], Any]) -> Any:
     return leaf(value)
 
 
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _torch_files() -> Any:
+    import safetensors.torch
+
+    return safetensors.torch
+
+
 def _checksum(text: str, body: bytes) -> str:
     return hashlib.sha256(text.encode() + body).hexdigest()
 
 
-def _encode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+def _encode(value: Any, tensors: dict[str, "torch.Tensor"]) -> Any:
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, (numpy.ndarray, numpy.generic)):
-        value = value.item() if value.ndim == 0 else torch.as_tensor(numpy.ascontiguousarray(value))
-        return _encode(value, tensors)
-    if isinstance(value, torch.Tensor):
+        if value.ndim:
+            import torch
+        return _encode(torch.as_tensor(numpy.ascontiguousarray(value)) if value.ndim else value.item(), tensors)
+    if _is_tensor(value):
+        import torch
+
         plain = value.detach().cpu()
         plain = plain.to_dense() if plain.layout != torch.strided else plain
         name = str(len(tensors))
@@ -179,7 +202,7 @@ def _encode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     raise TypeError(f"expected numbers, text, tensors, or lists, tuples and dicts of them, got {type(value).__name__}")
 
 
-def _decode(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
+def _decode(tree: Any, tensors: dict[str, "torch.Tensor"]) -> Any:
     if isinstance(tree, list):
         return [_decode(v, tensors) for v in tree]
     if not isinstance(tree, dict):

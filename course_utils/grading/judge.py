@@ -15,8 +15,7 @@ from typing import Any, Self
 
 from course_utils import plain
 from course_utils.check import ExerciseCases, Verdict, verdict
-from course_utils.compare import Answer
-from course_utils.plain import receive, send
+from course_utils.plain import Answer, receive, send
 
 SOCKET = "judge.sock"
 
