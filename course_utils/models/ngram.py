@@ -6,11 +6,11 @@ each symbol followed that context in a text. Shannon made his "approximations to
 Read from top to bottom:
 
 1. `Alphabet` turns symbols into numbers 0 … V-1 (*codes*) and back.
-2. `Level` j counts all sequences of j + 1 symbols: a context of j symbols and the one that followed it.
-   A model of order k has the levels 0 … k. A sequence found on level j has an id, and that id is its name as a context
-   on level j + 1, so a text walks down the levels one symbol at a time (the levels are a trie). No id is ever larger
-   than the text, however long the context: nothing overflows.
-3. `NGramModel` turns counts into probabilities (smoothing: two lines, `_smooth`), probabilities into the bits that a
+2. `count_tables` counts all sequences of 1, 2, … symbols in full tables, as long as these fit into memory. A sequence
+   is a number in base V, so counting is one `bincount`.
+3. `Trie` goes on where a full table would not fit, and keeps only the sequences that occur. They are numbered one
+   length after the other, so the numbers grow with the text and not with V ** length: nothing overflows.
+4. `NGramModel` turns counts into probabilities (smoothing: two formulas, `_smooth`), probabilities into the bits that a
    text costs, and random numbers into new text.
 
 Sources: C. E. Shannon, A Mathematical Theory of Communication (1948), section 3; I. H. Witten and T. C. Bell, The
@@ -22,8 +22,8 @@ Empirical Study of Smoothing Techniques for Language Modeling (TR-10-98, 1998), 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from torch import Tensor
 
 Symbols = str | Sequence[str] | Tensor  # characters, words, or codes
 
-DENSE_ENTRIES = 2**22  # a level with at most this many possible sequences is one full table (32 MB), else a sorted list
+TABLE_ENTRIES = 2**22  # sequences with at most this many possibilities are counted in a full table (32 MB)
 
 
 # ---------------------------------------------------------------------------------------------------- symbols <-> codes
@@ -67,8 +67,8 @@ def describe(value: object) -> str:
 def code_points(text: str) -> np.ndarray:
     """Return the number of each character, (T,): one byte each if the text is ASCII, else four."""
     if text.isascii():
-        return np.frombuffer(text.encode("ascii"), np.uint8)
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        return np.frombuffer(bytearray(text, "ascii"), np.uint8)
+    return np.frombuffer(bytearray(text, "utf-32-le", "surrogatepass"), np.int32)
 
 
 class Alphabet:
@@ -108,10 +108,11 @@ class Alphabet:
             return cls(kind, None, size)
         if size is not None:
             raise ValueError(f"size is for codes only, and this text is {kind}: leave it out, or give alphabet=")
-        if alphabet is not None and not (isinstance(alphabet, str) or kind_of(alphabet) == "words"):
-            raise ValueError(f"alphabet must be a str or a list of str, got {describe(alphabet)}")
+        if alphabet is not None:
+            if not isinstance(alphabet, str | list | tuple | set) or not all(isinstance(s, str) for s in alphabet):
+                raise ValueError(f"alphabet must be a str or a list of str, got {describe(alphabet)}")
         if kind == "characters" and alphabet is None:
-            present = np.flatnonzero(torch.bincount(torch.from_numpy(code_points(sequence).astype(np.int32))).numpy())
+            present = torch.bincount(torch.from_numpy(code_points(sequence))).nonzero()[:, 0]
             symbols = set(map(chr, present.tolist()))
         else:
             symbols = set(sequence if alphabet is None else alphabet)
@@ -126,7 +127,7 @@ class Alphabet:
     def encode(self, sequence: Symbols) -> Int[Tensor, " time"]:
         """Return the codes of a text, (T,) int32. Raises ValueError for another kind of text or unknown symbols."""
         kind = kind_of(sequence)
-        if kind != self.kind and not (self.kind == "words" and len(sequence) == 0):
+        if kind != self.kind:
             example = {"characters": '"a text"', "words": '"a text".split()', "codes": "torch.tensor([0, 1, 0])"}
             raise ValueError(f"this model was fitted on {self.kind}, got {kind}: give e.g. {example[self.kind]}")
         if kind == "codes":
@@ -157,78 +158,82 @@ class Alphabet:
         return [row.tobytes().decode("utf-32-le", "surrogatepass") for row in self._points[codes.cpu().numpy()]]
 
 
-# ------------------------------------------------------------------------------------------------------------- counting
+# ------------------------------------------------------------------------------------------------------------ counting
 
 
-@dataclass
-class Level:
-    """How often each symbol followed each context of j symbols. Index -1 means "never seen" and reads a zero."""
+def count_tables(
+    codes: Int[Tensor, " time"], longest: int, size: int
+) -> tuple[list[Int[Tensor, "contexts V"]], Int[Tensor, " time-longest"]]:
+    """Count the sequences of 1 … longest + 1 symbols: table j is (V ** j contexts of j symbols, V next symbols).
 
-    size: int  # V
-    keys: Int[Tensor, " found"] | None  # sorted context * V + symbol; None: every sequence is there, its id is its key
-    counts: Int[Tensor, " found+1"]  # c(context, symbol), then a 0
-    totals: Int[Tensor, " contexts+1"]  # N(context): how often it was followed by anything, then a 0
-    kinds: Int[Tensor, " contexts+1"]  # T(context): by how many different symbols, then a 0
-
-    def find(self, context: Int[Tensor, " n"], symbol: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-        """Return the id of each context followed by each symbol, -1 where that was never seen."""
-        key = context * self.size + symbol  # (n,); negative for a context of -1, so never found
-        if self.keys is None:
-            return key
-        at = torch.searchsorted(self.keys, key).clamp(max=len(self.keys) - 1)
-        return torch.where(self.keys[at] == key, at, -1)
-
-    def rows(self, context: Int[Tensor, " n"]) -> Int[Tensor, "n V"]:
-        """Return the counts of all V symbols after each context."""
-        if self.keys is None:
-            return self.counts[:-1].view(-1, self.size)[context]
-        length = self.kinds[context]  # (n,) the symbols after one context stand side by side in the sorted list
-        first = torch.searchsorted(self.keys, context * self.size)  # (n,)
-        row = torch.arange(len(context), device=context.device).repeat_interleave(length)  # (sum of length,)
-        at = torch.arange(len(row), device=row.device) + (first - length.cumsum(0) + length)[row]
-        counts = self.counts.new_zeros(len(context), self.size)
-        counts[row, self.keys[at] % self.size] = self.counts[at]
-        return counts
-
-
-def with_zero(counts: Int[Tensor, " m"]) -> Int[Tensor, " m+1"]:
-    """Append the zero that index -1 reads."""
-    return torch.cat([counts, counts.new_zeros(1)])
-
-
-def count_dense(codes: Int[Tensor, " time"], order: int, size: int) -> tuple[list[Level], Int[Tensor, " time-order"]]:
-    """Count all sequences of 1 … order + 1 symbols in full tables. Returns the longest ones' ids too.
-
-    One pass: a sequence is a number in base V.
+    Returns the tables, and the longest sequences themselves: number t is made of the codes t … t + longest.
     """
-    keys = codes[: len(codes) - order]
-    for j in range(1, order + 1):
-        keys = keys * size + codes[j : len(codes) - order + j]  # (T - order,) the number of the j + 1 symbols from here
-    counts = torch.bincount(keys, minlength=size ** (order + 1))  # (V ** (order + 1),)
-    levels = []
-    for j in range(order, -1, -1):
-        table = counts.view(-1, size)  # (V ** j contexts, V)
-        levels.append(Level(size, None, with_zero(counts), with_zero(table.sum(1)), with_zero((table > 0).sum(1))))
-        # Shorter sequences need no second pass: sum over the oldest symbol, and add the one at the start of the text.
-        start = sum(int(code) * size ** (j - 1 - i) for i, code in enumerate(codes[:j]))
-        if j > 0:
-            counts = counts.view(size, -1).sum(0)  # (V ** j,)
-            counts[start] += 1
-    return levels[::-1], keys
+    sequences = codes[: len(codes) - longest]
+    for j in range(1, longest + 1):
+        newest = codes[j : len(codes) - longest + j]
+        sequences = torch.add(newest, sequences, alpha=size)  # (T - longest,) sequences * V + newest: numbers in base V
+    tables = [torch.bincount(sequences, minlength=size ** (longest + 1)).view(-1, size)]
+    for j in range(longest, 0, -1):
+        # Shorter sequences need no second pass: sum over the oldest symbol, then add the one that starts the text.
+        shorter = tables[0].view(size, -1).sum(0)  # (V ** j,)
+        shorter[sequences[0] // size ** (longest + 1 - j)] += 1
+        tables.insert(0, shorter.view(-1, size))
+    return tables, sequences
 
 
-def count_sparse(
-    contexts: Int[Tensor, " n"], symbols: Int[Tensor, " n"], before: int, size: int
-) -> tuple[Level, Int[Tensor, " n"]]:
-    """Count (context, symbol) pairs in a sorted list. before: the number of contexts. Returns the pairs' ids too."""
-    keys, ids, counts = torch.unique(contexts * size + symbols, return_inverse=True, return_counts=True)
-    parents = keys // size  # (found,) the context of each sequence
-    totals = torch.zeros(before + 1, dtype=torch.long, device=keys.device).index_add_(0, parents, counts)
-    kinds = torch.bincount(parents, minlength=before + 1)
-    return Level(size, keys, with_zero(counts), totals, kinds), ids
+class Trie:
+    """Counts of the sequences that occur, for those too long for a table.
+
+    Each sequence is a *node*: it has a count, and it is the context of the sequences that are one symbol longer. The
+    nodes 0 … V ** (longest + 1) - 1 are the sequences of the last table; from there on the nodes of each length follow
+    those of the length before, sorted by context, then symbol. Node -1 is "never seen": it reads zeros.
+    """
+
+    def __init__(self, table: Int[Tensor, "contexts V"], sequences: Int[Tensor, " n"], codes: Tensor, order: int):
+        self.size, self.roots = table.shape[1], table.numel()
+        nodes, known, keys, counts = sequences.long(), self.roots, [], [table.flatten()]
+        for j in range(len(codes) - len(sequences) + 1, order + 1):
+            pairs = nodes[:-1] * self.size + codes[j:]  # (T - j,) the j symbols before position t, and symbol t
+            key, nodes, count = torch.unique(pairs, return_inverse=True, return_counts=True)
+            nodes += known
+            known += len(key)
+            keys.append(key)
+            counts.append(count)
+        self.keys = torch.cat(keys)  # (found,) context * V + symbol of the nodes roots, roots + 1 …; sorted
+        context = self.keys // self.size
+        # (nodes + 1,) each: c(context, symbol); T(context), how many different symbols follow; N(context), how many in
+        # all; and where in keys the symbols that follow begin
+        self.count = torch.cat([*counts, counts[0].new_zeros(1)]).int()
+        self.kinds = torch.bincount(context, minlength=known + 1).int()
+        self.total = torch.zeros_like(self.count).index_add_(0, context, self.count[self.roots : -1])
+        self.first = (self.kinds.cumsum(0) - self.kinds).int()
+
+    def find(self, node: Int[Tensor, " n"], symbol: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """Return the nodes of each sequence followed by each symbol, -1 where that was never seen. Any shape."""
+        key = node * self.size + symbol  # negative after node -1, so never found
+        at = torch.searchsorted(self.keys, key).clamp(max=len(self.keys) - 1)
+        return torch.where(self.keys[at] == key, at + self.roots, -1)
+
+    def rows(self, node: Int[Tensor, "n lengths"]) -> Int[Tensor, "n lengths V"]:
+        """Return the counts of all V symbols after each sequence."""
+        kinds = self.kinds[node][..., None]  # (n, lengths, 1)
+        step = torch.arange(int(kinds.max()), device=node.device)  # (most,)
+        # One context's next symbols stand side by side in keys; where it has fewer than the others, read zeros at -1.
+        at = torch.where(step < kinds, self.first[node][..., None] + step, -1)  # (n, lengths, most)
+        symbols = self.keys[at] % self.size
+        count = self.count[torch.where(at < 0, -1, at + self.roots)]
+        return self.count.new_zeros(*node.shape, self.size).scatter_add_(-1, symbols, count)
 
 
-# ------------------------------------------------------------------------------------------------------------ the model
+# ----------------------------------------------------------------------------------------------------------- the model
+
+
+class State(NamedTuple):
+    """Where n chains stand, side by side: all that the next symbol depends on."""
+
+    seen: int  # how many symbols the chains look back on, at most `order`
+    context: Int[Tensor, " n"]  # the last of these, as many as the last table knows, as a number in base V
+    nodes: Int[Tensor, "n lengths"]  # the last dense + 1, dense + 2 … seen symbols as nodes of the trie
 
 
 class NGramModel:
@@ -259,7 +264,7 @@ class NGramModel:
         if not (smoothing == "witten-bell" or additive and 0 <= smoothing < math.inf):
             raise ValueError(f'smoothing must be a number ≥ 0 or "witten-bell", got {smoothing!r}')
         self.order, self.smoothing = order, smoothing
-        self.alphabet: Alphabet | None = None
+        self.alphabet: Alphabet | None = None  # known after fit
 
     def __repr__(self) -> str:
         known = f"{self.alphabet.size} {self.alphabet.kind}" if self.alphabet else "not fitted"
@@ -287,15 +292,7 @@ class NGramModel:
                 f"a chain of order {self.order} needs a text of at least {self.order + 1} symbols, got {len(codes)}: "
                 "give a longer text or a lower order"
             )
-        self.alphabet, self._cumulative = letters, {}
-        V = letters.size
-        dense = max([j for j in range(self.order + 1) if V ** (j + 1) <= DENSE_ENTRIES], default=0)
-        self._levels, ids = count_dense(codes, dense, V)  # ids: (T - dense,)
-        for j in range(dense + 1, self.order + 1):
-            before = len(self._levels[-1].counts) - 1
-            level, ids = count_sparse(ids[:-1].long(), codes[j:], before, V)  # what was found is now a context
-            self._levels.append(level)
-        return self
+        return self._count(codes, letters)
 
     @classmethod
     def uniform(cls, alphabet: int | Sequence[str]) -> NGramModel:
@@ -308,40 +305,93 @@ class NGramModel:
             letters = Alphabet.of(torch.zeros(0, dtype=torch.long), size=alphabet)
         else:
             letters = Alphabet.of(alphabet)
-        nothing = torch.zeros(0, dtype=torch.int32)
-        model.alphabet, model._cumulative = letters, {}
-        model._levels, _ = count_dense(nothing, 0, letters.size)
-        return model
+        return model._count(torch.zeros(0, dtype=torch.int32), letters)
+
+    def _count(self, codes: Int[Tensor, " time"], letters: Alphabet) -> NGramModel:
+        """Count in full tables as long as they fit, and in a trie from there on."""
+        V = letters.size
+        dense = max([j for j in range(self.order + 1) if V ** (j + 1) <= TABLE_ENTRIES], default=0)
+        self._tables, sequences = count_tables(codes, dense, V)
+        self._trie = Trie(self._tables[-1], sequences, codes, self.order) if dense < self.order else None
+        self.alphabet, self._dense, self._chances, self._lines = letters, dense, {}, {}
+        return self
+
+    def view(self, order: int | None = None, smoothing: float | str | None = None) -> NGramModel:
+        """Return the model of a lower order or another smoothing over the same counts, without counting again."""
+        other = NGramModel(self.order if order is None else order, self.smoothing if smoothing is None else smoothing)
+        if self.alphabet is None or other.order > self.order:
+            raise ValueError(f"order {other.order} was not counted by {self!r}: fit a model of that order")
+        other.alphabet, other._tables, other._trie = self.alphabet, self._tables, self._trie
+        other._chances, other._lines = {}, {}
+        other._dense = min(self._dense, other.order)
+        return other
+
+    @property
+    def counts(self) -> Int[Tensor, " ..."]:
+        """How often each sequence of order + 1 symbols occurs, (V, …, V); the newest symbol is the last axis."""
+        self._fitted()
+        if self._dense < self.order:
+            raise ValueError(
+                f"{self.alphabet.size} ** {self.order + 1} counts do not fit in one table: "
+                f"ask for a lower order, model.view(order={self._dense}).counts"
+            )
+        return self._tables[self.order].view((self.alphabet.size,) * (self.order + 1))
+
+    def _fitted(self) -> None:
+        if self.alphabet is None:
+            raise ValueError("the model has not counted a text yet: call fit(text) first")
+
+    def _encode(self, sequence: Symbols) -> Int[Tensor, " time"]:
+        self._fitted()
+        return self.alphabet.encode(sequence).to(self._tables[0].device)
 
     # ---------------------------------------------------------------------------------------------------- probabilities
 
     def _smooth(self, count: Tensor, total: Tensor, kinds: Tensor, shorter: Tensor) -> Tensor:
-        """Turn counts into probabilities, elementwise. `shorter` = what the context one symbol shorter predicts."""
-        if self.smoothing == "witten-bell":  # Chen & Goodman eq. 17; a context never seen (0, 0, 0) hands on `shorter`
-            kinds = kinds.clamp(min=1)
+        """Turn counts into probabilities, elementwise.
+
+        count: c(context, symbol). total: N, how often the context was followed by any symbol. kinds: T, by how many
+        different ones. shorter: P(symbol | context without its oldest symbol).
+        """
+        if self.smoothing == "witten-bell":
+            kinds = kinds.clamp(min=1)  # so a context never seen, all zeros, hands on `shorter`
             return (count + kinds * shorter) / (total + kinds)
         V, alpha = self.alphabet.size, self.smoothing
-        return torch.where(total > 0, (count + alpha) / (total + alpha * V), 1 / V)  # Chen & Goodman eq. 6
+        return torch.where(total > 0, (count.double() + alpha) / (total.double() + alpha * V), 1 / V)
 
-    def _walk(self, codes: Int[Tensor, " time"]) -> Iterator[tuple[int, Level, Tensor, Tensor]]:
-        """Yield for each level j: j, the level, and for the positions j … T-1 the contexts' and the sequences' ids."""
-        context = torch.zeros(len(codes), dtype=torch.long, device=codes.device)  # (T,) the empty context has id 0
-        for j, level in enumerate(self._levels[: len(codes)]):
-            found = level.find(context, codes[j:])  # (T - j,)
-            yield j, level, context, found
-            context = found[:-1]  # what ends at position t is the context of position t + 1
+    def _table(self, j: int) -> Float64[Tensor, "contexts V"]:
+        """Return P(· | context) for all V ** j contexts of j symbols, j ≤ dense (computed once)."""
+        if j not in self._chances:
+            counts, V = self._tables[j].double(), self.alphabet.size  # (V ** j, V)
+            # Without its oldest symbol, context c is c % V ** (j - 1): the shorter table, V times one below the other.
+            shorter = self._table(j - 1).repeat(V, 1) if j else torch.full_like(counts, 1 / V)
+            total, kinds = counts.sum(1, keepdim=True), (counts > 0).sum(1, keepdim=True)  # (V ** j, 1)
+            self._chances[j] = self._smooth(counts, total, kinds, shorter)
+        return self._chances[j]
 
     def probabilities(self, sequence: Symbols) -> Float64[Tensor, " time"]:
         """Return the probability of each symbol of a text given those before it, (T,) float64.
 
         Raises ValueError for an empty text, a text of another kind, or symbols outside the alphabet.
         """
-        codes = self._encode(sequence)
+        codes = self._encode(sequence)  # (T,)
         if len(codes) == 0:
             raise ValueError("the text is empty: there is nothing to predict")
-        p = torch.full((len(codes),), 1 / self.alphabet.size, dtype=torch.float64, device=codes.device)
-        for j, level, context, found in self._walk(codes):
-            p[j:] = self._smooth(level.counts[found], level.totals[context], level.kinds[context], p[j:])
+        p = torch.empty(len(codes), dtype=torch.float64, device=codes.device)
+        found = torch.zeros(
+            len(codes) + 1, dtype=torch.long, device=codes.device
+        )  # the empty sequence, at each position
+        for j in range(min(self.order + 1, len(codes))):
+            context = found[:-1]  # (T - j,) the j symbols before each of the positions j … T - 1
+            if j <= self._dense:
+                found = context * self.alphabet.size + codes[j:]  # (T - j,) those and the symbol itself
+                here = None if j == self._dense else 1  # positions that have more than j symbols before them come later
+                p[j:][:here] = self._table(j).flatten()[found[:here]]
+            else:
+                found = self._trie.find(context, codes[j:])
+                p[j:] = self._smooth(
+                    self._trie.count[found], self._trie.total[context], self._trie.kinds[context], p[j:]
+                )
         return p
 
     def log_probability(self, sequence: Symbols) -> float:
@@ -350,43 +400,50 @@ class NGramModel:
 
     def bits_per_symbol(self, sequence: Symbols) -> float:
         """Return the mean of -log2 P(symbol | symbols before it) over all symbols of a text."""
-        p = self.probabilities(sequence)
-        return float(-p.log2().mean())
+        return float(-self.probabilities(sequence).log2().mean())
 
     def bits_per_character(self, sequence: Symbols) -> float:
-        """Return the bits of a text divided by its characters (words are counted with one space between them)."""
+        """Return the bits of a text divided by its characters (words are joined by one space each)."""
         if isinstance(sequence, Tensor):
             raise ValueError("codes have no characters: use bits_per_symbol")
-        p = self.probabilities(sequence)
-        return float(-p.log2().sum()) / len(sequence if isinstance(sequence, str) else " ".join(sequence))
+        text = sequence if isinstance(sequence, str) else " ".join(sequence)
+        return float(-self.probabilities(sequence).log2().sum()) / len(text)
 
     def distribution(self, context: Symbols) -> Float[Tensor, " V"]:
         """Return P(next symbol | context), (V,) float32, in the order of `alphabet.symbols`.
 
         Only the last `order` symbols of the context count; a shorter context is looked up as it is.
         """
-        return self._rows(self._contexts(self._encode(context)))[0].float()
+        return self._predict(self._state(self._encode(context), 1))[0].float()
 
-    def _encode(self, sequence: Symbols) -> Int[Tensor, " time"]:
-        if self.alphabet is None:
-            raise ValueError("the model has not counted a text yet: call fit(text) first")
-        return self.alphabet.encode(sequence)
+    # ---------------------------------------------------------------------------------------------------------- chains
 
-    def _contexts(self, codes: Int[Tensor, " time"]) -> list[Int[Tensor, " 1"]]:
-        """Return the ids of the last 0, 1, … order symbols (fewer for a short text)."""
-        codes = codes[len(codes) - min(self.order, len(codes)) :]
-        empty = torch.zeros(1, dtype=torch.long, device=codes.device)
-        return [empty] + [found[-1:] for _, _, _, found in self._walk(codes)][: self.order]
+    def _state(self, prompt: Int[Tensor, " time"], n: int) -> State:
+        """Return n chains that have just read the prompt."""
+        empty = torch.zeros(n, dtype=torch.long, device=prompt.device)
+        state = State(0, empty, empty[:, None][:, :0])
+        for code in prompt[max(0, len(prompt) - self.order) :]:
+            state = self._push(state, code.expand(n))
+        return state
 
-    def _rows(self, contexts: list[Int[Tensor, " n"]]) -> Float64[Tensor, "n V"]:
-        """Return P(· | context) for n contexts, each given by its ids on the levels 0 … j."""
-        p = torch.full((len(contexts[0]), self.alphabet.size), 1 / self.alphabet.size, dtype=torch.float64)
-        p = p.to(contexts[0].device)
-        for level, context in zip(self._levels, contexts):
-            p = self._smooth(level.rows(context), level.totals[context, None], level.kinds[context, None], p)
+    def _push(self, state: State, symbol: Int[Tensor, " n"]) -> State:
+        """Return the chains with one symbol more, and the oldest forgotten."""
+        V, seen, nodes = self.alphabet.size, min(state.seen + 1, self.order), state.nodes
+        context = state.context * V + symbol  # (n,)
+        if seen > self._dense:  # each node goes on to one that is a symbol longer; the longest drops out
+            nodes = torch.cat([context[:, None], self._trie.find(nodes, symbol[:, None])], 1)[:, : seen - self._dense]
+        return State(seen, context % V ** min(seen, self._dense), nodes)
+
+    def _predict(self, state: State) -> Float64[Tensor, "n V"]:
+        """Return P(· | context) of each chain."""
+        p = self._table(min(state.seen, self._dense))[state.context]  # (n, V)
+        nodes = state.nodes if self.smoothing == "witten-bell" else state.nodes[:, -1:]  # additive: the longest only
+        if nodes.shape[1]:
+            counts = self._trie.rows(nodes)  # (n, lengths, V)
+            total, kinds = self._trie.total[nodes][..., None], self._trie.kinds[nodes][..., None]  # (n, lengths, 1)
+            for i in range(nodes.shape[1]):
+                p = self._smooth(counts[:, i], total[:, i], kinds[:, i], p)
         return p
-
-    # --------------------------------------------------------------------------------------------------------- sampling
 
     def sample(
         self,
@@ -404,55 +461,51 @@ class NGramModel:
         Returns the kind that the model was fitted on: list of str, list of lists of words, or codes (n, length).
         Raises ValueError for a negative length, n, temperature, or a prompt outside the alphabet.
         """
-        for name, value in (("length", length), ("n", n)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ValueError(f"{name} must be a whole number ≥ 0, got {value!r}")
+        for name, value, least in (("length", length, 1), ("n", n, 1)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number ≥ {least}, got {value!r}")
         if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 <= temperature < math.inf:
             raise ValueError(f"temperature must be a number ≥ 0 (0 = greedy, 1 = as counted), got {temperature!r}")
         if generator is None:
             generator = torch.Generator()
             generator.seed()
-        if prompt is None:
-            prompt = {"characters": "", "words": []}.get(self.alphabet and self.alphabet.kind, torch.zeros(0).long())
-        contexts = self._contexts(self._encode(prompt))
-        # In float64 the largest number below 1 + row would round up to the next row: stay 1e-9 away.
+        self._fitted()
+        codes = self._tables[0].new_zeros(0) if prompt is None else self._encode(prompt)
+        # Stay 1e-9 below 1: in `_sample_tables`, context + chance must not round up to the next context.
         chance = torch.rand(length, n, dtype=torch.float64, generator=generator, device=generator.device)
-        chance = chance.clamp(max=1 - 2**-30).to(self._levels[0].counts.device)
-        draw = self._sample_dense if self._levels[-1].keys is None else self._sample_sparse
-        return self.alphabet.decode(draw([c.expand(n) for c in contexts], chance, temperature))
+        chance = chance.clamp(max=1 - 2**-30).to(codes.device)
+        draw = self._sample_tables if self._dense == self.order else self._sample_trie
+        return self.alphabet.decode(draw(self._state(codes, n), chance, float(temperature)))
 
-    def _sample_dense(self, contexts: list[Tensor], chance: Float64[Tensor, "length n"], temperature: float) -> Tensor:
-        """One binary search per step, on a line where context r owns the stretch from r to r + 1."""
-        level, context, keys = len(contexts) - 1, contexts[-1], []
+    def _sample_tables(self, state: State, chance: Float64[Tensor, "length n"], temperature: float) -> Tensor:
+        """Draw by one binary search per step, on a line where context c owns the stretch from c to c + 1."""
+        V, seen, context, found = self.alphabet.size, state.seen, state.context, []
+        lines = [self._line(j, temperature) for j in range(self.order + 1)]
         for u in chance:  # (n,)
-            line = self._line(level, temperature)
-            key = torch.searchsorted(line, context + u, right=True)  # (n,) context * V + symbol
-            keys.append(key)
-            context = key if level < self.order else key % self.alphabet.size**self.order  # forget the oldest symbol
-            level = min(level + 1, self.order)
-        return torch.stack(keys, 1) % self.alphabet.size if keys else chance.long().T
+            # A stretch has V pieces, each as long as its symbol is likely: piece number context * V + symbol is hit.
+            found.append(torch.searchsorted(lines[seen], context + u, right=True))  # (n,)
+            seen = min(seen + 1, self.order)
+            context = found[-1] % V**seen  # forget the oldest symbol
+        return torch.stack(found, 1) % V
 
-    def _line(self, j: int, temperature: float) -> Float64[Tensor, " V**(j+1)"]:
-        """Return the cumulative probabilities of all contexts of j symbols, r added to those of context r; cached."""
-        if (j, temperature) not in self._cumulative:
-            if len(self._cumulative) > 2 * self.order + 2:
-                self._cumulative.clear()
-            V = self.alphabet.size
-            row = torch.arange(V**j, device=self._levels[0].counts.device)  # all contexts of j symbols
-            p = temper(self._rows([row % V**i for i in range(j + 1)]), temperature)
-            self._cumulative[j, temperature] = (cumulate(p) + row[:, None]).flatten()
-        return self._cumulative[j, temperature]
+    def _line(self, j: int, temperature: float) -> Float64[Tensor, " contexts*V"]:
+        """Return c + cumulative probabilities, for all contexts c of j symbols in a row (kept for the next call)."""
+        if self._lines.get("temperature") != temperature:
+            self._lines = {"temperature": temperature}
+        if j not in self._lines:
+            cumulative = cumulate(temper(self._table(j), temperature))  # (V ** j, V)
+            start = torch.arange(len(cumulative), device=cumulative.device)
+            self._lines[j] = (cumulative + start[:, None]).flatten()
+        return self._lines[j]
 
-    def _sample_sparse(self, contexts: list[Tensor], chance: Float64[Tensor, "length n"], temperature: float) -> Tensor:
-        """Compute the n rows of each step from the levels' lists, draw a symbol from each, and walk on."""
+    def _sample_trie(self, state: State, chance: Float64[Tensor, "length n"], temperature: float) -> Tensor:
+        """Draw from the chains' own probabilities, computed at each step."""
         symbols = []
         for u in chance:  # (n,)
-            p = temper(self._rows(contexts), temperature)  # (n, V)
-            symbol = torch.searchsorted(cumulate(p), u[:, None], right=True)[:, 0]  # (n,)
-            symbols.append(symbol)
-            found = [level.find(context, symbol) for level, context in zip(self._levels, contexts)]
-            contexts = [contexts[0]] + found[: self.order]
-        return torch.stack(symbols, 1) if symbols else chance.long().T
+            p = cumulate(temper(self._predict(state), temperature))  # (n, V)
+            symbols.append(torch.searchsorted(p, u[:, None], right=True)[:, 0])  # (n,)
+            state = self._push(state, symbols[-1])
+        return torch.stack(symbols, 1)
 
 
 def temper(p: Float64[Tensor, "n V"], temperature: float) -> Float64[Tensor, "n V"]:
