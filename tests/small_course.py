@@ -1,13 +1,17 @@
 """A course with one small assignment, made in a temporary folder, and an executor that needs no kernel."""
 
+import atexit
 import shutil
+import tempfile
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from course_utils.check import answer, verdict
+from course_utils.grading import execute, release, sandbox
 from course_utils.grading.course import CONFIG, Course
 from course_utils.grading.judge import no_verdict
 
@@ -70,20 +74,42 @@ PLAIN = {
 }
 
 
-def small_course(root: Path) -> Course:
-    folder = root / "solutions" / NAME
-    folder.mkdir(parents=True)
-    shutil.copy(Path(__file__).parents[1] / CONFIG, root)
-    (folder / "mistakes.py").write_text(MISTAKES)
-    (folder / "data.txt").write_text("some data\n")
+POINTS = {"double": 2, "total": 3}
+
+
+def solution_notebook() -> nbformat.NotebookNode:
+    """The source as an instructor might leave it: with outputs, odd metadata, another kernel."""
     cells = [new_code_cell(s) if kind == "code" else new_markdown_cell(s) for kind, s in SOLUTION]
     cells[7].metadata["nbgrader"] = dict(MANUAL)
     cells[8].metadata["nbgrader"] = dict(PLAIN)
     cells[0].metadata["collapsed"] = True
     cells[2].outputs = [new_output("stream", text="an old output")]
     cells[2].execution_count = 3
-    notebook = new_notebook(cells=cells, metadata={"kernelspec": {"name": "mine", "display_name": "My kernel"}})
-    nbformat.write(notebook, folder / f"{NAME}.ipynb")
+    return new_notebook(cells=cells, metadata={"kernelspec": {"name": "mine", "display_name": "My kernel"}})
+
+
+def small_course(root: Path) -> Course:
+    folder = root / "solutions" / NAME
+    folder.mkdir(parents=True)
+    shutil.copy(Path(__file__).parents[1] / CONFIG, root)
+    (folder / "mistakes.py").write_text(MISTAKES)
+    (folder / "data.txt").write_text("some data\n")
+    nbformat.write(solution_notebook(), folder / f"{NAME}.ipynb")
+    return Course(root)
+
+
+@cache
+def _template() -> Path:
+    root = Path(tempfile.mkdtemp(prefix="small-course-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    course = small_course(root)
+    release.release(course, NAME)
+    return root
+
+
+def released_course(root: Path) -> Course:
+    """A course whose assignment is released (made once, then copied). Needs the executor below in place."""
+    shutil.copytree(_template(), root, dirs_exist_ok=True)
     return Course(root)
 
 
@@ -156,3 +182,11 @@ class Execute:
             except Exception as error:
                 cell.outputs = [new_output("error", ename=type(error).__name__, evalue=str(error), traceback=[])]
         return result
+
+
+def install(monkeypatch) -> Execute:
+    """Put the executor in its place; sandboxes are said to work."""
+    fake = Execute()
+    monkeypatch.setattr(execute, "execute", fake.execute)
+    monkeypatch.setattr(sandbox, "missing", lambda: None)
+    return fake

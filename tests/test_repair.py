@@ -1,0 +1,275 @@
+"""Whatever file is handed in, a whole notebook comes out: locked cells are the release's; what was wrong is said."""
+
+import copy
+import json
+import os
+
+import nbformat
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_course import POINTS, solution_notebook
+
+from course_utils.grading import repair as repair_module
+from course_utils.grading.release import normalise, sync
+from course_utils.grading.repair import NOTES, repair
+
+
+def released():
+    notebook = solution_notebook()
+    sync(notebook, POINTS)
+    return normalise(notebook)
+
+
+RELEASE = released()
+GRADED = [c.metadata.nbgrader.grade_id for c in RELEASE.cells if "nbgrader" in c.metadata and c.metadata.nbgrader.grade]
+
+
+@pytest.fixture
+def submit(tmp_path):
+    """Repairs a notebook (or text, or bytes), and holds what must always be true against the result."""
+
+    def repaired(content):
+        path = tmp_path / "submitted.ipynb"
+        if isinstance(content, dict):
+            content = json.dumps(content)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        notebook, notes = repair(path, RELEASE)
+        hold(notebook, notes)
+        return notebook, notes
+
+    return repaired
+
+
+def hold(notebook, notes):
+    nbformat.validate(notebook)
+    nbformat.writes(notebook).encode()
+    assert notebook.metadata[NOTES]["notes"] == notes
+    assert notebook.metadata.kernelspec.name == "python3"
+    names = [c.metadata.nbgrader.grade_id for c in notebook.cells if "nbgrader" in c.metadata]
+    assert len(set(names)) == len(names) and set(GRADED) <= set(names) and "setup" in names
+    for released_cell in RELEASE.cells:
+        if released_cell.metadata.get("nbgrader", {}).get("locked"):
+            found = cell(notebook, released_cell.metadata.nbgrader.grade_id)
+            assert (found.source, found.metadata) == (released_cell.source, released_cell.metadata)
+
+
+def cell(notebook, name):
+    return next(c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") == name)
+
+
+def fresh():
+    return copy.deepcopy(RELEASE)
+
+
+def order(notebook):
+    return [c.metadata.nbgrader.grade_id for c in notebook.cells if "nbgrader" in c.metadata]
+
+
+def test_a_whole_notebook_stays_as_it_is(submit):
+    notebook = fresh()
+    cell(notebook, "double").source = "def double(x): return x + x"
+    notebook.cells.insert(4, nbformat.v4.new_code_cell("1 + 1"))
+    repaired, notes = submit(notebook)
+    assert notes == []
+    assert [c.source for c in repaired.cells] == [c.source for c in notebook.cells]
+    assert submit(repaired)[0] == repaired
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b" \n",
+        b"{broken",
+        b"\x89PNG\r\n\x00\xff",
+        b"[]",
+        b'"text"',
+        b"{}",
+        b'{"cells": 3}',
+        b"[" * 100_000,
+        b"nul\x00",
+    ],
+)
+def test_what_cannot_be_read_is_graded_unanswered(submit, content):
+    notebook, notes = submit(content)
+    assert len(notes) == 1 and "unanswered" in notes[0]
+    assert [c.source for c in notebook.cells] == [c.source for c in RELEASE.cells]
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "link", "pipe", "large"])
+def test_what_is_no_plain_file_is_not_opened(tmp_path, kind, monkeypatch):
+    path = tmp_path / "notebook.ipynb"
+    other = tmp_path / "other.ipynb"
+    nbformat.write(RELEASE, other)
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "link":
+        path.symlink_to(other)
+    elif kind == "pipe":
+        os.mkfifo(path)  # opening it would wait for ever
+    elif kind == "large":
+        path.write_bytes(other.read_bytes())
+        monkeypatch.setattr(repair_module, "MAX_BYTES", 100)
+    notebook, notes = repair(path, RELEASE)
+    hold(notebook, notes)
+    assert len(notes) == 1 and "unanswered" in notes[0]
+
+
+def test_changed_locked_cells_get_their_text_back(submit):
+    notebook = fresh()
+    for name, source in {"check_double": "print('2.0')", "plain": "pass", "setup": "check = print"}.items():
+        cell(notebook, name).source = source
+    _, notes = submit(notebook)
+    assert sum("is locked and had been changed" in n for n in notes) == 3
+
+
+def test_changed_points_flags_and_checksums_are_the_releases_again(submit):
+    notebook = fresh()
+    cell(notebook, "check_double").metadata.nbgrader |= {
+        "points": 100,
+        "solution": True,
+        "locked": False,
+        "checksum": "x",
+    }
+    cell(notebook, "why").metadata.nbgrader |= {"points": 100, "grade": False}
+    cell(notebook, "double").metadata.nbgrader |= {"grade": True, "points": 7, "schema_version": 99}
+    repaired, _ = submit(notebook)
+    for name in ("check_double", "why", "double"):
+        assert cell(repaired, name).metadata == cell(RELEASE, name).metadata
+
+
+def test_of_copies_only_the_first_counts(submit):
+    notebook = fresh()
+    second = copy.deepcopy(cell(notebook, "double"))
+    second.source = "def double(x): return 7"
+    notebook.cells.append(second)
+    repaired, notes = submit(notebook)
+    assert "nbgrader" not in repaired.cells[-1].metadata and repaired.cells[-1].source == second.source
+    assert any("copy of double" in n for n in notes)
+
+
+def test_unknown_ids_are_taken_off(submit):
+    notebook = fresh()
+    notebook.cells.append(copy.deepcopy(cell(notebook, "check_double")))
+    notebook.cells[-1].metadata.nbgrader.grade_id = "check_bonus"
+    repaired, notes = submit(notebook)
+    assert "nbgrader" not in repaired.cells[-1].metadata
+    assert any("check_bonus" in n for n in notes)
+
+
+def test_missing_cells_are_put_back_where_they_can_work(submit):
+    notebook = fresh()
+    notebook.cells = [nbformat.v4.new_code_cell("def total(x): return x.sum()"), cell(notebook, "double")]
+    notebook.cells.append(nbformat.v4.new_code_cell("def double(x): return x + x"))
+    repaired, notes = submit(notebook)
+    sources = [c.source for c in repaired.cells]
+    assert order(repaired)[0] == "setup"
+    assert sources.index("check(double)") > sources.index("def double(x): return x + x")
+    assert sources.index("check(total)") > sources.index("def total(x): return x.sum()")
+    assert sum("was put back" in n for n in notes) == 5  # setup, two checks, why, plain
+
+
+def test_no_unanswered_function_is_put_over_an_answer(submit):
+    notebook = fresh()
+    notebook.cells = [c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") != "double"]
+    notebook.cells.insert(2, nbformat.v4.new_code_cell("double = lambda x: x + x"))
+    repaired, _ = submit(notebook)
+    assert cell(repaired, "double").source == "double = lambda x: x + x"
+
+
+@pytest.mark.parametrize("ids", [True, False])
+def test_lost_metadata_is_found_again(submit, ids):
+    notebook = fresh()
+    cell(notebook, "why").source = "Distributive law."
+    cell(notebook, "total").source = "import math\n\ndef total(x):\n    return x.sum()"
+    for number, c in enumerate(notebook.cells):
+        c.metadata = {}
+        c.id = c.id if ids else f"other-{number}"
+    repaired, _ = submit(notebook)
+    assert order(repaired) == order(RELEASE)
+    assert cell(repaired, "why").source == "Distributive law."
+    assert [c.source for c in repaired.cells] == [c.source for c in notebook.cells]
+
+
+def test_a_cell_of_another_type_is_turned_back(submit):
+    notebook = fresh()
+    index = notebook.cells.index(cell(notebook, "check_total"))
+    notebook.cells[index] = nbformat.v4.new_markdown_cell("check(total)", metadata=notebook.cells[index].metadata)
+    repaired, notes = submit(notebook)
+    assert cell(repaired, "check_total").cell_type == "code"
+    assert any("made a markdown cell" in n for n in notes)
+
+
+def test_nbformat_3_is_read(submit):
+    notebook = fresh()
+    cells = [{"cell_type": "heading", "level": 2, "source": ["Title"], "metadata": {}}]
+    for c in notebook.cells:
+        key = "input" if c.cell_type == "code" else "source"
+        cells.append({"cell_type": c.cell_type, key: c.source.splitlines(True), "metadata": c.metadata, "outputs": []})
+    repaired, notes = submit(
+        {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": [{"cells": cells}]}
+    )
+    assert [c.source for c in repaired.cells] == ["## Title"] + [c.source for c in notebook.cells]
+    assert any("old format" in n for n in notes)
+
+
+def test_the_kernel_is_the_courses(submit):
+    notebook = fresh()
+    notebook.metadata.kernelspec = {"name": "bash", "display_name": "Bash"}
+    assert any("'bash'" in n for n in submit(notebook)[1])
+
+
+def test_half_characters_and_odd_ids_can_be_written(submit):
+    notebook = json.loads(nbformat.writes(fresh()))
+    notebook["cells"].append(
+        {"cell_type": "code", "id": "setup", "source": 'x = "\ud800"', "metadata": {}, "outputs": []}
+    )
+    notebook["cells"].append({"cell_type": "code", "id": "a b/..", "source": ["y", 3], "metadata": None})
+    repaired, _ = submit(notebook)
+    assert repaired.cells[-1].source == "y3"
+
+
+def test_pasted_pictures_stay_and_other_attachments_go(submit):
+    notebook = fresh()
+    cell(notebook, "why").attachments = {"a.png": {"image/png": "iVBO", "text/html": "<script>"}}
+    repaired, _ = submit(notebook)
+    assert cell(repaired, "why").attachments == {"a.png": {"image/png": "iVBO"}}
+
+
+def test_too_many_cells_are_left_out(submit, monkeypatch):
+    monkeypatch.setattr(repair_module, "MAX_CELLS", 20)
+    notebook = fresh()
+    notebook.cells += [nbformat.v4.new_code_cell("1")] * 30
+    repaired, notes = submit(notebook)
+    assert len(repaired.cells) == 20 and any("19 cells" in n for n in notes)
+
+
+plain = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([*GRADED, "setup", "double"])
+)
+tree = st.recursive(plain, lambda t: st.lists(t, max_size=3) | st.dictionaries(st.text(), t, max_size=3), max_leaves=5)
+odd_cell = st.fixed_dictionaries(
+    {},
+    optional={
+        "cell_type": st.sampled_from(["code", "markdown", "raw", "heading"]) | tree,
+        "source": st.sampled_from(["check(double)", "def total(x): 1"]) | tree,
+        "id": tree,
+        "metadata": st.fixed_dictionaries({}, optional={"nbgrader": st.dictionaries(st.just("grade_id"), plain)})
+        | tree,
+        "attachments": tree,
+        "level": tree,
+    },
+)
+released_cell = st.sampled_from([json.loads(json.dumps(c)) for c in RELEASE.cells])
+odd_notebook = st.fixed_dictionaries(
+    {}, optional={"cells": st.lists(odd_cell | released_cell, max_size=8) | tree, "metadata": tree, "worksheets": tree}
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(odd_notebook)
+def test_any_json_becomes_a_whole_notebook(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.ipynb"
+    path.write_text(json.dumps(content))
+    hold(*repair(path, RELEASE))
