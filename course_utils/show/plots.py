@@ -1,0 +1,191 @@
+"""The course's plots: one call each, axes with units, the finding as title, colours that all eyes can tell apart.
+
+    plots.curve({"train": {0: 4.0, 1: 3.2}, "held-out": {0: 4.1, 1: 3.4}}, x="order k", y="bits", title="Both fall")
+
+A plot appears where it is called. Its text form (screen readers, text-only viewers) is the title and the numbers.
+With `ax=` it is drawn on that Axes instead, for several panels in one figure.
+"""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from numbers import Real
+
+import numpy as np
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# Okabe & Ito (2008), without the yellow that vanishes on a projector.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = "os^Dv*x"
+LINES = ("-", "--", "-.", ":")
+INK = "#222222"
+DPI = 160  # pixels in the file; shown at half that, so that a projector or a zoomed page stays sharp
+
+Points = Mapping[Real, Real]
+
+
+def curve(
+    series: Points | Mapping[str, Points],
+    *,
+    x: str,
+    y: str,
+    title: str = "",
+    levels: Mapping[str, float | tuple[float, float]] | None = None,
+    log: str = "",
+    ax: Axes | None = None,
+) -> None:
+    """Line plot of one series `{x: y}` or of several `{name: {x: y}}`.
+
+    Args:
+        levels: horizontal references by name: a number is a line, a pair (low, high) a band.
+        log: which axes are logarithmic: "", "x", "y" or "xy".
+        ax: draw here and show nothing; without it a figure is made and shown.
+    """
+    named = series if _nested(series) else {"": series}
+    with _Shown(ax, title, x=x, y=y, numbers=named) as axes:
+        for i, (name, points) in enumerate(named.items()):
+            style = {"color": _cycle(COLOURS, i), "marker": _cycle(MARKERS, i), "linestyle": _cycle(LINES, i)}
+            axes.plot(list(points), list(map(float, points.values())), label=name or None, **style)
+        for i, (name, level) in enumerate((levels or {}).items()):
+            if isinstance(level, tuple):
+                axes.axhspan(*level, color=_cycle(COLOURS[2:], i), alpha=0.18, linewidth=0, label=name)
+            else:
+                axes.axhline(level, color=_cycle(COLOURS[2:], i), linestyle=":", linewidth=2, label=name)
+        if "x" in log:
+            axes.set_xscale("log")
+        elif all(float(value).is_integer() for points in named.values() for value in points):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if "y" in log:
+            axes.set_yscale("log")
+        axes.grid(alpha=0.3)
+        if len(named) > 1 or levels:
+            axes.legend(frameon=False, fontsize=11)
+
+
+def bars(
+    values: Mapping[str, Real] | Mapping[str, Mapping[str, Real]],
+    *,
+    x: str = "",
+    y: str,
+    title: str = "",
+    form: str = ".2f",
+    ax: Axes | None = None,
+) -> None:
+    """Bar plot of `{label: value}`, or of groups side by side `{group: {label: value}}`; each bar carries its number.
+
+    Args:
+        form: how the numbers are written, as in `format(value, form)`; "" leaves them out.
+    """
+    groups = values if _nested(values) else {"": values}
+    labels = list(dict.fromkeys(label for group in groups.values() for label in group))
+    width = 0.8 / len(groups)
+    with _Shown(ax, title, x=x, y=y, numbers=groups) as axes:
+        for i, (name, group) in enumerate(groups.items()):
+            at = [labels.index(label) + (i - (len(groups) - 1) / 2) * width for label in group]
+            drawn = axes.bar(
+                at, list(map(float, group.values())), width * 0.94, color=_cycle(COLOURS, i), label=name or None
+            )
+            if form:
+                axes.bar_label(
+                    drawn, [format(float(v), form) for v in group.values()], padding=2, fontsize=10, color=INK
+                )
+        axes.set_xticks(range(len(labels)), labels)
+        axes.margins(y=0.12)
+        axes.grid(axis="y", alpha=0.3)
+        if len(groups) > 1:
+            axes.legend(frameon=False, fontsize=11)
+
+
+def heatmap(
+    matrix,
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    x: str,
+    y: str,
+    unit: str,
+    title: str = "",
+    form: str = ".2f",
+    ax: Axes | None = None,
+) -> None:
+    """Picture of a matrix (R, C): tensor, array or nested list, darker is more; small ones show their numbers.
+
+    Args:
+        rows, columns: the R and the C tick labels.
+        unit: what a cell holds; the label of the colour bar.
+        form: how the numbers are written in a matrix of up to 12 columns.
+    """
+    matrix = np.asarray(matrix, dtype=float)
+    if matrix.shape != (len(rows), len(columns)):
+        raise ValueError(
+            f"matrix must have shape {(len(rows), len(columns))}, one row and column per label, got {matrix.shape}"
+        )
+    numbers = {row: dict(zip(columns, values)) for row, values in zip(rows, matrix)} if matrix.size <= 64 else {}
+    size = (max(5.0, min(9.0, 2.2 + 0.42 * len(columns))), max(3.2, min(7.4, 1.4 + 0.36 * len(rows))))
+    with _Shown(ax, title, x=x, y=y, numbers=numbers, size=size) as axes:
+        image = axes.imshow(matrix, cmap="Blues", aspect="auto", vmin=min(0.0, matrix.min()))
+        axes.set_xticks(range(len(columns)), columns)
+        axes.set_yticks(range(len(rows)), rows)
+        whole = bool((matrix == matrix.round()).all())
+        bar = axes.figure.colorbar(image, ax=axes, pad=0.02, ticks=MaxNLocator(6, integer=whole))
+        bar.set_label(unit, fontsize=12, color=INK)
+        bar.outline.set_visible(False)
+        axes.spines[:].set_visible(False)
+        if len(columns) <= 12:
+            for (row, column), value in np.ndenumerate(matrix):
+                dark = image.norm(value) > 0.55
+                axes.text(column, row, format(value, form), ha="center", va="center", color="white" if dark else INK)
+
+
+class _Shown:
+    """The Axes to draw on; on leaving, its labels are set and, if the figure is ours, it is shown."""
+
+    def __init__(self, ax, title, *, x, y, numbers, size=(7.6, 4.2)):
+        self.figure = None if ax is not None else Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
+        self.ax = ax if ax is not None else self.figure.add_subplot()
+        self.labels = {"title": title, "x": x, "y": y}
+        self.numbers = numbers
+
+    def __enter__(self) -> Axes:
+        self.ax.tick_params(colors=INK, labelsize=12)
+        self.ax.spines[["top", "right"]].set_visible(False)
+        return self.ax
+
+    def __exit__(self, kind, error, trace):
+        if kind is not None:
+            return
+        self.ax.set_xlabel(self.labels["x"], fontsize=13, color=INK)
+        self.ax.set_ylabel(self.labels["y"], fontsize=13, color=INK)
+        self.ax.set_title(self.labels["title"], fontsize=14, color=INK, loc="left", wrap=True)
+        if self.figure is not None:
+            show(self.figure, text=self._text())
+
+    def _text(self) -> str:
+        by = " by ".join(filter(None, (self.labels["y"], self.labels["x"])))
+        lines = [f"{self.labels['title']} ({by})"]
+        for name, points in self.numbers.items():
+            values = ", ".join(f"{point} → {float(value):.4g}" for point, value in points.items())
+            lines.append(f"  {name}: {values}" if name else f"  {values}")
+        return "\n".join(lines)
+
+
+def show(figure: Figure, text: str = "figure") -> None:
+    """Show a figure here and now, as a picture with a white ground: legible in dark mode too.
+
+    text: what is shown where there are no pictures.
+    """
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
+    width, height = (int(side * DPI / 2) for side in figure.get_size_inches())
+    data = {"image/png": buffer.getvalue(), "text/plain": text}
+    display(data, raw=True, metadata={"image/png": {"width": width, "height": height}})
+
+
+def _nested(values: Mapping) -> bool:
+    return bool(values) and all(isinstance(value, Mapping) for value in values.values())
+
+
+def _cycle(items: Sequence, i: int):
+    return items[i % len(items)]

@@ -1,0 +1,178 @@
+"""Live widgets for the lectures: move a slider, the result is rewritten at once.
+
+All of them behave alike: the same settings give the same result, a Reset button brings the first ones back, several
+quick changes are answered once (the last value wins), the keyboard works (Tab to a slider, then the arrow keys), and an
+error is a sentence in the place of the result. Where there is no browser (nbconvert, a terminal) the widget is its
+settings and its result as plain text.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from html import escape, unescape
+from typing import Any
+
+import ipywidgets as widgets
+import torch
+
+PAUSE_S = 0.03  # how long the settings must stand still before the result is computed
+PIECE = 80  # characters or words that are written before they are shown
+
+
+class Explorer(widgets.VBox):
+    """Controls on top, the result of `render(**settings)` below.
+
+    Args:
+        render: called with the controls' values by name. Returns HTML, or yields it: each piece takes the place of the
+            one before, so that what is slow can be seen growing. An exception becomes a sentence in its place.
+        controls: widgets with a `.value`, by the name of `render`'s argument.
+    """
+
+    def __init__(self, render: Callable[..., str | Iterable[str]], controls: Mapping[str, widgets.ValueWidget]):
+        self._render = render
+        self._controls = dict(controls)
+        self._first = self.settings
+        self._waiting: asyncio.TimerHandle | None = None
+        self.result = widgets.HTML(layout=widgets.Layout(width="100%"))
+        self.reset = widgets.Button(description="Reset", tooltip="Back to the first settings", icon="undo")
+        self.reset.on_click(lambda _: self.set(**self._first))
+        for control in self._controls.values():
+            control.observe(self._changed, names="value")
+        self.refresh()
+        row = widgets.HBox([*self._controls.values(), self.reset], layout=widgets.Layout(flex_flow="row wrap"))
+        super().__init__([row, self.result])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {name: control.value for name, control in self._controls.items()}
+
+    def set(self, **settings) -> None:
+        """Give controls new values from code; the result follows."""
+        for name, value in settings.items():
+            self._controls[name].value = value
+
+    @property
+    def text(self) -> str:
+        """The result as plain text."""
+        return unescape(re.sub(r"<[^>]*>", "", self.result.value.replace("</p>", "\n"))).strip()
+
+    def refresh(self) -> None:
+        """Compute the result of the present settings to its end, now."""
+        self._stop()
+        for html in self._results():
+            self.result.value = html
+
+    def _results(self) -> Iterator[str]:
+        try:
+            result = self._render(**self.settings)
+            yield from [result] if isinstance(result, str) else result
+        except Exception as error:  # whatever it is, a room full of students gets a sentence
+            said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            sentence = f"No result for {_said(self.settings)}: {said}"
+            yield f'<p role="alert" style="{_BOX}">{escape(sentence)}</p>'
+
+    def _stop(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _changed(self, _) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # no event loop (a script, a test): at once
+            self.refresh()
+        else:
+            self._stop()
+            self._waiting = loop.call_later(PAUSE_S, self._write, self._results(), loop)
+
+    def _write(self, results: Iterator[str], loop: asyncio.AbstractEventLoop) -> None:
+        """Show the next piece of a result and let the loop listen before the one after it: a change stops the rest."""
+        html = next(results, None)
+        if html is None:
+            self._waiting = None
+        else:
+            self.result.value = html
+            self._waiting = loop.call_later(0, self._write, results, loop)
+
+    def _repr_mimebundle_(self, **kwargs):
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        if data is not None:
+            data["text/plain"] = f"{_said(self.settings)}\n\n{self.text}"
+        return bundle
+
+
+def chain_explorer(
+    models: Mapping[int, Any],
+    *,
+    length: int = 400,
+    order: int | None = None,
+    temperature: float = 1.0,
+    known_words: Collection[str] = (),
+    captions: Mapping[int, str] | None = None,
+) -> Explorer:
+    """Text of a Markov chain, rewritten as order and temperature move.
+
+    Args:
+        models: fitted chains by order; each needs `.sample(length, temperature=, prompt=, generator=)`.
+        length: characters (or words) to write.
+        order, temperature: the first settings; without an order the middle one.
+        known_words: if given, whole words of the text that are not among them are underlined and counted.
+        captions: a line under the sliders by order, e.g. that chain's bits per character.
+    """
+    if not models:
+        raise ValueError("chain_explorer needs at least one fitted chain, e.g. {2: NGramModel(2).fit(text)}")
+    orders = sorted(models)
+    order = orders[len(orders) // 2] if order is None else order
+    if order not in models:
+        raise ValueError(f"order {order} is not among the fitted chains {orders}")
+    known = frozenset(known_words)
+
+    def render(order: int, temperature: float, sample: int) -> Iterator[str]:
+        chain, generator = models[order], torch.Generator().manual_seed(sample)
+        text = None
+        while text is None or len(text) < length:  # piece by piece, each going on where the last one ended
+            piece = min(length - len(text or ()), PIECE)
+            more = chain.sample(piece, temperature=temperature, prompt=text, generator=generator)[0]
+            text = more if text is None else text + more
+            yield html(order, text)
+
+    def html(order: int, text: str | list[str]) -> str:
+        words = (text if isinstance(text, str) else " ".join(text)).strip().split(" ")
+        whole = [word for word in words[1:-1] if word]  # the first and the last may be cut off
+        unknown = {word for word in whole if word not in known} if known else set()
+        notes = [captions[order]] if captions and order in captions else []
+        if known:
+            count = sum(word in unknown for word in whole)
+            notes.append(f"{count} of {len(whole)} words are not in the corpus (underlined)")
+        body = " ".join(_underlined(word) if word in unknown else escape(word) for word in words)
+        return f'<p style="{_NOTE}">{escape(" · ".join(notes))}</p><div aria-live="polite" style="{_TEXT}">{body}</div>'
+
+    return Explorer(
+        render,
+        {
+            "order": widgets.SelectionSlider(options=orders, value=order, description="order k", **_SLIDER),
+            "temperature": widgets.FloatSlider(
+                temperature, min=0.1, max=2.0, step=0.1, readout_format=".1f", description="temperature", **_SLIDER
+            ),
+            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
+        },
+    )
+
+
+_SLIDER = {"style": {"description_width": "initial"}, "layout": {"width": "21em"}}
+_NOTE = "margin: 4px 0; color: var(--jp-content-font-color2, #555)"
+_INK = "color: var(--jp-content-font-color1, #111)"  # dark in JupyterLab's light theme, light in its dark one
+_BOX = f"margin: 0; padding: 10px 14px; border-left: 4px solid #D55E00; line-height: 1.5; {_INK}"
+_TEXT = (
+    "font-family: var(--jp-code-font-family, monospace); font-size: 16px; line-height: 1.6; white-space: pre-wrap;"
+    f" overflow-wrap: anywhere; padding: 10px 14px; border-left: 4px solid #0072B2; {_INK}"
+)
+
+
+def _underlined(word: str) -> str:
+    return f'<u style="text-decoration: underline wavy #D55E00; text-underline-offset: 3px">{escape(word)}</u>'
+
+
+def _said(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {round(v, 3) if isinstance(v, float) else v}" for name, v in settings.items())

@@ -1,0 +1,274 @@
+"""course_utils.show: plots say what they show, widgets answer alike and never throw at a student."""
+
+import asyncio
+import io
+import re
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from course_utils.show import plots, widgets
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What was displayed: a list of (data, metadata)."""
+    calls = []
+    monkeypatch.setattr(plots, "display", lambda data, raw, metadata: calls.append((data, metadata)))
+    return calls
+
+
+@pytest.fixture
+def axes():
+    return Figure().add_subplot()
+
+
+def labels(axes):
+    return axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left")
+
+
+# ---- plots
+
+
+def test_curve_draws_each_series_and_labels_the_axes(axes):
+    plots.curve({"train": {0: 4, 1: 3}, "held-out": {0: 4.5, 1: 3.5}}, x="order k", y="bits", title="falls", ax=axes)
+    assert labels(axes) == ("order k", "bits", "falls")
+    assert [line.get_label() for line in axes.get_lines()] == ["train", "held-out"]
+    np.testing.assert_allclose(axes.get_lines()[1].get_xydata(), [[0, 4.5], [1, 3.5]])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train", "held-out"]
+
+
+def test_curve_of_one_series_needs_no_name_and_no_legend(axes):
+    plots.curve({0: torch.tensor(4.0), 2: torch.tensor(3.0)}, x="k", y="bits", ax=axes)
+    np.testing.assert_allclose(axes.get_lines()[0].get_xydata(), [[0, 4], [2, 3]])
+    assert axes.get_legend() is None
+
+
+def test_curve_levels_are_a_line_or_a_band(axes):
+    plots.curve({0: 4.0, 1: 2.0}, x="k", y="bits", levels={"uniform": 4.75, "people": (0.6, 1.3)}, ax=axes)
+    assert axes.get_lines()[1].get_ydata() == [4.75, 4.75]
+    assert axes.patches[0].get_y() == 0.6
+    assert axes.patches[0].get_height() == pytest.approx(0.7)
+    assert {text.get_text() for text in axes.get_legend().get_texts()} == {"uniform", "people"}
+
+
+def test_curve_log_axes(axes):
+    plots.curve({1: 1.0, 100: 0.01}, x="distance", y="bits", log="xy", ax=axes)
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+
+
+def test_lines_differ_in_more_than_colour(axes):
+    plots.curve({str(i): {0: i, 1: i} for i in range(4)}, x="", y="", ax=axes)
+    styles = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in axes.get_lines()}
+    assert len(styles) == len({s[1] for s in styles}) == len({s[2] for s in styles}) == 4
+
+
+def test_bars_carry_their_numbers(axes):
+    plots.bars({"a": 1.234, "b": 2.0}, y="bits", ax=axes)
+    assert [patch.get_height() for patch in axes.patches] == [1.234, 2.0]
+    assert {text.get_text() for text in axes.texts} == {"1.23", "2.00"}
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", "b"]
+
+
+def test_bars_in_groups_stand_side_by_side(axes):
+    plots.bars({"g": {"a": 1, "b": 2}, "h": {"b": 3}}, y="", ax=axes)
+    at = [(round(p.get_x() + p.get_width() / 2, 3), p.get_height()) for p in axes.patches]
+    assert at == [(-0.2, 1), (0.8, 2), (1.2, 3)]
+
+
+def test_heatmap_rows_are_rows(axes):
+    plots.heatmap(
+        torch.tensor([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]),
+        rows="ab",
+        columns="xyz",
+        x="next",
+        y="previous",
+        unit="count",
+        ax=axes,
+    )
+    np.testing.assert_array_equal(axes.images[0].get_array(), [[0, 1, 2], [3, 4, 5]])
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b"]
+    number = next(text for text in axes.texts if text.get_text() == "5.00")
+    assert number.get_position() == (2, 1)
+    assert axes.figure.axes[1].get_ylabel() == "count"
+
+
+def test_heatmap_with_a_missing_label_says_so(axes):
+    with pytest.raises(ValueError, match=r"\(2, 3\).*got \(2, 2\)"):
+        plots.heatmap([[1, 2], [3, 4]], rows="ab", columns="xyz", x="", y="", unit="", ax=axes)
+
+
+def test_a_shown_plot_is_an_opaque_white_picture_with_its_numbers_as_text(shown):
+    plots.curve({"train": {0: 4.0, 1: 3.25}}, x="order k", y="bits", title="It falls")
+    ((data, metadata),) = shown
+    picture = matplotlib.image.imread(io.BytesIO(data["image/png"]))
+    height, width = picture.shape[:2]
+    assert picture[0, 0].tolist() == [1, 1, 1, 1]
+    assert (picture[..., 3] == 1).all()
+    assert metadata["image/png"] == {"width": width // 2, "height": height // 2}
+    assert "It falls" in data["text/plain"]
+    assert "1 → 3.25" in data["text/plain"]
+
+
+def test_with_axes_nothing_is_shown(shown, axes):
+    plots.curve({0: 1.0}, x="", y="", ax=axes)
+    plots.bars({"a": 1.0}, y="", ax=axes)
+    assert shown == []
+
+
+def test_a_failed_plot_is_not_shown(shown):
+    with pytest.raises(TypeError):
+        plots.curve({0: [1, 2]}, x="", y="")
+    assert shown == []
+
+
+# ---- widgets
+
+
+class Chain:
+    """Stands in for an NGramModel: writes its order, the temperature and a number drawn from the generator."""
+
+    def __init__(self, order):
+        self.order = order
+
+    def sample(self, length, n=1, temperature=1.0, prompt=None, generator=None):
+        drawn = torch.randint(1000, (1,), generator=generator).item()
+        return [f"order{self.order} at {temperature:.1f} drew {drawn} <b> ".ljust(length, ".")]
+
+
+@pytest.fixture
+def explorer():
+    return widgets.chain_explorer({k: Chain(k) for k in range(5)}, length=60, captions={3: "3.14 bits"})
+
+
+def test_chain_explorer_starts_in_the_middle(explorer):
+    assert explorer.settings == {"order": 2, "temperature": 1.0, "sample": 1}
+    assert "order2 at 1.0" in explorer.text
+    assert len(explorer.text) == 60
+
+
+def test_moving_a_slider_rewrites_the_text(explorer):
+    before = explorer.text
+    explorer.set(order=3)
+    assert "order3 at 1.0" in explorer.text
+    assert "3.14 bits" in explorer.text
+    explorer.set(temperature=0.5)
+    assert "order3 at 0.5" in explorer.text
+    assert before != explorer.text
+
+
+def test_same_settings_same_text_and_another_sample_another(explorer):
+    first = explorer.text
+    explorer.set(sample=2)
+    assert explorer.text != first
+    explorer.set(order=4, sample=1)
+    explorer.set(order=2)
+    assert explorer.text == first
+
+
+def test_reset_brings_the_first_settings_back(explorer):
+    first = explorer.text
+    explorer.set(order=4, temperature=2.0, sample=7)
+    explorer.reset.click()
+    assert explorer.settings == {"order": 2, "temperature": 1.0, "sample": 1}
+    assert explorer.text == first
+
+
+def test_generated_markup_is_text(explorer):
+    assert "&lt;b&gt;" in explorer.result.value
+    assert "<b>" in explorer.text
+
+
+def test_unknown_whole_words_are_underlined_and_counted():
+    chain = widgets.chain_explorer({1: Chain(1)}, length=60, known_words={"at", "of", "drew", "<b>"})
+    underlined = re.findall(r"<u[^>]*>([^<]*)</u>", chain.result.value)
+    assert len(underlined) == 2  # the temperature and the drawn number; the first and the last word may be cut off
+    assert "2 of 5 words" in chain.text
+
+
+def test_quick_changes_are_answered_once_with_the_last():
+    calls = []
+
+    def render(value):
+        calls.append(value)
+        return f"<p>{value}</p>"
+
+    async def move():
+        explorer = widgets.Explorer(render, {"value": widgets.widgets.IntSlider(0)})
+        for value in range(1, 9):
+            explorer.set(value=value)
+        assert explorer.text == "0"
+        await asyncio.sleep(widgets.PAUSE_S * 5)
+        return explorer.text
+
+    assert asyncio.run(move()) == "8"
+    assert calls == [0, 8]
+
+
+def test_a_result_in_pieces_grows_and_a_change_stops_it():
+    shown = []
+
+    def render(value):
+        for i in range(50):
+            shown.append((value, i))
+            yield f"<p>{value}, piece {i}</p>"
+
+    async def move():
+        explorer = widgets.Explorer(render, {"value": widgets.widgets.IntSlider(0)})
+        assert explorer.text == "0, piece 49", "the first result is whole at once"
+        explorer.set(value=1)
+        while len(shown) < 55:
+            await asyncio.sleep(0)
+        explorer.set(value=2)
+        await asyncio.sleep(widgets.PAUSE_S * 10)
+        return explorer.text
+
+    assert asyncio.run(move()) == "2, piece 49"
+    assert 5 <= sum(value == 1 for value, _ in shown) < 50
+    assert [i for value, i in shown if value == 2] == list(range(50))
+
+
+def test_pieces_make_the_text_that_one_call_would_write():
+    from course_utils.models.ngram import NGramModel
+
+    model = NGramModel(2).fit("the cat sat on the mat and the rat ate the cat")
+    explorer = widgets.chain_explorer({2: model}, length=3 * widgets.PIECE + 5)
+    pieces = explorer.text
+    whole = model.sample(3 * widgets.PIECE + 5, generator=torch.Generator().manual_seed(1))[0]
+    assert pieces == whole.strip()
+    words = NGramModel(1, smoothing=0).fit("the cat sat on the mat and the rat ate the cat on the mat".split())
+    assert len(widgets.chain_explorer({1: words}, length=200).text.split()) == 200
+
+
+def test_an_error_is_a_sentence_and_the_next_result_comes():
+    def render(value):
+        if value == 3:
+            raise ValueError("no <chain> of order 3")
+        return str(value)
+
+    explorer = widgets.Explorer(render, {"value": widgets.widgets.IntSlider(0)})
+    explorer.set(value=3)
+    assert explorer.text == "No result for value 3: ValueError: no <chain> of order 3"
+    assert "Traceback" not in explorer.result.value
+    assert 'role="alert"' in explorer.result.value
+    explorer.set(value=4)
+    assert explorer.text == "4"
+
+
+def test_without_a_browser_it_is_settings_and_text(explorer):
+    bundle = explorer._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert data["text/plain"].startswith("order 2, temperature 1.0, sample 1")
+    assert "order2 at 1.0" in data["text/plain"]
+    assert "application/vnd.jupyter.widget-view+json" in data
+
+
+@pytest.mark.parametrize(
+    ("models", "order", "said"), [({}, None, "at least one"), ({1: Chain(1)}, 2, "order 2 is not among")]
+)
+def test_chain_explorer_refuses_what_it_cannot_show(models, order, said):
+    with pytest.raises(ValueError, match=said):
+        widgets.chain_explorer(models, order=order)
