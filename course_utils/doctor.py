@@ -31,6 +31,7 @@ class Row:
 def run() -> int:
     """Prints the table; 0 if nothing is to do, else 1."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     rows = examine()
@@ -39,7 +40,7 @@ def run() -> int:
         table.add_column(heading, overflow="fold")
     marks = {OK: "[green]ok[/]", NOTE: "[yellow]note[/]", BAD: "[red]to do[/]"}
     for row in rows:
-        table.add_row(marks[row.state], row.name, *(cell.replace("[", r"\[") for cell in (row.found, row.advice)))
+        table.add_row(marks[row.state], *(escape(cell) for cell in (row.name, row.found, row.advice)))
     Console().print(table)
     return int(any(row.state == BAD for row in rows))
 

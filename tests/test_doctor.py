@@ -1,0 +1,183 @@
+import importlib.metadata
+import platform
+import shutil
+import socket
+import sys
+import time
+import types
+
+import pytest
+
+from course_utils import doctor, setup
+from course_utils.doctor import BAD, NOTE, OK, Row
+
+
+def test_this_machine_has_what_the_lock_names():
+    row = doctor.packages_row()
+    assert row.state == OK, row.found
+    assert row.found == f"all {len(doctor.locked(setup.ROOT))} as in requirements.lock"
+
+
+def test_other_and_missing_packages_are_named(monkeypatch):
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "numpy":
+            return "1.26.4"
+        if name == "rich":
+            raise importlib.metadata.PackageNotFoundError
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    row, locked = doctor.packages_row(), doctor.locked(setup.ROOT)
+    assert row.state == BAD
+    assert row.found == f"numpy 1.26.4, locked {locked['numpy']}; rich missing, locked {locked['rich']}"
+    assert "make setup" in row.advice
+
+
+def test_the_lock_is_read_for_this_system_only(tmp_path):
+    lines = "a==1.0 \\\n    --hash=sha256:0\nb==2.0 ; sys_platform == 'nowhere' \\\n    --hash=sha256:0\nc==3.0+cpu\n"
+    (tmp_path / "requirements.lock").write_text(lines)
+    assert doctor.locked(tmp_path) == {"a": "1.0", "c": "3.0+cpu"}
+
+
+def test_python(monkeypatch):
+    assert doctor.python_row().state == OK
+    monkeypatch.setattr(platform, "python_version_tuple", lambda: ("3", "14", "0"))
+    row = doctor.python_row()
+    assert row.state == BAD
+    assert "3.11, 3.12 and 3.13" in row.advice
+
+
+def test_torch_names_the_device():
+    row = doctor.torch_row()
+    assert row.state == OK
+    assert any(f" on {device}" in row.found for device in ("cpu", "cuda", "mps"))
+
+
+def test_torch_that_does_not_load(monkeypatch):
+    def broken():
+        raise OSError("libcudart.so.13: cannot open shared object file")
+
+    monkeypatch.setitem(sys.modules, "course_utils.runtime", types.SimpleNamespace(describe=broken))
+    monkeypatch.delattr("course_utils.runtime", raising=False)
+    row = doctor.torch_row()
+    assert (row.state, row.found) == (BAD, "does not start: libcudart.so.13: cannot open shared object file")
+    assert row.advice
+
+
+@pytest.mark.parametrize("free, state", [(50e9, OK), (1.5e9, NOTE), (0.1e9, BAD)])
+def test_disk(monkeypatch, free, state):
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(0, 0, int(free)))
+    row = doctor.disk_row()
+    assert row.state == state
+    assert bool(row.advice) == (state != OK)
+
+
+def test_cache_that_can_be_written_to_or_made(monkeypatch, tmp_path):
+    for folder in (tmp_path, tmp_path / "not" / "yet"):
+        monkeypatch.setenv("COURSE_CACHE", str(folder))
+        assert doctor.cache_row().state == OK
+    assert list(tmp_path.iterdir()) == [], "the trial must leave nothing behind"
+
+
+def test_cache_that_cannot_be_written_to(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "file" / "cache"))
+    row = doctor.cache_row()
+    assert row.state == NOTE
+    assert "COURSE_CACHE" in row.advice
+
+
+def test_home_notebook(tmp_path):
+    row = doctor.home_row(tmp_path)
+    assert row.state == BAD
+    assert row.advice.startswith("git checkout lectures/00_start_here.ipynb")
+    (tmp_path / "lectures").mkdir()
+    (tmp_path / "lectures" / "00_start_here.ipynb").touch()
+    assert doctor.home_row(tmp_path).state == OK
+
+
+def test_port():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        other.listen()
+        row = doctor.port_row(port)
+        assert (row.state, row.found) == (NOTE, f"{port} is taken")
+    assert doctor.port_row(port).state == OK
+
+
+@pytest.mark.parametrize("problem", [None, "install bubblewrap: sudo apt-get install bubblewrap"])
+def test_sandbox(monkeypatch, problem):
+    fake = types.SimpleNamespace(missing=lambda: problem)
+    monkeypatch.setitem(sys.modules, "course_utils.grading.sandbox", fake)
+    monkeypatch.setattr("course_utils.grading.sandbox", fake, raising=False)
+    row = doctor.sandbox_row()
+    assert row.state == (NOTE if problem else OK)
+    assert row.advice == (problem or "")
+
+
+def test_hub_without_network(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    row = doctor.hub_row()
+    assert row.state == NOTE
+    assert row.found.startswith("not reached: ")
+
+
+def test_hub_switched_off(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert doctor.hub_row().found == "switched off by HF_HUB_OFFLINE"
+
+
+def test_hub_that_answers(monkeypatch):
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from threading import Thread
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_error(503)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Busy) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        assert doctor.hub_row() == Row("model hub", OK, "reached")
+
+
+def test_a_name_server_that_hangs_holds_nothing_up():
+    started = time.monotonic()
+    row = doctor._in_background(lambda: time.sleep(60), seconds=0.2)()
+    assert time.monotonic() - started < 10
+    assert (row.state, row.found) == (NOTE, "no answer within 0 s")
+
+
+def test_a_check_that_fails_is_a_row():
+    row = doctor._attempt("disk", lambda: 1 / 0)
+    assert (row.name, row.state) == ("disk", BAD)
+    assert "ZeroDivisionError: division by zero" in row.found
+
+
+def test_the_table_shows_every_row_and_the_exit_code(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    rows = [Row("Python", OK, "3.12"), Row("port", NOTE, "8888 is taken", "nothing"), Row("a [b]", OK, "[red]")]
+    monkeypatch.setattr(doctor, "examine", lambda: rows)
+    assert doctor.run() == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for row in rows for word in (row.name, row.found, row.advice))
+    rows.append(Row("disk", BAD, "0.1 GB free", "free some space"))
+    assert doctor.run() == 1
+    shown = capsys.readouterr().out
+    assert "to do" in shown and "free some space" in shown
+
+
+def test_all_rows_of_this_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    rows = doctor.examine()
+    names = ["Python", "packages", "torch", "disk", "cache", "home notebook", "port", "sandbox", "model hub"]
+    assert [row.name for row in rows] == names
+    assert all(row.advice for row in rows if row.state != OK)
+    assert not any("could not be checked" in row.found for row in rows), rows
