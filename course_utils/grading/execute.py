@@ -23,6 +23,7 @@ import zmq.asyncio
 from jupyter_client import AsyncKernelClient, AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionComplete
 from nbclient.util import run_sync
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
@@ -222,15 +223,16 @@ class _Run(NotebookClient):
     # --- kernels ---
 
     async def _start_kernel(self) -> None:
-        self.km = _Manager(self.place, len(self.managers))
-        self.managers.append(self.km)
+        self.km = manager = _Manager(self.place, len(self.managers))
+        self.managers.append(manager)
         try:
-            await self.km.start_kernel(**self.km.launch_arguments())
+            await manager.start_kernel(**manager.launch_arguments())
             await self.async_start_new_kernel_client()
         except Exception as error:
-            raise SandboxError(f"the kernel did not start: {error}\n{self.km.said()}".strip()) from error
+            manager.close()
+            raise SandboxError(f"the kernel did not start: {error}\n{manager.said()}".strip()) from error
         if len(self.managers) == 1:
-            self.notes += [f"The file {line}." for line in self.km.said().splitlines() if "copied" in line]
+            self.notes += [line for line in manager.said().splitlines() if "not copied" in line]
 
     async def _end_of_kernel(self) -> str:
         """Waits until the kernel's process has ended; what happened."""
@@ -267,8 +269,13 @@ class _Run(NotebookClient):
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
         try:
             return super().process_message(msg, cell, cell_index)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-            return None  # forged: no kernel sends that
+        except CellExecutionComplete:
+            raise
+        except Exception:  # forged: no kernel sends that
+            return None
+
+    async def _async_poll_kernel_alive(self) -> None:
+        """`_run_cell` watches the kernel."""
 
     def handle_comm_msg(self, outs: list[NotebookNode], msg: dict[str, Any], cell_index: int) -> None:
         """Widgets have nobody to talk to here."""
@@ -338,7 +345,9 @@ class _Manager(AsyncKernelManager):
 
     def __init__(self, place: _Place, number: int):
         context = zmq.asyncio.Context()
-        for option, value in {zmq.MAXMSGSIZE: place.limits.message_bytes, zmq.RCVHWM: 100, zmq.LINGER: 0}.items():
+        options = {zmq.MAXMSGSIZE: place.limits.message_bytes, zmq.RCVHWM: 100, zmq.LINGER: 0}
+        options[zmq.HANDSHAKE_IVL] = 0  # a kernel may start slowly: `startup_s` decides
+        for option, value in options.items():
             context.setsockopt(option, value)
         path = place.folder / f"kernel-{number}"
         super().__init__(transport="ipc", connection_file=f"{path}.json", context=context)
@@ -359,7 +368,7 @@ class _Manager(AsyncKernelManager):
             return {}
         self.work.mkdir()
         if self.place.files:
-            inside.copy_files(str(self.place.files), str(self.work))
+            inside.copy_files(str(self.place.files), str(self.work), self.place.limits.disk_bytes)
         judge = {"COURSE_JUDGE": str(self.judge / "judge.sock")}
         return {
             "cwd": str(self.work),

@@ -1,7 +1,8 @@
 """What runs first in the sandbox: prepares the student's folder and the limits, gives up all rights, starts the kernel.
 
 Called by `sandbox.py` under bubblewrap as `python -I -B inside.py SPEC` with a JSON object:
-sockets: port -> file descriptor of a listening socket; uid: become this user (or null); limits: rlimit -> value.
+sockets: port -> file descriptor of a listening socket; uid: become this user (or null); limits: rlimit -> value;
+files_bytes: how much is copied of the submission's files.
 """
 
 import ctypes
@@ -15,24 +16,27 @@ MAX_FILES = 5000
 PR_SET_DUMPABLE = 4
 
 
-def copy_files(source: str, target: str) -> None:
-    """Copy plain files and links, no notebooks; what cannot be copied is left out, and said on stderr."""
-    count = 0
+def copy_files(source: str, target: str, most_bytes: int) -> None:
+    """Copy plain files and links, no notebooks; what is not copied is said on stderr."""
+    count, size = 0, 0
     for folder, folders, files in os.walk(source):
         here = os.path.join(target, os.path.relpath(folder, source))
         os.makedirs(here, exist_ok=True)
         for name in folders + files:
             path, copy = os.path.join(folder, name), os.path.join(here, name)
+            count += 1
             try:
                 if os.path.islink(path):
                     os.symlink(os.readlink(path), copy)
                 elif os.path.isfile(path) and not name.endswith(".ipynb"):
+                    size += os.path.getsize(path)
+                    if size > most_bytes or count > MAX_FILES:
+                        return print(
+                            f"From file {name!a} on files were not copied: too many or too large.", file=sys.stderr
+                        )
                     shutil.copyfile(path, copy)
             except OSError as error:
-                print(f"{name!a} was not copied: {error.strerror}", file=sys.stderr)
-            count += 1
-            if count > MAX_FILES:
-                return print(f"only {MAX_FILES} files were copied", file=sys.stderr)
+                print(f"The file {name!a} was not copied: {error.strerror}.", file=sys.stderr)
 
 
 def prepare(spec: dict) -> None:
@@ -41,7 +45,7 @@ def prepare(spec: dict) -> None:
     for name in ("home", "work", "tmp"):
         os.mkdir(f"{SCRATCH}/{name}")
     if os.path.isdir(FILES):
-        copy_files(FILES, f"{SCRATCH}/work")
+        copy_files(FILES, f"{SCRATCH}/work", spec["files_bytes"])
     if os.path.isdir(f"{KERNEL}/fonts"):  # matplotlib's list of fonts, which takes seconds to make
         shutil.copytree(f"{KERNEL}/fonts", f"{SCRATCH}/home/.cache/matplotlib")
     if uid := spec["uid"]:
@@ -56,8 +60,7 @@ def prepare(spec: dict) -> None:
         file.write("1000")  # if the machine runs out of memory, this goes first
     for name, value in spec["limits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
-    os.chdir(f"{SCRATCH}/work")
-    sys.path[:] = [CODE, *sys.path, os.getcwd()]  # the student's files come last: nothing there shadows a library
+    sys.path.insert(0, CODE)
 
 
 def main() -> None:
@@ -83,6 +86,8 @@ def main() -> None:
     sys.argv[1:] = ["-f", f"{KERNEL}/kernel.json", "--HistoryManager.enabled=False"]
     app = Kernel.instance()
     app.initialize()
+    os.chdir(f"{SCRATCH}/work")  # only now, so that no configuration is read there
+    sys.path.append(os.getcwd())  # last, so that nothing there shadows a library
     app.start()
 
 

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,20 +42,32 @@ def relay(listener: socket.socket, target: Path, spend: Callable[[int], None], r
                 kernel.close()
                 time.sleep(0.05)
                 continue
-            start_thread(_pump, client, kernel, lambda count: None, lambda: None)
-            start_thread(_pump, kernel, client, spend, refused)
+            first = threading.Lock()  # for who hangs up first
+            start_thread(_pump, client, kernel, lambda count: None, partial(_end, first, refused), partial(_end, first))
+            start_thread(_pump, kernel, client, spend, partial(_end, first), partial(_end, first, refused))
+
+
+def _end(first: threading.Lock, then: Callable[[], None] | None = None) -> None:
+    if first.acquire(blocking=False) and then:
+        then()
 
 
 def _pump(
-    source: socket.socket, target: socket.socket, spend: Callable[[int], None], refused: Callable[[], None]
+    source: socket.socket,
+    target: socket.socket,
+    spend: Callable[[int], None],
+    source_gone: Callable[[], None],
+    target_gone: Callable[[], None],
 ) -> None:
     while data := _receive(source):
         spend(len(data))
         try:
             target.sendall(data)
         except OSError:
-            refused()
+            target_gone()
             break
+    else:
+        source_gone()
     shut(source)
     shut(target)
 

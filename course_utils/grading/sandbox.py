@@ -216,13 +216,14 @@ def _start(
     if root or _kernel_version() >= (5, 14):  # earlier, the limit counts all processes of the grader's user
         limited["RLIMIT_NPROC"] = limits.processes
     spec = {"sockets": {port: s.fileno() for port, s in sockets.items()}, "uid": uid, "limits": limited}
+    spec["files_bytes"] = limits.disk_bytes // 2
     options = "\0".join(_bubblewrap(limits, folder, judge, files, root)).encode()
     stderr, its_stderr = os.pipe()
     os.set_blocking(stderr, False)
     ends = [its_stderr, options_end := _readable(options), filter_end := _readable(seccomp.filter_program())]
     try:
         process = subprocess.Popen(
-            ["bwrap", "--args", str(options_end), "--seccomp", str(filter_end), "--"]
+            [shutil.which("bwrap"), "--args", str(options_end), "--seccomp", str(filter_end), "--"]
             + [sys.executable, "-I", "-B", f"{inside.CODE}/inside.py", json.dumps(spec)],
             env=_environment(limits),
             stdin=subprocess.DEVNULL,
