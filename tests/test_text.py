@@ -145,8 +145,9 @@ A sentence with :math:`x^2` is left out. One with :math:`n` and ``axis`` stays.
 .. note:: Text of a note
     is kept as prose.
 .. versionadded:: 1.2
-    This text of a version note is not kept.
-.. deprecated:: 1.3 This is deprecated and goes away.
+    New here. This text of a version note is not kept.
+.. deprecated:: 1.3
+    Use another. This text is not kept either.
 
 Parameters
 ----------
@@ -170,16 +171,19 @@ The notes are prose again::
 - Second item goes on
   in the next line.
 
-==========  =========
-The name    Some text in a table.
-==========  =========
+=====  =====
+Name   Text
+=====  =====
+First  This row reads like a sentence.
+Next   This row reads like another sentence.
+=====  =====
 
-:param x: This field list describes a parameter.
+:param x: This field list describes a parameter. It is no prose.
 
 Args:
-    y (int): This sentence describes one more parameter.
+    y (int): One more parameter. This sentence describes it in detail.
 
-Visit https://example.org for the rest of it.
+Visit www.example.org for the rest of it. Or https://example.org for the rest.
 
 Examples
 --------
@@ -507,6 +511,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/missing":
             self.send_error(404)
             return
+        if self.path == "/garbage":
+            self.wfile.write(b"this is no HTTP\r\n\r\n")
+            return
         body = {"/good": self.server.content, "/wrong": b"<html>Sign in</html>"}.get(self.path, self.server.content)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -519,7 +526,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Answers /good, /wrong, /cut and /missing; `.offer(name, *paths)` makes them the addresses of a known file."""
+    """Answers /good, /wrong, /cut, /garbage, /missing; `.offer(name, *paths)` makes them a file's addresses."""
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "_warned", False)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as served:
@@ -540,13 +547,13 @@ def server(tmp_path, monkeypatch):
 
 
 def test_the_next_address_is_tried_until_the_checksum_is_right(server):
-    place = server.offer("tiny_shakespeare", "/missing", "/wrong", "/cut", "/good", "/never")
+    place = server.offer("tiny_shakespeare", "/missing", "/wrong", "/cut", "/garbage", "/good", "/never")
     corpus = text.load("tiny_shakespeare")
     assert corpus.text == CONTENT.decode()
-    assert server.asked == ["/missing", "/wrong", "/cut", "/good"]
+    assert server.asked == ["/missing", "/wrong", "/cut", "/garbage", "/good"]
     assert place.read_bytes() == CONTENT
     assert text.load("tiny_shakespeare").text == corpus.text
-    assert len(server.asked) == 4, "the second time it came from the cache"
+    assert len(server.asked) == 5, "the second time it came from the cache"
 
 
 def test_a_damaged_download_in_the_cache_is_fetched_again(server):
@@ -574,7 +581,7 @@ def test_without_a_network_it_says_which_file_to_put_where(server):
         text.load("tiny_shakespeare")
     message = str(caught.value)
     assert str(place) in message
-    assert download.KNOWN["tiny_shakespeare"].addresses[0] in message
+    assert message.count(download.KNOWN["tiny_shakespeare"].addresses[0]) == 2, "what failed, and where to get it"
     assert 'text.load("docs")' in message
     place.parent.mkdir(parents=True)
     place.write_bytes(CONTENT)  # as the message says
@@ -651,6 +658,15 @@ def test_split_counts_documents_that_say_the_same_once():
     train, held_out = corpus.split(0.2)
     said = [re.sub("[^a-z]+", " ", d.text.lower()).strip() for d in train.documents + held_out.documents]
     assert len(said) == len(set(said)) == 60
+
+
+def test_split_holds_out_nothing_that_another_label_says_in_training():
+    texts = _many(100)
+    documents = [text.Document(f"{label}.d{i}", "", each) for label in ("a", "b") for i, each in enumerate(texts)]
+    train, held_out = text.Corpus("two", documents).split(0.3)
+    said = [d.text for d in train.documents + held_out.documents]
+    assert len(said) == len(set(said)) == 100
+    assert len(held_out.documents) >= 5
 
 
 def test_held_out_prose_loses_what_training_says_too():

@@ -300,7 +300,7 @@ def split_sentences(paragraph: str) -> list[str]:
     """Sentences of one paragraph (one line); abbreviations such as "e.g." and initials do not end one."""
     found, start = [], 0
     for end in END.finditer(paragraph):
-        if end[1] == "." and ABBREVIATION.search(paragraph[max(start, end.start() - 9) : end.end(1)]):
+        if ABBREVIATION.search(paragraph[max(start, end.start() - 9) : end.end(1)]):
             continue
         found.append(paragraph[start : end.end(1)])
         start = end.end()
