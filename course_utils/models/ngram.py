@@ -131,12 +131,12 @@ class Alphabet:
             example = {"characters": '"a text"', "words": '"a text".split()', "codes": "torch.tensor([0, 1, 0])"}
             raise ValueError(f"this model was fitted on {self.kind}, got {kind}: give e.g. {example[self.kind]}")
         if kind == "codes":
-            if len(sequence) and not (0 <= int(sequence.min()) and int(sequence.max()) < self.size):
-                low, high = int(sequence.min()), int(sequence.max())
+            low, high = map(int, sequence.aminmax()) if len(sequence) else (0, 0)
+            if low < 0 or high >= self.size:
                 raise ValueError(f"codes must be in 0 … {self.size - 1} (size={self.size}), got {low} … {high}")
             return sequence.int()
         if kind == "characters":
-            points = code_points(sequence)
+            points = code_points(sequence).astype(np.intp)  # numpy looks up at intp fastest
             codes = self._table.take(points, mode="clip")
         else:
             codes = np.array([self._number.get(word, self._missing) for word in sequence], np.int32)
