@@ -32,6 +32,7 @@ from course_utils.check import ExerciseCases, Verdict
 from course_utils.grading import inside, outputs
 from course_utils.grading.judge import Judge, no_verdict
 from course_utils.grading.sandbox import DEFAULTS, Limits, SandboxError, missing
+from course_utils.plain import Answer
 
 GRACE_S = 3  # for a cell to end after its interrupt
 IOPUB_S = 8  # for outputs to arrive after the reply
@@ -46,12 +47,14 @@ class Result:
         verdicts: grade_id of the check cell -> verdict; one for every exercise.
         notes: what happened, in which cell, in plain sentences.
         usage: wall_s, cpu_s, peak_memory_bytes, kernels.
+        answers: exercise -> what its function gave, where a `Recorder` took that instead of judging it.
     """
 
     notebook: NotebookNode
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     usage: dict[str, float] = field(default_factory=dict)
+    answers: dict[str, list[Answer]] = field(default_factory=dict)
 
 
 def execute(
@@ -87,6 +90,7 @@ def execute(
                 run.close()
     result = run.result()
     result.usage["wall_s"] = time.monotonic() - begin
+    result.answers = getattr(judge, "answers", {})
     return result
 
 
