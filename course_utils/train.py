@@ -1,0 +1,331 @@
+"""The training loop of the course: one for all models.
+
+    windows = train.windows(codes, length=65, size=16)                      # what a batch is
+    history = train.fit(model, windows, lambda model, x: next_token_loss(model(x[:, :-1]), x), steps=500)
+    plots.curve(history.curves(), x="step", y="loss (nats per token)")
+
+Read `fit` from top to bottom: draw a batch, compute the loss, go a step downhill; now and then look at held-out data
+and write a checkpoint. A run that was killed goes on from its checkpoint and, on a CPU, ends with the same weights.
+"""
+
+# ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import os
+import time
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+Batch = Tensor | tuple[Tensor, ...]
+
+
+@dataclass
+class History:
+    """What happened, step by step."""
+
+    loss: list[float] = field(default_factory=list)  # of each step's batch
+    lr: list[float] = field(default_factory=list)  # learning rate of each step
+    held_out: dict[int, float] = field(default_factory=dict)  # step -> what `validate` returned
+    seconds: float = 0.0  # spent on steps and validation, over all resumed parts
+    stopped: str = ""  # why it ended before `steps`; "" if it did not
+
+    @property
+    def best(self) -> int:
+        """The step whose held-out value was the lowest. Raises ValueError if there was no validation."""
+        if not self.held_out:
+            raise ValueError("nothing was held out: give fit a `validate`")
+        return min(self.held_out, key=self.held_out.get)
+
+    def curves(self, points: int = 100) -> dict[str, dict[int, float]]:
+        """Return {"training": {step: loss}, "held-out": {step: loss}} for `plots.curve`, training averaged in bins."""
+        width = max(1, math.ceil(len(self.loss) / points))
+        bins = [self.loss[start : start + width] for start in range(0, len(self.loss), width)]
+        training = {min((i + 1) * width, len(self.loss)): sum(part) / len(part) for i, part in enumerate(bins)}
+        return {"training": training, **({"held-out": dict(self.held_out)} if self.held_out else {})}
+
+
+# ------------------------------------------------------------------------------------------------------------- batches
+
+
+def windows(codes: Int[Tensor, " time"], length: int, size: int) -> Callable[[torch.Generator], Tensor]:
+    """Return a function that draws `size` pieces of a text, (size, length) tokens, from anywhere, with a generator.
+
+    A model that reads `context` tokens needs length = context + 1: the last one is only predicted.
+    Raises ValueError for a text that is shorter than `length`.
+    """
+    if codes.ndim != 1 or len(codes) < length:
+        raise ValueError(f"the text must have the shape (time,) and at least {length} tokens, got {tuple(codes.shape)}")
+    view = codes.unfold(0, length, 1)  # (T - length + 1, length), no copy
+
+    def draw(generator: torch.Generator) -> Tensor:
+        return view[torch.randint(len(view), (size,), generator=generator)]
+
+    return draw
+
+
+def samples(*tensors: Tensor, size: int) -> Callable[[torch.Generator], tuple[Tensor, ...]]:
+    """Return a function that draws `size` rows of tensors (N, …), the same of each, with replacement.
+
+    Raises ValueError for tensors of different lengths, or empty ones.
+    """
+    lengths = {len(tensor) for tensor in tensors}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"the tensors must have one length, at least 1, got {[len(tensor) for tensor in tensors]}")
+    (n,) = lengths
+
+    def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
+        rows = torch.randint(n, (size,), generator=generator)
+        return tuple(tensor[rows] for tensor in tensors)
+
+    return draw
+
+
+# ------------------------------------------------------------------------------------------------------------ schedule
+
+
+def cosine(step: int, steps: int, warmup: int, final: float = 0.1) -> float:
+    """Return the share of the full learning rate in step 0 … steps - 1: up in a line, down half a cosine to `final`.
+
+    Source: I. Loshchilov and F. Hutter, SGDR (2017), equation 5; with warm-up as in Vaswani et al. (2017), section 5.3.
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - 1 - warmup)
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(done, 1)))
+
+
+def adamw(model: nn.Module, lr: float, weight_decay: float = 0.1, betas: tuple[float, float] = (0.9, 0.99)):
+    """Return AdamW on the parameters that want a gradient; biases, norms and other vectors do not decay.
+
+    Source: I. Loshchilov and F. Hutter, Decoupled Weight Decay Regularization (2019).
+    """
+    wanted = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in wanted if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in wanted if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
+
+
+# ------------------------------------------------------------------------------------------------------------ the loop
+
+
+def fit(
+    model: nn.Module,
+    batch: Callable[[torch.Generator], Batch],
+    loss: Callable[..., Tensor],
+    *,
+    steps: int,
+    lr: float = 1e-3,
+    warmup: int | None = None,
+    final: float = 0.1,
+    weight_decay: float = 0.1,
+    clip: float | None = 1.0,
+    optimizer: torch.optim.Optimizer | None = None,
+    backward: Callable[..., Tensor] | None = None,
+    validate: Callable[[nn.Module], float] | None = None,
+    every: int | None = None,
+    patience: int | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    generator: torch.Generator | None = None,
+    bf16: bool | None = None,
+    compile: bool = False,
+    watch: Callable[[History], None] | None = None,
+    progress: bool = True,
+) -> History:
+    """Train a model where it is, on its own device, and return what happened.
+
+    batch: called as batch(generator), returns a tensor or a tuple of them; `windows` and `samples` make such functions.
+        It must depend on the generator alone, so that a resumed run sees the same batches.
+    loss: called as loss(model, *batch), returns the number to go down from.
+    steps, lr, warmup, final: AdamW with the schedule `cosine`; warmup None: a twentieth of the steps, at most 100.
+    clip: the longest gradient allowed (a longer one is scaled down); None: any.
+    optimizer: in AdamW's place; the schedule scales its learning rates.
+    backward: in the place of `loss(…).backward()`: called as backward(model, *batch, generator=…), it leaves gradients
+        in `.grad` and returns the loss (DP-SGD).
+    validate: called as validate(model), without gradients and dropout, every `every` steps (None: ten times) and at the
+        end; lower is better.
+    patience: stop after so many validations without a new best, and go back to the best weights.
+    checkpoint: a file, written at each validation. If it is there already, the run goes on from it.
+    generator: where batches come from (CPU). Dropout uses torch's own state, which the checkpoint keeps too.
+    bf16: compute in bfloat16 where that is safe; None: on a GPU that can.
+    compile: use torch.compile: a minute of waiting, then faster steps on a GPU.
+    watch: called with the history at each validation, to draw a live curve.
+
+    Raises ValueError if the loss is no longer a number, and for a checkpoint that is damaged or of another run; OSError
+    for one that cannot be written (the one before it stays).
+    """
+    if steps < 0 or (every is not None and every < 1) or (patience is not None and patience < 1):
+        raise ValueError(f"steps must be ≥ 0, every and patience ≥ 1, got {steps}, {every}, {patience}")
+    if patience is not None and validate is None:
+        raise ValueError("patience counts validations: give `validate`")
+    warmup = min(100, steps // 20) if warmup is None else warmup
+    every = max(1, steps // 10) if every is None else every
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    optimizer = adamw(model, lr, weight_decay) if optimizer is None else optimizer
+    full_lr = [group["lr"] for group in optimizer.param_groups]
+    run = Run(
+        model,
+        optimizer,
+        generator,
+        settings={"steps": steps, "learning rates": full_lr, "warmup": warmup, "final": final},
+    )
+    if checkpoint is not None and Path(checkpoint).exists():
+        run.restore(checkpoint)
+    history = run.history
+
+    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported() if bf16 is None else bf16
+    precision = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+    forward = torch.compile(model) if compile else model
+    was_training = model.training
+    recent: list[Tensor] = []  # losses that are still on the device: asking for each would make a GPU wait
+    clock = time.perf_counter()
+    with tqdm(total=steps, initial=run.step, disable=not progress, unit="step") as bar:
+        model.train()
+        while run.step < steps and not history.stopped:
+            scale = cosine(run.step, steps, warmup, final)
+            for group, full in zip(optimizer.param_groups, full_lr):
+                group["lr"] = full * scale
+            parts = batch(generator)
+            parts = [part.to(device, non_blocking=True) for part in (parts if isinstance(parts, tuple) else (parts,))]
+            optimizer.zero_grad()
+            if backward is None:
+                with precision:
+                    value = loss(forward, *parts)
+                value.backward()
+            else:
+                value = backward(model, *parts, generator=generator)
+            if clip is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), clip)
+            optimizer.step()
+            run.step += 1
+            recent.append(value.detach())
+            history.lr.append(full_lr[0] * scale)
+            bar.update()
+
+            look = run.step % every == 0 or run.step == steps
+            if look or run.step % 10 == 0:
+                history.loss += torch.stack(recent).float().tolist()
+                recent.clear()
+                bar.set_postfix(run.postfix(), refresh=False)
+                if not math.isfinite(history.loss[-1]):
+                    raise ValueError(
+                        f"the loss is {history.loss[-1]} at step {run.step}: try a lower lr, or a longer warmup"
+                    )
+            if look:
+                if validate is not None:
+                    model.eval()
+                    with torch.no_grad(), precision:
+                        run.judge(float(validate(model)), patience)
+                    model.train()
+                history.seconds += time.perf_counter() - clock
+                clock = time.perf_counter()
+                if checkpoint is not None:
+                    run.save(checkpoint)
+                if watch is not None:
+                    watch(history)
+    if patience is not None and run.best is not None:
+        model.load_state_dict(run.best)
+    model.train(was_training)
+    return history
+
+
+class Run:
+    """All that decides how a run goes on: it is what a checkpoint holds."""
+
+    def __init__(self, model: nn.Module, optimizer, generator: torch.Generator, settings: dict[str, Any]):
+        self.model, self.optimizer, self.generator = model, optimizer, generator
+        shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+        self.settings = {**settings, "parameters": shapes}
+        self.step, self.history, self.best = 0, History(), None
+
+    def postfix(self) -> dict[str, str]:
+        last = self.history.loss[-10:]
+        found = {"loss": f"{sum(last) / len(last):.3f}"}
+        if self.history.held_out:
+            found["held-out"] = f"{next(reversed(self.history.held_out.values())):.3f}"
+        return found
+
+    def judge(self, value: float, patience: int | None) -> None:
+        """Note a held-out value; remember the best weights, and stop when none better came for `patience` times."""
+        self.history.held_out[self.step] = value
+        if patience is None:
+            return
+        if self.history.best == self.step:
+            self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        since = [step for step in self.history.held_out if step > self.history.best]
+        if len(since) >= patience:
+            self.history.stopped = f"no better held-out loss in {patience} validations after step {self.history.best}"
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write a checkpoint, whole or not at all: to a file beside it, which then takes its place."""
+        states = {"generator": self.generator.get_state(), "torch": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            states["cuda"] = torch.cuda.get_rng_state()
+        buffer = io.BytesIO()
+        torch.save(
+            {
+                "settings": self.settings,
+                "step": self.step,
+                "history": asdict(self.history),
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "best": self.best,
+                "random": states,
+            },
+            buffer,
+        )
+        path, content = Path(path), buffer.getvalue()
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                file.write(hashlib.sha256(content).digest() + content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            raise OSError(
+                error.errno,
+                f"cannot write the checkpoint of step {self.step} ({len(content):,} bytes) to {path}: {error.strerror}."
+                " Free some space or give another file; the checkpoint before it, if any, is whole",
+            ) from None
+
+    def restore(self, path: str | os.PathLike) -> None:
+        """Go on where a checkpoint was written."""
+        content = Path(path).read_bytes()
+        digest, content = content[:32], content[32:]
+        if hashlib.sha256(content).digest() != digest:
+            raise ValueError(
+                f"{path} is no checkpoint, or was cut off or changed ({len(content):,} bytes): "
+                "delete it to start from the beginning, or give another file"
+            )
+        saved = torch.load(io.BytesIO(content), weights_only=True)  # data only: nothing in the file is executed
+        for name, here in self.settings.items():
+            there = saved["settings"].get(name)
+            if there != here:
+                detail = "" if name == "parameters" else f" ({there} there, {here} here)"
+                raise ValueError(
+                    f"{path} is of another run: its {name} differ{detail}. Delete it, or give another file"
+                )
+        self.step, self.history, self.best = saved["step"], History(**saved["history"]), saved["best"]
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.generator.set_state(saved["random"]["generator"])
+        torch.set_rng_state(saved["random"]["torch"])
+        if "cuda" in saved["random"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state(saved["random"]["cuda"])
