@@ -153,7 +153,6 @@ class Execute:
         for cell in notebook.cells:
             if cell.cell_type != "code":
                 continue
-            cell.execution_count = 1
             identity = cell.metadata.get("nbgrader", {}).get("grade_id", "")
             exercise = exercises.get(identity.removeprefix("check_"))
             if identity.startswith("check_") and exercise:

@@ -349,7 +349,7 @@ def test_no_points_where_none_can_be_read(course, executor, monkeypatch, outputs
         result = run(*args, **kwargs)
         for cell in result.notebook.cells:
             if cell.metadata.get("nbgrader", {}).get("grade_id") == "check_total":
-                cell.outputs, cell.execution_count = outputs, 1 if outputs else None
+                cell.outputs = outputs
         return result
 
     hidden_cases(course, NAME)

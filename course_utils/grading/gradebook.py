@@ -20,7 +20,7 @@ from course_utils.check import ExerciseCases, Verdict
 from course_utils.grading import sandbox
 from course_utils.grading.course import Blocked, Course, CourseError, convert, write
 from course_utils.grading.record import STAGED, hidden_cases, run
-from course_utils.grading.release import generate
+from course_utils.grading.release import generate, read
 from course_utils.grading.repair import NOTES
 from course_utils.grading.submissions import Submission, stage, submissions
 
@@ -172,17 +172,21 @@ def _graded(course: Course, name: str, student: str) -> dict[str, Any]:
 def sheets(course: Course, name: str, students: list[str] | None = None) -> list[Sheet]:
     """The sheets of all who are in the gradebook (or of some), as it now stands, marks given by hand included."""
     found = []
+    cells = read(course.released(name)).cells
+    order = {c.metadata.get("nbgrader", {}).get("grade_id"): number for number, c in enumerate(cells)}
     with Gradebook(course.directory().db_url) as gradebook:
         for submission in gradebook.assignment_submissions(name):
             student = submission.student_id
             if students is not None and student not in students:
                 continue
             sheet = Sheet(student, submission.score - submission.late_submission_penalty, submission.max_score)
-            for grade in (g for notebook in submission.notebooks for g in notebook.grades):
+            grades = [g for notebook in submission.notebooks for g in notebook.grades]
+            for grade in sorted(grades, key=lambda g: order.get(g.cell.name, 0)):
                 unmarked = grade.auto_score is None and grade.manual_score is None
                 sheet.cells[grade.cell.name] = (None if unmarked else grade.score, grade.max_score)
             grader = _graded(course, name, student)
-            sheet.verdicts = {n: Verdict(**v) for n, v in grader.get("verdicts", {}).items()}
+            verdicts = grader.get("verdicts", {})
+            sheet.verdicts = {n: Verdict(**verdicts[n]) for n in sheet.cells if n in verdicts}
             sheet.notes, sheet.usage = list(grader.get("notes", [])), dict(grader.get("usage", {}))
             found.append(sheet)
     return sorted(found, key=lambda sheet: sheet.student)

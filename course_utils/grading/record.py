@@ -65,11 +65,11 @@ class Execute(NbGraderPreprocessor):
 
 def inscribe(notebook: NotebookNode, outcome: dict[str, Any]) -> NotebookNode:
     """Write an outcome's outputs, verdicts and notes into the notebook."""
-    for cell, (outputs, count) in zip(notebook.cells, outcome["outputs"], strict=True):
+    for cell, outputs in zip(notebook.cells, outcome["outputs"], strict=True):
         if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = harmless(nbformat.from_dict(outputs)), count
+            cell.outputs, cell.execution_count = harmless(nbformat.from_dict(outputs)), None
             if is_grade(cell) and not is_solution(cell):
-                _fail_closed(cell)
+                _fail_closed(cell, cell.metadata["nbgrader"]["grade_id"] in outcome["verdicts"])
     notes = notebook.metadata.get(NOTES, {}).get("notes", []) + outcome["notes"]
     grader = {k: outcome[k] for k in ("verdicts", "usage", "key")} | {"notes": notes}
     notebook.metadata[NOTES] = nbformat.from_dict(grader)
@@ -79,11 +79,11 @@ def inscribe(notebook: NotebookNode, outcome: dict[str, Any]) -> NotebookNode:
     return notebook
 
 
-def _fail_closed(cell: NotebookNode) -> None:
-    """No points for a cell that did not run or whose value is no number of points; nbgrader would give them all."""
+def _fail_closed(cell: NotebookNode, judged: bool) -> None:
+    """No points where nbgrader would give them all: to a judged cell without a value, to a value that is no number."""
     values = [o.data.get("text/plain", "") for o in cell.outputs if o.output_type == "execute_result"]
     try:
-        if cell.execution_count and all(0 <= float(v) <= cell.metadata["nbgrader"]["points"] for v in values):
+        if all(0 <= float(v) <= cell.metadata["nbgrader"]["points"] for v in values) and len(values) >= judged:
             return
     except ValueError:
         pass
@@ -135,7 +135,7 @@ def run(
         result = executor.execute(notebook, cases, files=files, limits=limits, sandbox=sandboxed)
     outcome = {
         "key": key,
-        "outputs": [(c.get("outputs", []), c.get("execution_count")) for c in result.notebook.cells],
+        "outputs": [c.get("outputs", []) for c in result.notebook.cells],
         "verdicts": {grade_id: asdict(verdict) for grade_id, verdict in result.verdicts.items()},
         "notes": result.notes,
         "usage": result.usage,

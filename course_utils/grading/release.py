@@ -150,9 +150,11 @@ def build_cases(course: Course, name: str, seed: int) -> "dict[str, ExerciseCase
     cases = {n: e.build(seed) for n, e in load_exercises(folder).items()}
     with tempfile.TemporaryDirectory() as files:
         _copy(folder, Path(files), notebooks=False)
-        result = execute(
-            notebook, cases, files=Path(files), judge_class=Recorder, sandbox=sandbox.missing() is None
-        )  # the course's own code: without bubblewrap it runs in an ordinary kernel
+        sandboxed = sandbox.missing() is None  # it is the course's own code: an ordinary kernel does, too
+        try:
+            result = execute(notebook, cases, files=Path(files), judge_class=Recorder, sandbox=sandboxed)
+        except sandbox.SandboxError as error:
+            raise CourseError(f"{name}: the solution did not run: {error}") from None
     for exercise in cases.values():
         if not result.answers.get(exercise.name):
             raise CourseError(

@@ -1,0 +1,223 @@
+"""The `course` command: quick to answer, clear sentences, exit codes that scripts can use."""
+
+import hashlib
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from small_course import HALF, NAME, RIGHT, hand_in, install, released_course, small_course
+from typer.testing import CliRunner
+
+from course_utils.cli import app
+from course_utils.grading import course as course_module
+from course_utils.grading import sandbox
+from course_utils.grading.record import hidden_cases
+from course_utils.grading.sandbox import SandboxError
+
+COMMANDS = ["lab", "doctor", "check", "submit", "release", "grade", "report"]
+
+
+@pytest.fixture
+def executor(monkeypatch):
+    return install(monkeypatch)
+
+
+@pytest.fixture
+def course(tmp_path, executor, monkeypatch):
+    course = released_course(tmp_path / "course")
+    monkeypatch.chdir(course.root)
+    return course
+
+
+def run(*arguments, code=0):
+    """The command's output; both streams together."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+# --- the command itself -----------------------------------------------------------------------------------------------
+
+
+def test_help_answers_at_once():
+    """Under 0.3 s of processor time (the best of a few: other tests run beside this one)."""
+    times = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-m", "course_utils.cli", "--help"], capture_output=True, text=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert done.returncode == 0 and all(command in done.stdout for command in COMMANDS)
+    assert min(times) < 0.3
+
+
+def test_help_imports_nothing_slow():
+    code = "import course_utils.cli, sys; print(*sys.modules)"
+    loaded = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    assert not loaded & {"torch", "numpy", "nbformat", "nbgrader", "nbconvert", "rich", "IPython", "zmq", "traitlets"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command):
+    assert "Usage:" in run(command, "--help") and len(run(command, "--help").splitlines()) > 3
+
+
+def test_outside_a_course_it_says_where_to_go(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in (["release"], ["grade", "x"], ["report", "x"], ["submit", "x"]):
+        assert "not inside a course" in run(*command, code=1)
+
+
+@pytest.mark.parametrize("command", ["release", "grade", "report", "submit"])
+def test_a_wrong_name_gets_the_list_of_right_ones(course, command):
+    output = run(command, "a7_nothing", code=1)
+    assert f"no assignment 'a7_nothing': this course has {NAME}" in output and "Traceback" not in output
+
+
+def test_wrong_use_is_exit_code_2(course):
+    run("grade", code=2)
+    run("grade", NAME, "--workers", "0", code=2)
+    run("fly", code=2)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(28, "the disk is full.*nothing half-written"), (13, "right to write"), (5, "Input/output error")],
+)
+def test_trouble_with_the_disk_is_a_sentence(course, monkeypatch, number, said):
+    hand_in(course, "ann", RIGHT)
+
+    def replace(source, target):
+        raise OSError(number, os.strerror(number), str(target))
+
+    monkeypatch.setattr(course_module.os, "replace", replace)
+    assert re.search(said, run("grade", NAME, code=1))
+    assert not list(course.root.rglob("*.part")) and not (course.root / "grades.csv").exists()
+
+
+# --- instructors and graders ------------------------------------------------------------------------------------------
+
+
+def test_release_and_its_check(tmp_path, executor, monkeypatch):
+    course = small_course(tmp_path)
+    monkeypatch.chdir(course.solution(NAME).parent)  # from anywhere in the course
+    run("grade", NAME, code=1)
+    assert "is missing" in run("release", "--check", code=1)
+    assert f"{NAME}.ipynb" in run("release")
+    assert "nothing to change" in run("release", NAME)
+    assert "exactly what solutions/ gives" in run("release", "--check")
+    course.released(NAME).write_text(course.released(NAME).read_text().replace("A small", "a small"))
+    assert "is not what" in run("release", NAME, "--check", code=1)
+
+
+def test_grade_says_one_line_per_student(course):
+    hand_in(course, "ann", RIGHT | {"why": "It is linear."})
+    hand_in(course, "bob", HALF)
+    hand_in(course, "cyd").write_text("{")
+    lines = run("grade", NAME).splitlines()
+    assert lines[0] == "[1/3] ann: 6 of 10 (and up to 4 to be marked by hand). All right."
+    assert lines[1].startswith("[2/3] bob: 3 of 10. double: 0 of 2 cases, known mistake “squared”.")
+    assert "not JSON" in lines[2]
+    assert len(lines) == 4
+    assert run("grade", NAME).splitlines() == lines
+    assert len(run("grade", NAME, "--student", "bob").splitlines()) == 2
+
+
+def test_a_grader_that_could_not_do_its_job_says_so_in_its_exit_code(course, executor, monkeypatch):
+    hand_in(course, "ann", RIGHT)
+
+    def execute(*args, **kwargs):
+        raise SandboxError("the kernel did not start")
+
+    monkeypatch.setattr("course_utils.grading.execute.execute", execute)
+    assert "the solution did not run: the kernel did not start" in run("grade", NAME, code=1)
+    monkeypatch.setattr("course_utils.grading.execute.execute", executor.execute)
+    hidden_cases(course, NAME)
+    monkeypatch.setattr("course_utils.grading.execute.execute", execute)
+    assert "ann: NOT GRADED. The grader failed (SandboxError: the kernel did not start" in run("grade", NAME, code=1)
+    monkeypatch.setattr(sandbox, "missing", lambda: "bubblewrap is missing: install it")
+    assert "--unsafe" in run("grade", NAME, code=1)
+
+
+def test_report_needs_a_graded_class(course):
+    assert "nobody has been graded" in run("report", NAME, code=1)
+    hand_in(course, "ann", RIGHT)
+    run("grade", NAME)
+    assert run("report", NAME).strip() == str(course.root / "report.html")
+
+
+# --- students ---------------------------------------------------------------------------------------------------------
+
+
+def test_check_prints_points_and_mistakes(course, monkeypatch):
+    path = hand_in(course, "ann", HALF)
+    monkeypatch.chdir(path.parent)
+    lines = run("check").splitlines()
+    assert lines[1].split() == ["double", "0", "of", "2", "squared"]
+    assert lines[2].split()[:4] == ["total", "2", "of", "3"]
+    assert lines[3].split() == ["together", "2", "of", "5"]
+
+
+def test_check_says_which_notebook_it_wants(course, tmp_path, monkeypatch):
+    assert "which notebook? this folder has none" in run("check", code=1)
+    assert "is missing" in run("check", "nothing.ipynb", code=1)
+    alone = tmp_path / "alone.ipynb"
+    alone.write_bytes(course.released(NAME).read_bytes())
+    assert "copy the whole folder" in run("check", alone, code=1)
+    alone.with_name("cases.safetensors").write_bytes(b"damaged")
+    assert "copy it anew" in run("check", alone, code=1)
+
+
+def test_submit_copies_and_gives_a_receipt(course, tmp_path):
+    source = hand_in(course, "me", RIGHT)
+    data = source.read_bytes()
+    output = run("submit", NAME, "--notebook", source, "--to", tmp_path / "box", "--name", "Ann Ünal")
+    folder = tmp_path / "box" / "Ann Ünal" / NAME
+    assert (folder / f"{NAME}.ipynb").read_bytes() == data
+    digest = hashlib.sha256(data).hexdigest()
+    assert digest in output and json.loads((folder / "receipt.json").read_text())["sha256"] == digest
+    run("submit", NAME, "--name", "bob")  # what lies in assignments/, to submitted/
+    assert (course.root / "submitted" / "bob" / NAME / f"{NAME}.ipynb").read_bytes() == course.released(
+        NAME
+    ).read_bytes()
+    run("grade", NAME, "--student", "bob")
+    assert "bob,,,," in (course.root / "grades.csv").read_text().replace("-", "")
+
+
+@pytest.mark.parametrize("name", ["../bob", "a/b", "..", ".hidden"])
+def test_submit_refuses_names_that_are_no_folder(course, name):
+    assert "cannot be the name" in run("submit", NAME, "--name", name, code=1)
+
+
+def test_submit_refuses_what_is_no_assignment(course, tmp_path):
+    path = tmp_path / "x.ipynb"
+    for content in ("", "{", "[]"):
+        path.write_text(content)
+        assert "is not a notebook" in run("submit", NAME, "--notebook", path, code=1)
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")]), path)
+    assert "none of its cells is graded" in run("submit", NAME, "--notebook", path, code=1)
+    assert not (course.root / "submitted").exists()
+
+
+# --- with the real executor -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_whole_way_with_real_kernels(tmp_path, monkeypatch):
+    course = small_course(tmp_path)
+    monkeypatch.chdir(course.root)
+    run("release")
+    hand_in(course, "ann", RIGHT | {"why": "It is linear."})
+    path = hand_in(course, "bob", HALF)
+    assert "squared" in run("check", path)
+    options = [] if sandbox.missing() is None else ["--unsafe"]
+    lines = run("grade", NAME, *options).splitlines()
+    assert lines[0].startswith("[1/2] ann: 6 of 10 (and up to 4 to be marked by hand).")
+    assert lines[1].startswith("[2/2] bob: 3 of 10. double: 0 of 2 cases, known mistake “squared”.")
