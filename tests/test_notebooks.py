@@ -1,0 +1,202 @@
+"""Every committed notebook is in its normal form, and every lecture runs from top to bottom with no network.
+
+A notebook that was edited in JupyterLab is brought back into its normal form by
+
+    python tests/test_notebooks.py lectures/01_shannon_markov_chains.ipynb …
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LECTURES = sorted(ROOT.glob("lectures/*.ipynb"))
+NOTEBOOKS = LECTURES + sorted(ROOT.glob("assignments/*/*.ipynb")) + sorted(ROOT.glob("solutions/*/*.ipynb"))
+SECONDS = 120  # of processor time for a lecture: what the clock says depends on what else the machine is doing
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+CELL_METADATA = {"nbgrader", "tags"}
+
+# Runs in the kernel before the first cell: what would leave this machine fails, as for a student without a network.
+NO_NETWORK = """
+import socket
+
+def _refuse(*args, **kwargs):
+    raise OSError("no network in this test")
+
+def _only_here(connect):
+    def guarded(self, address, *args):
+        if self.family != getattr(socket, "AF_UNIX", None) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            _refuse()
+        return connect(self, address, *args)
+    return guarded
+
+socket.socket.connect = _only_here(socket.socket.connect)
+socket.socket.connect_ex = _only_here(socket.socket.connect_ex)
+socket.getaddrinfo = socket.gethostbyname = _refuse
+"""
+
+
+def notebooks(paths):
+    return pytest.mark.parametrize("path", paths, ids=[str(p.relative_to(ROOT)) for p in paths])
+
+
+def normal_form(notebook: dict) -> str:
+    """The file as it is committed: what a person wrote, and nothing that a run or an editor left behind."""
+    cells = []
+    for cell in notebook["cells"]:
+        kept = {key: cell[key] for key in ("cell_type", "id", "source")}
+        kept["metadata"] = {key: value for key, value in cell["metadata"].items() if key in CELL_METADATA}
+        if "attachments" in cell:
+            kept["attachments"] = cell["attachments"]
+        if cell["cell_type"] == "code":
+            kept |= {"execution_count": None, "outputs": []}
+        source = kept["source"] if isinstance(kept["source"], str) else "".join(kept["source"])
+        kept["source"] = source.splitlines(keepends=True)
+        cells.append(kept)
+    metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    whole = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(whole, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def run(notebook: nbformat.NotebookNode, folder: Path, cell_seconds: float = 5 * SECONDS) -> nbformat.NotebookNode:
+    """Run a notebook offline, in a kernel that has no settings of its own, with `folder` as its place to write."""
+    from nbclient import NotebookClient
+
+    startup = folder / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00-no-network.py").write_text(NO_NETWORK)
+    environment = os.environ | {"IPYTHONDIR": str(folder / "ipython"), "HF_HUB_OFFLINE": "1"}
+    client = NotebookClient(
+        notebook, timeout=cell_seconds, kernel_name="python3", resources={"metadata": {"path": str(ROOT / "lectures")}}
+    )
+    return client.execute(env=environment)
+
+
+def outputs(notebook: nbformat.NotebookNode) -> list[dict]:
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+# ---- form -----------------------------------------------------------------------------------------------------------
+
+
+def test_there_are_lectures():
+    assert [path.name[:2] for path in LECTURES][:2] == ["00", "01"]
+
+
+@notebooks(NOTEBOOKS)
+def test_notebook_is_in_its_normal_form(path):
+    text = path.read_text(encoding="utf-8")
+    relative = path.relative_to(ROOT)
+    nbformat.validate(json.loads(text))
+    assert text == normal_form(json.loads(text)), f"run `python tests/test_notebooks.py {relative}`, commit it"
+
+
+@notebooks(NOTEBOOKS)
+def test_cell_ids_are_unique(path):
+    ids = [cell["id"] for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    assert len(set(ids)) == len(ids)
+
+
+@notebooks(LECTURES)
+def test_lecture_cell_ids_say_what_the_cell_is(path):
+    ids = [cell["id"] for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    drawn = [i for i in ids if not re.fullmatch(r"[a-z]+[a-z0-9]*(-[a-z0-9]+)*", i) or re.fullmatch(r"[0-9a-f]{8}", i)]
+    assert not drawn, f"name these cells by what they do, e.g. 'count-by-hand': {drawn}"
+
+
+@notebooks(LECTURES)
+def test_lecture_cells_fit_on_a_screen(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    long = {c["id"]: len(c["source"]) for c in cells if c["cell_type"] == "code" and len(c["source"]) > 25}
+    assert not long, f"lines of code in one cell: {long}"
+
+
+def test_home_links_to_all_there_is():
+    """The map in lecture 00 is written by hand: no lecture or assignment is forgotten there."""
+    cells = json.loads((ROOT / "lectures/00_start_here.ipynb").read_text(encoding="utf-8"))["cells"]
+    prose = "".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    there = [p.name for p in LECTURES[1:]]
+    there += [f"../{p.relative_to(ROOT).as_posix()}" for p in sorted(ROOT.glob("assignments/*/*.ipynb"))]
+    assert [path for path in there if f"]({path})" not in prose] == []
+
+
+@notebooks(LECTURES)
+def test_links_of_a_lecture_lead_somewhere(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    prose = "".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    local = [to for to in re.findall(r"\]\(([^)\s]+)\)", prose) if not re.match(r"https?:|#", to)]
+    missing = [to for to in local if not (path.parent / to.partition("#")[0]).exists()]
+    assert not missing
+
+
+def test_notebooks_pass_the_linter():
+    files = [str(path) for path in NOTEBOOKS]
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, *files], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+# ---- runs -----------------------------------------------------------------------------------------------------------
+
+
+@notebooks(LECTURES)
+def test_lecture_runs_offline_in_time(path, tmp_path):
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("import os; print(sum(os.times()[:4]))"))
+    done = run(notebook, tmp_path)
+    seconds = float(done.cells.pop().outputs[0].text)
+    print(f"{path.name}: {seconds:.0f} s of processor time")
+    assert seconds < SECONDS
+    said = [output for output in outputs(done) if output.get("name") == "stderr"]
+    assert not said, f"a lecture warns or complains: {said}"
+    widgets = [o["data"] for o in outputs(done) if "application/vnd.jupyter.widget-view+json" in o.get("data", {})]
+    assert widgets, "each lecture has something to move"
+    for data in widgets:
+        assert "No result" not in data["text/plain"]
+        assert len(data["text/plain"]) > 200, "without a browser a widget is still readable"
+
+
+def test_the_run_has_no_network(tmp_path):
+    """The guard itself: addresses out there are refused, by number and by name; a local server is not."""
+    cell = """
+import socket, urllib.request
+server = socket.create_server(("127.0.0.1", 0))
+socket.socket().connect(server.getsockname())
+for attempt in (lambda: socket.socket().connect(("192.0.2.1", 80)), lambda: urllib.request.urlopen("http://example.org")):
+    try:
+        attempt()
+        print("went through")
+    except OSError as error:
+        print(error)
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    printed = "".join(output["text"] for output in outputs(run(notebook, tmp_path)))
+    assert printed.count("no network in this test") == 2
+    assert "went through" not in printed
+
+
+def test_normal_form_drops_what_a_run_leaves():
+    cell = nbformat.v4.new_code_cell("1 + 1", id="add", execution_count=3, metadata={"scrolled": True, "tags": ["x"]})
+    cell.outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "2"}, execution_count=3)]
+    notebook = nbformat.v4.new_notebook(
+        cells=[cell], metadata={"widgets": {}, "language_info": {"name": "python", "version": "3.11.7"}}
+    )
+    clean = json.loads(normal_form(notebook))
+    (cell,) = clean["cells"]
+    assert (cell["id"], cell["source"], cell["metadata"]) == ("add", ["1 + 1"], {"tags": ["x"]})
+    assert (cell["execution_count"], cell["outputs"]) == (None, [])
+    assert clean["metadata"] == {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    assert normal_form(clean) == normal_form(notebook)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        Path(name).write_text(normal_form(json.loads(Path(name).read_text(encoding="utf-8"))), encoding="utf-8")
