@@ -15,7 +15,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ class Verdict:
 
 
 def save_cases(exercises: dict[str, ExerciseCases]) -> bytes:
-    return pack([asdict(e) for e in exercises.values()])
+    return pack([vars(e) | {"mistakes": [vars(m) for m in e.mistakes]} for e in exercises.values()])
 
 
 def load_cases(path: Path) -> dict[str, ExerciseCases]:

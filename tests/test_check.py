@@ -9,7 +9,7 @@ import torch
 
 from course_utils import plain
 from course_utils.check import CASES_FILE, JUDGE_VARIABLE, Checker, answer, load_cases, save_cases, verdict
-from course_utils.grading.exercise import Case, Exercise, Seed, accuracy, close, complete, distribution, exact
+from course_utils.grading.exercise import Case, Exercise, Recipe, Seed, accuracy, close, complete, distribution, exact
 
 
 def double(x):
@@ -244,6 +244,13 @@ def test_a_file_of_cases_comes_back(tmp_path):
     back = load_cases(tmp_path / "c")["double"]
     assert judge(lambda x: x**2, exercise=back).mistake == "squared"
     assert judge(double, exercise=back).points == 3
+
+
+def test_seeds_and_recipes_survive_a_file(tmp_path):
+    cases = built()
+    cases.inputs = [(Seed(3), Recipe("text.words", {"x": 1}, item=0))]
+    (tmp_path / "c").write_bytes(save_cases({"double": cases}))
+    assert load_cases(tmp_path / "c")["double"].inputs == cases.inputs
 
 
 def test_a_damaged_file_of_cases_is_named(tmp_path):
