@@ -116,13 +116,13 @@ def test_the_seed_decides(cell):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_learns_what_was_said_ten_characters_ago(cell):
-    """A marker, ten of the same letter, and the marker again: only the state can know it."""
+def test_learns_what_was_said_five_characters_ago(cell):
+    """A marker, five of the same letter, and the marker again: only the state can know it."""
     g, m = runtime.seed(0), model(cell, hidden=32)
     optimizer = torch.optim.Adam(m.train().parameters(), lr=0.005)
     for _ in range(300):
         marker = torch.randint(0, 2, (32, 1), generator=g)
-        x = torch.cat([marker, torch.full((32, 10), 2)], 1)
+        x = torch.cat([marker, torch.full((32, 5), 2)], 1)
         loss = torch.nn.functional.cross_entropy(m(x)[0][:, -1], marker[:, 0])
         optimizer.zero_grad()
         loss.backward()

@@ -116,10 +116,6 @@ class CharRNN(nn.Module):
             else:
                 terms = 1 if name in one_hot or name == "embedding.weight" else weight.shape[1]  # that are not zero
                 weight.normal_(0, terms**-0.5, generator=generator)
-            if name in ("cell.fh.weight", "cell.hf.weight"):
-                nn.init.orthogonal_(weight, generator=generator)  # the state neither grows nor shrinks
-            if name == "cell.fx.weight":
-                weight.mul_(0.1).add_(1 / terms)  # at first every character's matrix is nearly the same
             if self.config.cell == "lstm" and "bias_ih" in name:
                 weight[self.config.hidden : 2 * self.config.hidden] = 1  # torch's order: input, forget, cell, output
 
