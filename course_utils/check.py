@@ -90,8 +90,9 @@ def load_cases(path: Path) -> dict[str, ExerciseCases]:
 def answer(function: Callable, arguments: tuple, banned: list[str] = ()) -> Answer:
     """What one call of the student's function gave, as plain data; never raises for what the function does."""
     try:
+        arguments = plain.resolve(arguments)  # outside the ban: a recipe may use what the student may not
         with _ban(banned):
-            value = function(*plain.resolve(arguments))
+            value = function(*arguments)
         return unpack(pack({"value": value}))  # a copy: nothing that the student's objects do later can change it
     except (Exception, SystemExit) as error:
         return {"error": type(error).__name__, "message": str(error)[:500]}
@@ -180,11 +181,14 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
 
 
 def _same(exercise: ExerciseCases, answers: list[Answer], mistake: Mistake) -> bool:
-    """Whether the student's answers are this mistake's on every case."""
+    """Whether the student's answers are this mistake's on every case (of labels, nearly all of them)."""
     from course_utils.compare import difference
 
-    compare = {"kind": "exact"} if exercise.compare["kind"] == "accuracy" else exercise.compare
-    return all(difference(compare, a, m) is None for a, m in zip(answers, mistake.answers))
+    alike = {"threshold": 0.9} if exercise.compare["kind"] == "accuracy" else {}
+    return all(
+        difference(exercise.compare | alike, a, m, truth=m.get("value")) is None
+        for a, m in zip(answers, mistake.answers)
+    )
 
 
 def _short(arguments: tuple) -> str:

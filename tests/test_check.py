@@ -317,3 +317,21 @@ def test_in_the_grader_it_serves_the_judge(tmp_path, monkeypatch, capsys):
         Checker("a0")(lambda x: x + 1)
         thread.join()
     assert got[0] == {"value": 2} and got[1]["error"] == "TypeError"
+
+
+def test_a_recipe_may_use_what_is_banned(monkeypatch):
+    from course_utils.data import text
+
+    monkeypatch.setattr(text, "three", lambda: 3, raising=False)
+    banned = ["course_utils.data.text.three"]
+    assert answer(lambda x: x, (Recipe("text.three"),), banned) == {"value": 3}
+    assert answer(lambda x: text.three(), (1,), banned)["error"] == "Banned"
+
+
+def test_a_mistake_in_labels_is_known_by_nearly_all_of_them():
+    exercise = Exercise("label", 1, accuracy(0.8))
+    exercise.cases(lambda g: iter([Case((20,), truth=["a"] * 20)]))
+    exercise.mistake("always b")(lambda n: ["b"] * n)
+    cases = complete(exercise.build(0), [{"value": ["a"] * 20}])
+    assert judge(lambda n: ["b"] * (n - 1) + ["a"], exercise=cases).mistake is not None
+    assert judge(lambda n: ["b"] * (n - 6) + ["a"] * 6, exercise=cases).mistake is None
