@@ -134,14 +134,38 @@ def test_nothing_of_the_host_can_be_read(host, monkeypatch):
     assert out["repository"] in ("ENOENT\n", "['.venv']\n")
     assert out["home"] in ("ENOENT\n", "[]\n")
     assert "shadow" not in out["etc"] and len(out["etc"].splitlines()) < 4
-    assert out["tmp"].startswith("[] ")
+    assert "course-" not in out["tmp"] and host.file.parent.name not in out["tmp"]
     assert out["count"].startswith("[1, ") and out["count"].endswith(" 1\n")
     assert out["grader"] == "[]\n"
-    assert out["mine"] == "/scratch/work []\n"
+    assert out["mine"] == "/tmp/notebook/work []\n"
     assert out["user"].startswith("True -1 ")
 
 
-def test_nothing_outside_the_scratch_folder_can_be_written(host):
+def test_of_an_environment_inside_the_course_only_its_libraries_are_seen(tmp_path, monkeypatch):
+    """Also where all that lies in /tmp, which is another one inside."""
+    for name in (
+        "solutions/a1.ipynb",
+        "gradebook.db",
+        ".venv/lib/marker",
+        ".venv/pyvenv.cfg",
+        ".venv/secret",
+        "passwd",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    options = sandbox._bubblewrap(QUICK, tmp_path, None, None, sandbox._is_root())
+    found = subprocess.run(["bwrap", *options, "--", "find", str(tmp_path)], capture_output=True, text=True, check=True)
+    assert sorted(p.removeprefix(f"{tmp_path}") for p in found.stdout.split()) == [
+        "",
+        "/.venv",
+        "/.venv/lib",
+        "/.venv/lib/marker",
+        "/.venv/pyvenv.cfg",
+    ]
+
+
+def test_nothing_outside_its_folders_can_be_written(host):
     site = Path(psutil.__file__).parents[1]
     places = ["/x", "/dev/x", "/etc/passwd", "/run/x", "/run/course/x", "/run/kernel/x", "/usr/x", "/usr/bin/x"]
     places += ["/opt/course/course_utils/check.py", f"{site}/x", sys.executable, "/proc/sys/kernel/hostname", "/sys/x"]
@@ -150,7 +174,7 @@ def test_nothing_outside_the_scratch_folder_can_be_written(host):
         places=f"print([attempt(lambda: write(p)) for p in {places}])",
         link="print(attempt(lambda: os.symlink('/etc', '/run/course/link')))",
         replace="print([attempt(lambda: os.remove('/run/' + p)) for p in ('course/judge.sock', 'kernel/k-1')])",
-        node="print(attempt(lambda: os.mknod('/scratch/tmp/disk', 0o60666, os.makedev(8, 0))))",
+        node="print(attempt(lambda: os.mknod('/tmp/disk', 0o60666, os.makedev(8, 0))))",
         mine="print([attempt(lambda: write(p + '/x')) for p in ['.', '/tmp', '/dev/shm', os.environ['HOME']]])",
     )
     assert "written" not in out["places"]

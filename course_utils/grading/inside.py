@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 
-SCRATCH, FILES, KERNEL, CODE = "/scratch", "/run/files", "/run/kernel", "/opt/course"
+HOME, WORK, FILES, KERNEL, CODE = "/tmp/notebook/home", "/tmp/notebook/work", "/run/files", "/run/kernel", "/opt/course"
 MAX_FILES = 5000
 PR_SET_DUMPABLE = 4
 
@@ -42,14 +42,14 @@ def copy_files(source: str, target: str, most_bytes: int) -> None:
 def prepare(spec: dict) -> None:
     import resource  # not there on Windows, where only `copy_files` is used
 
-    for name in ("home", "work", "tmp"):
-        os.mkdir(f"{SCRATCH}/{name}")
+    for folder in (HOME, WORK):
+        os.makedirs(folder)
     if os.path.isdir(FILES):
-        copy_files(FILES, f"{SCRATCH}/work", spec["files_bytes"])
+        copy_files(FILES, WORK, spec["files_bytes"])
     if os.path.isdir(f"{KERNEL}/fonts"):  # matplotlib's list of fonts, which takes seconds to make
-        shutil.copytree(f"{KERNEL}/fonts", f"{SCRATCH}/home/.cache/matplotlib")
+        shutil.copytree(f"{KERNEL}/fonts", f"{HOME}/.cache/matplotlib")
     if uid := spec["uid"]:
-        for folder, folders, files in os.walk(SCRATCH):
+        for folder, folders, files in (*os.walk(HOME), *os.walk(WORK)):
             for name in [".", *folders, *files]:
                 os.chown(os.path.join(folder, name), uid, uid, follow_symlinks=False)
         os.setgroups([])
@@ -86,7 +86,7 @@ def main() -> None:
     sys.argv[1:] = ["-f", f"{KERNEL}/kernel.json", "--HistoryManager.enabled=False"]
     app = Kernel.instance()
     app.initialize()
-    os.chdir(f"{SCRATCH}/work")  # only now, so that no configuration is read there
+    os.chdir(WORK)  # only now, so that no configuration is read there
     sys.path.append(os.getcwd())  # last, so that nothing there shadows a library
     app.start()
 

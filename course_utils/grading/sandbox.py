@@ -203,9 +203,7 @@ def _start(
     """The process of bubblewrap, and where to read its stderr."""
     root = _is_root()
     uid = 30_000 + secrets.randbelow(30_000) if root else None  # its own user: a limit on processes is per user
-    (folder / "passwd").write_text(
-        f"student:x:{uid or os.getuid()}:{uid or os.getgid()}::{inside.SCRATCH}/home:/bin/sh\n"
-    )
+    (folder / "passwd").write_text(f"student:x:{uid or os.getuid()}:{uid or os.getgid()}::{inside.HOME}:/bin/sh\n")
     limited = {
         "RLIMIT_DATA": limits.memory_bytes,  # one process alone; a MemoryError there is kinder than the watchdog
         "RLIMIT_FSIZE": limits.file_bytes,
@@ -249,7 +247,9 @@ def _bubblewrap(limits: Limits, folder: Path, judge: Path | None, files: Path | 
         options += [o for right in ("SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE") for o in ("--cap-add", f"CAP_{right}")]
     else:
         options += ["--unshare-user"]
-    options += ["--die-with-parent", "--new-session", "--hostname", "sandbox"]
+    options += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--proc", "/proc", "--dev", "/dev"]
+    for target in ("/tmp", "/dev/shm"):  # all that can be written
+        options += ["--perms", "1777", "--size", str(limits.disk_bytes), "--tmpfs", target]
 
     prefixes = ("/usr", "/usr/local", sys.prefix, sys.base_prefix)
     sources = {path: path for prefix in prefixes for path in _parts(prefix)} | {path: path for path in SYSTEM}
@@ -264,10 +264,6 @@ def _bubblewrap(limits: Limits, folder: Path, judge: Path | None, files: Path | 
         options += ["--symlink", os.readlink(path), path] if os.path.islink(path) else []
     grading = f"{inside.CODE}/course_utils/grading"  # hidden; only its launcher is needed
     options += ["--tmpfs", grading, "--remount-ro", grading, "--ro-bind", inside.__file__, f"{inside.CODE}/inside.py"]
-
-    options += ["--proc", "/proc", "--dev", "/dev", "--symlink", f"{inside.SCRATCH}/tmp", "/tmp"]
-    for target in (inside.SCRATCH, "/dev/shm"):  # all that can be written
-        options += ["--perms", "1777", "--size", str(limits.disk_bytes), "--tmpfs", target]
     return [*options, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
 
 
@@ -281,12 +277,11 @@ def _environment(limits: Limits) -> dict[str, str]:
     return {
         "PATH": f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
-        "HOME": f"{inside.SCRATCH}/home",
-        "TMPDIR": f"{inside.SCRATCH}/tmp",
-        "IPYTHONDIR": f"{inside.SCRATCH}/home/.ipython",
+        "HOME": inside.HOME,
+        "IPYTHONDIR": f"{inside.HOME}/.ipython",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "COURSE_JUDGE": "/run/course/judge.sock",
-        "COURSE_CACHE": "/run/cache" if _cache() else f"{inside.SCRATCH}/home/.cache/course_utils",
+        "COURSE_CACHE": "/run/cache" if _cache() else f"{inside.HOME}/.cache/course_utils",
         "HF_HUB_OFFLINE": "1",
         "CUDA_VISIBLE_DEVICES": "",
     } | {f"{name}_NUM_THREADS": str(limits.threads) for name in threads}
