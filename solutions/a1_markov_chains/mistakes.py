@@ -524,10 +524,8 @@ def unseen_context_is_nan(codes, size):
 # --- 6. Which library wrote this? -------------------------------------------------------------------------------------
 
 # Five libraries: letter frequencies stay well below one half, orders 1, 2 and 3 well above, whatever the seed.
-LABELS = [
-    "course_utils.data.text.labelled_sentences",
-    "course_utils.data.text.load",
-]  # where the answers could be looked up
+# where the answers could be looked up
+LABELS = ["course_utils.data.text.labelled_sentences", "course_utils.data.text.load"]
 which_library = Exercise("which_library", points=4, compare=accuracy(0.5), banned=LIBRARY + LABELS)
 
 
