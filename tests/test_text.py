@@ -741,6 +741,8 @@ def test_tokenizer_by_hand():
     assert tokenizer.decode(codes) == tokenizer.decode([1, 2, 0, 2]) == "abcb"
     assert tokenizer.encode("").tolist() == [] and tokenizer.decode([]) == ""
     assert text.CharTokenizer.from_text("banana").alphabet == "abn"
+    odd = text.CharTokenizer("a\ud800?")  # half a surrogate pair, as a damaged file may hold
+    assert odd.decode(odd.encode("\ud800a")) == "\ud800a"
 
 
 @settings(max_examples=200)

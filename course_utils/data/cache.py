@@ -44,7 +44,7 @@ def write(name: str, content: bytes) -> bool:
             warnings.warn(
                 f"cannot write to the cache folder {folder()} ({error.strerror or error}): all "
                 "works, but is made again in each session. Free some space, or set COURSE_CACHE to another folder.",
-                stacklevel=2,
+                stacklevel=3,
             )
         return False
     finally:
