@@ -143,7 +143,10 @@ class _Shown:
     """The Axes to draw on; on leaving, its labels are set and, if the figure is ours, it is shown."""
 
     def __init__(self, ax, title, *, x, y, numbers, size=(7.6, 4.2)):
-        self.figure = None if ax is not None else Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
+        self.figure = None
+        if ax is None:
+            self.figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
+            self.figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # inches around it, for dark pages
         self.ax = ax if ax is not None else self.figure.add_subplot()
         self.labels = {"title": title, "x": x, "y": y}
         self.numbers = numbers
@@ -151,6 +154,7 @@ class _Shown:
     def __enter__(self) -> Axes:
         self.ax.tick_params(colors=INK, labelsize=12)
         self.ax.spines[["top", "right"]].set_visible(False)
+        self.ax.set_axisbelow(True)  # the grid behind the bars
         return self.ax
 
     def __exit__(self, kind, error, trace):
