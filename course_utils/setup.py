@@ -463,7 +463,7 @@ def lab_command(arguments=(), root=ROOT, python=sys.executable):
     return command + arguments, notes
 
 
-def lab(arguments=(), root=ROOT, python=sys.executable):
+def lab(*arguments, root=ROOT, python=sys.executable):
     """Opens JupyterLab on the home notebook, in this process's place (on Windows it waits for it); for `course lab`."""
     try:
         check_checkout(root)
@@ -511,7 +511,7 @@ def main(arguments):
     if command == "setup":
         say("the course stands. make lab opens it, make test tests it.")
         return 0
-    return lab(rest, python=python) if command == "lab" else test(rest, python=python)
+    return lab(*rest, python=python) if command == "lab" else test(rest, python=python)
 
 
 if __name__ == "__main__":

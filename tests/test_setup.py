@@ -132,18 +132,18 @@ def test_two_at_once_install_once(begun):
     assert sum("another set-up runs" in output for output in outputs) == 1
 
 
-def test_an_environment_that_cannot_work_is_made_again(checkout):
-    assert checkout.set_up()[0] == 0
-    checkout.root = checkout.root.rename(checkout.folder / "elsewhere")
+def test_an_environment_that_cannot_work_is_made_again(begun):
+    assert begun.set_up()[0] == 0
+    begun.root = begun.root.rename(begun.folder / "elsewhere")
     for damage in ("moved", "Python gone"):
-        assert not setup.is_ready(checkout.root)
-        code, output = checkout.set_up()
+        assert not setup.is_ready(begun.root)
+        code, output = begun.set_up()
         assert code == 0, output
         assert "making it again" in output, damage
-        assert checkout.ask("import course_utils; print(course_utils.__file__)").startswith(str(checkout.root))
-        for python in (checkout.root / ".venv" / "bin").glob("python*"):
+        assert begun.ask("import course_utils; print(course_utils.__file__)").startswith(str(begun.root))
+        for python in (begun.root / ".venv" / "bin").glob("python*"):
             python.unlink()
-        (checkout.root / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
+        (begun.root / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
 
 
 def test_a_package_other_than_the_locked_one_is_refused(begun):
@@ -390,7 +390,7 @@ def test_the_port_that_is_tried_first(monkeypatch, arguments, variable, port):
 @pytest.mark.skipif(setup.WINDOWS, reason="ends it with a signal")
 def test_jupyterlab_answers_though_its_port_is_taken(home, tmp_path):
     runtime = tmp_path / "runtime"
-    code = f"from pathlib import Path; from course_utils import setup; setup.lab({{!r}}, root=Path({str(home)!r}))"
+    code = f"from pathlib import Path; from course_utils import setup; setup.lab(*{{!r}}, root=Path({str(home)!r}))"
     environment = {**os.environ, "JUPYTER_RUNTIME_DIR": str(runtime), "BROWSER": "true"}
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -408,6 +408,7 @@ def test_jupyterlab_answers_though_its_port_is_taken(home, tmp_path):
             assert server["root_dir"] == str(home)
             assert f"port {taken} is taken; JupyterLab takes the next free one" in said
             page = f"{server['url']}lab/tree/{setup.HOME_NOTEBOOK}?token={server['token']}"
+            wait_for(lambda: not setup.port_is_free(server["port"]))  # the file comes a moment before the server
             body = urllib.request.urlopen(page, timeout=60).read().decode()
             assert "JupyterLab" in body
             assert "@jupyterlab/apputils-extension:announcements" in body, "the pop-up with news is not switched off"
