@@ -257,6 +257,16 @@ def test_much_output_is_cut_and_says_so():
     assert said(result, 2) == "3\n"
 
 
+def test_no_output_is_dropped_because_it_came_fast():
+    result = run("for i in range(4000): display(i)", "print('x', flush=True)")
+    assert [o.data["text/plain"] for o in result.notebook.cells[0].outputs] == [str(i) for i in range(4000)]
+    assert result.notes == []
+
+
+def test_what_a_cell_put_out_before_its_kernel_died_is_kept():
+    assert said(run("import os, time; print('so far', flush=True); time.sleep(1); os._exit(0)")).startswith("so far\n")
+
+
 def test_a_progress_bar_leaves_its_last_state_and_live_output_is_replaced():
     result = run(
         "import sys\nfor i in range(5): print(f'\\r{i}/4', end='', file=sys.stderr, flush=True)",
@@ -282,8 +292,8 @@ def test_a_message_that_makes_no_sense_ends_the_kernel():
 
 
 def test_widgets_do_no_harm():
-    result = run(COMMS, "print(1)")
-    assert said(result, 1) == "1\n"
+    result = run(COMMS, "import ipywidgets\nwith ipywidgets.Output(): print('in a widget')")
+    assert said(result, 1) == "in a widget\n"
     assert "widgets" not in result.notebook.metadata
 
 

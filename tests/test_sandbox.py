@@ -14,9 +14,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from kernels import QUICK, MiB, run, said
+from kernels import QUICK, MiB, StandIn, cell, check, run, said
+from nbformat.v4 import new_notebook
 
 from course_utils.grading import sandbox, seccomp
+from course_utils.grading.execute import execute
 from course_utils.grading.relay import listen, relay, start_thread
 
 pytestmark = pytest.mark.skipif(sandbox.missing() is not None, reason=str(sandbox.missing()))
@@ -277,8 +279,8 @@ def test_too_large_files_are_left_out_and_said(tmp_path):
 
 
 def test_an_allocation_beyond_the_limit_is_an_ordinary_error():
-    result = run("x = 1\nb = bytearray(30 * 2**30)", "print(x)")
-    assert "MemoryError" in said(result, 0) and said(result, 1) == "1\n"
+    result = run("x = 1\nb = bytearray(30 * 2**30)", "b = bytearray(2**29)", "print(x)")
+    assert "MemoryError" in said(result, 0) and "MemoryError" in said(result, 1) and said(result, 2) == "1\n"
     assert result.usage["kernels"] == 1
 
 
@@ -375,6 +377,22 @@ def test_no_process_is_left_when_the_result_is_there():
     assert not sleepers(seconds)
 
 
+def test_no_process_is_left_when_the_grader_fails(tmp_path):
+    class Broken(StandIn):
+        def open(self, name):
+            raise ZeroDivisionError
+
+    seconds = unlikely_seconds()
+    with pytest.raises(ZeroDivisionError):
+        execute(
+            new_notebook(cells=[cell(DAEMON.format(seconds=seconds)), check("a", "1")]),
+            {"a": None},
+            limits=QUICK,
+            judge_class=Broken,
+        )
+    assert not sleepers(seconds)
+
+
 GRADER = """import sys, tempfile
 sys.path.insert(0, {tests!r})
 tempfile.tempdir = None
@@ -387,8 +405,8 @@ run({cell!r})
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_sandbox_ends_with_the_grader(how):
     seconds = unlikely_seconds()
-    cell = DAEMON.format(seconds=seconds) + "import time; time.sleep(60)"
-    script = GRADER.format(tests=str(Path(__file__).parent), cell=cell)
+    source = DAEMON.format(seconds=seconds) + "import time; time.sleep(60)"
+    script = GRADER.format(tests=str(Path(__file__).parent), cell=source)
     grader = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     end = time.monotonic() + 60
     while len(sleepers(seconds)) < 2 and time.monotonic() < end:

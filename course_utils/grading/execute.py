@@ -23,7 +23,7 @@ import zmq.asyncio
 from jupyter_client import AsyncKernelClient, AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionComplete
+from nbclient.exceptions import CellExecutionComplete, CellTimeoutError
 from nbclient.util import run_sync
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
@@ -35,7 +35,7 @@ from course_utils.grading.sandbox import DEFAULTS, Limits, SandboxError, missing
 from course_utils.plain import Answer
 
 GRACE_S = 3  # for a cell to end after its interrupt
-IOPUB_S = 8  # for outputs to arrive after the reply
+IOPUB_S = 15  # for outputs to arrive after the reply
 
 
 @dataclass
@@ -81,7 +81,8 @@ def execute(
     begin = time.monotonic()
     with _terminable(), tempfile.TemporaryDirectory(prefix="course-", dir=_short_folder()) as name:
         judge_folder = Path(name, "judge")
-        judge_folder.mkdir(mode=0o755)
+        judge_folder.mkdir()
+        judge_folder.chmod(0o755)  # whatever the umask
         with judge_class(exercises, judge_folder) as judge:
             run = _Run(notebook, judge, _Place(Path(name), files and Path(files).resolve(), limits, sandbox))
             try:
@@ -153,13 +154,14 @@ class _Run(NotebookClient):
         if name:
             self.judge.open(name)
         try:
-            self.outputs[index] = await self._run_cell(index)
+            found = await self._run_cell(index)
         except _Dead as death:
             self._bury(index, death)
-            self.outputs[index] = [outputs.error("KernelDied", f"this cell {death}")]
+            found = [*self.nb.cells[index].outputs, outputs.error("KernelDied", f"this cell {death}")]
         finally:
             if name:
                 self.verdicts[index] = self.judge.close()
+        self.outputs[index] = outputs.clean(found, self.limits.output_bytes)
 
     async def _prepare(self, index: int) -> str:
         """Have a kernel in which the cells before this one ran; else why nothing runs any more."""
@@ -186,7 +188,6 @@ class _Run(NotebookClient):
         """
         cell = new_code_cell(self.original.cells[index].source)  # without the student's tags, which could skip it
         self.nb.cells[index] = cell
-        self._display_id_map = {}  # other cells' outputs are not updated from this one
         self._reply: dict[str, Any] = {}
         running = asyncio.ensure_future(self.async_execute_cell(cell, index))
         ending = asyncio.ensure_future(self._end_of_kernel())
@@ -203,7 +204,8 @@ class _Run(NotebookClient):
             if not running.done():
                 raise _Dead("did not stop when interrupted")
             if error := running.exception():
-                raise _Dead(f"made its kernel talk nonsense ({type(error).__name__})")
+                late = isinstance(error, CellTimeoutError)
+                raise _Dead("withheld its outputs" if late else f"sent what is no message ({type(error).__name__})")
             return self._with_error(cell.outputs)
         finally:
             for task in (running, ending):
@@ -278,6 +280,16 @@ class _Run(NotebookClient):
         except Exception:  # forged: no kernel sends that
             return None
 
+    def output(self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int) -> None:
+        """Keep an output as it came; `outputs.clean` looks into it. (nbformat's own check takes a millisecond.)"""
+        if self.clear_before_next_output:
+            self.clear_before_next_output = False
+            self.clear_output(outs, {"content": {}, "parent_header": {}}, cell_index)
+        if msg["msg_type"] in outputs.KINDS:
+            if display_id:
+                self._display_id_map.setdefault(display_id, {}).setdefault(cell_index, []).append(len(outs))
+            outs.append(NotebookNode(msg["content"], output_type=msg["msg_type"]))
+
     async def _async_poll_kernel_alive(self) -> None:
         """`_run_cell` watches the kernel."""
 
@@ -291,7 +303,7 @@ class _Run(NotebookClient):
         for index, cell in enumerate(result.notebook.cells):
             if cell.cell_type == "code":
                 cell.execution_count = None
-                cell.outputs = outputs.clean(self.outputs.get(index, []), self.limits.output_bytes)
+                cell.outputs = self.outputs.get(index, [])
                 self._mark(index, cell, result)
         for name in self.judge.exercises.keys() - set(self.checks.values()):
             result.verdicts[f"check_{name}"] = self._no_verdict(name, "its check cell is missing")
@@ -349,7 +361,8 @@ class _Manager(AsyncKernelManager):
 
     def __init__(self, place: _Place, number: int):
         context = zmq.asyncio.Context()
-        options = {zmq.MAXMSGSIZE: place.limits.message_bytes, zmq.RCVHWM: 100, zmq.LINGER: 0}
+        options = {zmq.MAXMSGSIZE: place.limits.message_bytes, zmq.LINGER: 0}
+        options[zmq.RCVHWM] = 0  # no queue drops outputs; the relay's count bounds it
         options[zmq.HANDSHAKE_IVL] = 0  # a kernel may start slowly: `startup_s` decides
         for option, value in options.items():
             context.setsockopt(option, value)

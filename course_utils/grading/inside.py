@@ -66,16 +66,19 @@ def prepare(spec: dict) -> None:
 def main() -> None:
     spec = json.loads(sys.argv[1])
     prepare(spec)
-    if not spec["sockets"]:  # a test whether all this works
-        return
 
     import zmq
+
+    if not spec["sockets"]:  # this was a test whether all works
+        return
+
     from ipykernel.kernelapp import IPKernelApp
 
     class Kernel(IPKernelApp):
         """The usual kernel on sockets that are already listening, so that it needs no folder to make them in."""
 
         def _try_bind_socket(self, s, port):
+            s.setsockopt(zmq.SNDHWM, 0)  # by default, outputs are dropped where they come too fast
             s.setsockopt(zmq.USE_FD, spec["sockets"][str(port)])
             s.bind(f"ipc://{self.ip}-{port}")
             return port

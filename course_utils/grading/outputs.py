@@ -13,6 +13,7 @@ from nbformat.v4 import new_output
 
 from course_utils.check import Verdict
 
+KINDS = ("stream", "error", "display_data", "execute_result")
 SHOWN = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "image/png", "image/jpeg")
 
 
@@ -45,38 +46,44 @@ def error(name: str, text: str) -> NotebookNode:
 
 
 def clean(outputs: list[NotebookNode], limit: int) -> list[NotebookNode]:
-    """Outputs of known kinds with nothing in them but text, cut after `limit` characters with a line that says so."""
+    """Outputs with nothing in them but text of known kinds, cut after `limit` characters with a line that says so."""
     kept, left = [], limit
-    for (kind, name), group in itertools.groupby(outputs, lambda o: (o.output_type, o.get("name"))):
+    for (kind, name), group in itertools.groupby(outputs, lambda o: (o.get("output_type"), o.get("name"))):
         for output in [_joined(name, list(group))] if kind == "stream" else map(_well_formed, group):
             size = sum(len(part) for part in _parts(output))
             if size <= left:
                 kept.append(output)
             elif kind == "stream":
-                kept.append(new_output("stream", name=output.name, text=output.text[: max(0, left)]))
+                kept.append(_stream(output.name, output.text[: max(0, left)]))
             elif kind == "error":  # decides over marks: never left out
                 kept.append(error(output.ename, output.evalue))
             left -= size
     if left < 0:
-        said = f"\n… cut: this cell put out more than {limit / 2**20:.3g} MiB\n"
-        kept.append(new_output("stream", name="stdout", text=said))
+        kept.append(_stream("stdout", f"\n… cut: this cell put out more than {limit / 2**20:.3g} MiB\n"))
     return kept
 
 
 def _joined(name: str, parts: list[NotebookNode]) -> NotebookNode:
     """One stream of many, as a terminal would show it: what a progress bar overwrote is gone."""
-    lines = _text("".join(str(part.text) for part in parts)).split("\n")
-    text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
-    return new_output("stream", name="stderr" if name == "stderr" else "stdout", text=text)
+    lines = _text("".join(str(part.get("text")) for part in parts)).split("\n")
+    return _stream(name, "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines))
+
+
+def _stream(name: str, text: str) -> NotebookNode:
+    return NotebookNode(output_type="stream", name="stderr" if name == "stderr" else "stdout", text=text)
 
 
 def _well_formed(output: NotebookNode) -> NotebookNode:
+    """An error or a display (put together by hand: nbformat's `new_output` takes a millisecond to check it)."""
     if output.output_type == "error":
-        lines = [_text(line)[:2000] for line in output.traceback[:200]] if isinstance(output.traceback, list) else []
-        return new_output("error", ename=_text(output.ename)[:200], evalue=_text(output.evalue)[:2000], traceback=lines)
-    data = output.data if isinstance(output.data, dict) else {}
-    data = {kind: _text(data[kind]) for kind in SHOWN if isinstance(data.get(kind), str)}
-    return new_output(output.output_type, data=data)
+        name, value = _text(output.get("ename"))[:200], _text(output.get("evalue"))[:2000]
+        lines = output.traceback[:200] if isinstance(output.get("traceback"), list) else []
+        lines = [_text(line)[:2000] for line in lines]
+        return NotebookNode(output_type="error", ename=name, evalue=value, traceback=lines)
+    data = output.data if isinstance(output.get("data"), dict) else {}
+    data = NotebookNode({kind: _text(data[kind]) for kind in SHOWN if isinstance(data.get(kind), str)})
+    count = {"execution_count": None} if output.output_type == "execute_result" else {}
+    return NotebookNode(output_type=output.output_type, data=data, metadata=NotebookNode(), **count)
 
 
 def _parts(output: NotebookNode) -> list[str]:

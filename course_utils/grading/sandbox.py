@@ -83,9 +83,11 @@ class SandboxProvisioner(LocalProvisioner):
         self._listeners: list[socket.socket] = []
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
-        info = self.connection_info
-        folder = self._folder
-        folder.mkdir(mode=0o755)
+        info, folder = self.connection_info, self._folder
+        if info["transport"] != "ipc":
+            raise SandboxError('the sandbox has no network: its kernel needs transport="ipc"')
+        folder.mkdir()
+        folder.chmod(0o755)  # whatever the umask
         _copy_fonts(folder / "fonts")
         ports = {channel: info[f"{channel}_port"] for channel in CHANNELS}
         seen_inside = info | {"ip": f"{inside.KERNEL}/k", "key": info["key"].decode()}
@@ -204,6 +206,7 @@ def _start(
     root = _is_root()
     uid = 30_000 + secrets.randbelow(30_000) if root else None  # its own user: a limit on processes is per user
     (folder / "passwd").write_text(f"student:x:{uid or os.getuid()}:{uid or os.getgid()}::{inside.HOME}:/bin/sh\n")
+    (folder / "passwd").chmod(0o644)
     limited = {
         "RLIMIT_DATA": limits.memory_bytes,  # one process alone; a MemoryError there is kinder than the watchdog
         "RLIMIT_FSIZE": limits.file_bytes,
