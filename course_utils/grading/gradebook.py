@@ -22,7 +22,8 @@ from course_utils.grading.course import Blocked, Course, CourseError, convert, w
 from course_utils.grading.record import STAGED, hidden_cases, run
 from course_utils.grading.release import generate, read
 from course_utils.grading.repair import NOTES
-from course_utils.grading.submissions import Submission, stage, submissions
+from course_utils.grading.submissions import Submission, stage
+from course_utils.grading.submissions import submissions as all_submissions
 
 
 @dataclass
@@ -84,7 +85,7 @@ def grade(
     """
     if not unsafe and (missing := sandbox.missing()):
         raise CourseError(f"{missing} (or say --unsafe: students' code then can do all that you can)")
-    found = submissions(course, name)
+    found = all_submissions(course, name)
     if unknown := set(students) - {s.student for s in found}:
         raise CourseError(f"nothing of {', '.join(sorted(unknown))} is in {course.root / 'submitted'}")
     found = [s for s in found if s.student in students or not students]
@@ -103,6 +104,7 @@ def grade(
                     yield number, len(found), _finish(course, name, submission.student, future, not unsafe)
             finally:
                 pool.shutdown(cancel_futures=True)
+        _mark_sheets(course, name, students or None)
         with Gradebook(course.directory().db_url) as gradebook:
             table = Path(temporary) / "grades.csv"
             CsvExportPlugin(to=str(table)).export(gradebook)
@@ -125,10 +127,7 @@ def _finish(course: Course, name: str, student: str, future: Any, sandboxed: boo
     try:
         outcome = future.result()
         if not _is_recorded(course, name, student, outcome):
-            _convert(Autograde, course, name, student, sandboxed)
-        _convert(GenerateFeedback, course, name, student, sandboxed)
-        page = Path(student) / name / f"{name}.html"
-        write(course.root / "feedback" / page, (course.private(name) / "feedback" / page).read_bytes())
+            _convert(Autograde, course, name, glob.escape(student), sandboxed)
         return sheets(course, name, [student])[0]
     except (Blocked, OSError):
         raise
@@ -137,12 +136,22 @@ def _finish(course: Course, name: str, student: str, future: Any, sandboxed: boo
         return Sheet(student, failed=True, notes=[f"The grader failed ({type(error).__name__}: {error}); see {log}."])
 
 
-def _convert(step: type, course: Course, name: str, student: str, sandboxed: bool) -> None:
+def _mark_sheets(course: Course, name: str, students: list[str] | None) -> None:
+    """Write everybody's page under feedback/, in one go: most of the time is spent on getting ready."""
+    room = course.private(name) / "feedback"
+    shutil.rmtree(room, ignore_errors=True)
+    for pattern in ["*"] if students is None else map(glob.escape, students):
+        _convert(GenerateFeedback, course, name, pattern)
+    for page in room.rglob("*.html"):
+        write(course.root / "feedback" / page.relative_to(room), page.read_bytes())
+
+
+def _convert(step: type, course: Course, name: str, student: str, sandboxed: bool = True) -> None:
     private = course.private(name).relative_to(course.root)
     config = course.config()
     config.Execute.sandbox = sandboxed
     folders = {"submitted_directory": f"{private}/{STAGED}", "feedback_directory": f"{private}/feedback"}
-    directory = course.directory(assignment_id=name, student_id=glob.escape(student), **folders)
+    directory = course.directory(assignment_id=name, student_id=student, **folders)
     convert(step(coursedir=directory, config=config, force=True), course.private(name) / "nbgrader.log")
 
 
@@ -175,10 +184,12 @@ def sheets(course: Course, name: str, students: list[str] | None = None) -> list
     cells = read(course.released(name)).cells
     order = {c.metadata.get("nbgrader", {}).get("grade_id"): number for number, c in enumerate(cells)}
     with Gradebook(course.directory().db_url) as gradebook:
-        for submission in gradebook.assignment_submissions(name):
+        if students is None:
+            submissions = gradebook.assignment_submissions(name)
+        else:
+            submissions = [gradebook.find_submission(name, student) for student in students]
+        for submission in submissions:
             student = submission.student_id
-            if students is not None and student not in students:
-                continue
             sheet = Sheet(student, submission.score - submission.late_submission_penalty, submission.max_score)
             grades = [g for notebook in submission.notebooks for g in notebook.grades]
             for grade in sorted(grades, key=lambda g: order.get(g.cell.name, 0)):

@@ -67,9 +67,10 @@ def inscribe(notebook: NotebookNode, outcome: dict[str, Any]) -> NotebookNode:
     """Write an outcome's outputs, verdicts and notes into the notebook."""
     for cell, outputs in zip(notebook.cells, outcome["outputs"], strict=True):
         if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = harmless(nbformat.from_dict(outputs)), None
+            cell.outputs, cell.execution_count = nbformat.from_dict(outputs), None
             if is_grade(cell) and not is_solution(cell):
                 _fail_closed(cell, cell.metadata["nbgrader"]["grade_id"] in outcome["verdicts"])
+    harmless(notebook.cells)
     notes = notebook.metadata.get(NOTES, {}).get("notes", []) + outcome["notes"]
     grader = {k: outcome[k] for k in ("verdicts", "usage", "key")} | {"notes": notes}
     notebook.metadata[NOTES] = nbformat.from_dict(grader)

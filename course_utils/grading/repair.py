@@ -9,6 +9,7 @@ import json
 import os
 import re
 import stat
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from course_utils.grading.release import KERNEL
 
 MAX_BYTES = 32 * 2**20
 MAX_CELLS = 2000
+MAX_TEXT = 500_000  # characters in all cells together
 PICTURES = ("image/png", "image/jpeg", "image/gif")
 NOTES = "grader"  # key in the notebook's metadata: what the grader has to say
 
@@ -106,8 +108,10 @@ def _parse(data: bytes) -> tuple[list[NotebookNode], str, list[str]]:
     if not isinstance(tree.get("cells"), list):
         raise _Unusable("The notebook is damaged: it has no cells")
     cells = [cell for cell in map(_cell, tree["cells"][:MAX_CELLS]) if cell]
+    lengths = accumulate(len(cell.source) for cell in cells)
+    cells = [cell for cell, length in zip(cells, lengths) if length <= MAX_TEXT]
     if len(cells) < len(tree["cells"]):
-        notes.append(f"{len(tree['cells']) - len(cells)} cells were too many or damaged and were left out.")
+        notes.append(f"{len(tree['cells']) - len(cells)} cells were damaged, or too much to read, and were left out.")
     metadata = tree.get("metadata")
     spec = metadata.get("kernelspec") if isinstance(metadata, dict) else None
     kernel = spec.get("name") if isinstance(spec, dict) else None
