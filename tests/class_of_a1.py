@@ -211,7 +211,7 @@ display(HTML("<script>alert('shown')</script><img src=x onerror=alert('image')>"
 
 CLASS: dict[str, Student] = {
     # right
-    "ada": Student(RIGHT, demos=True, reason="All right"),
+    "ada": Student(RIGHT, demos=True, reason="20 of 24"),
     "alan": alternatives(0),
     "grace": alternatives(1),
     "prints_and_warns": Student(without("probabilities", PRINTING)),
