@@ -89,7 +89,7 @@ def main() -> None:
     sys.argv[1:] = ["-f", f"{KERNEL}/kernel.json", "--HistoryManager.enabled=False"]
     app = Kernel.instance()
     app.initialize()
-    os.chdir(WORK)  # only now, so that no configuration is read there
+    os.chdir(WORK)  # only now: nothing there takes part in the start
     sys.path.append(os.getcwd())  # last, so that nothing there shadows a library
     app.start()
 

@@ -154,6 +154,7 @@ class SandboxProvisioner(LocalProvisioner):
         limits = self.limits
         try:
             while process.poll() is None:
+                begin = time.monotonic()
                 memory, cpu_s, processes = _usage(process.pid, limits.memory_bytes)
                 self.peak_memory_bytes, self.cpu_s = max(self.peak_memory_bytes, memory), max(self.cpu_s, cpu_s)
                 if memory > limits.memory_bytes:
@@ -163,7 +164,7 @@ class SandboxProvisioner(LocalProvisioner):
                 elif cpu_s > limits.notebook_s * (limits.threads + 1):
                     self.end(f"used more than {cpu_s:.0f} s of processor time")
                 self.stderr = (self.stderr + _read(stderr))[:8192]
-                time.sleep(0.1)
+                time.sleep(max(0.1, 20 * (time.monotonic() - begin)))  # looking costs at most a twentieth of a core
         finally:
             self.end("could not be watched")
             self.stderr = (self.stderr + _read(stderr))[:8192]
