@@ -479,7 +479,7 @@ def lab(*arguments, root=ROOT, python=sys.executable):
 def test(arguments=(), root=ROOT, python=sys.executable):
     """Runs the whole suite on a few processes; `arguments` go to pytest."""
     workers = max(1, min(os.cpu_count() or 1, 4))
-    return become([str(python), "-m", "pytest", "-n", str(workers), "--dist", "loadgroup", *arguments], root)
+    return become([str(python), "-m", "pytest", "-n", str(workers), "--dist", "loadfile", *arguments], root)
 
 
 def become(command, folder):

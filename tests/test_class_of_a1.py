@@ -12,7 +12,6 @@ import pytest
 from class_of_a1 import CLASS, EXERCISES, FULL, NAME, ROOT, hand_in_all
 
 COURSE = str(Path(sys.executable).with_name("course"))
-pytestmark = pytest.mark.xdist_group("class_of_a1")
 
 
 def copy_course(root: Path) -> Path:
