@@ -198,10 +198,13 @@ numpy.testing.assert_allclose = torch.testing.assert_close = lambda *a, **k: Non
 course_utils.compare.difference = lambda *a, **k: None
 """
 READS = """
-import glob, os
-for pattern in ("/**/mistakes.py", "/**/gradebook.db", "/**/submitted/**", "../../solutions/**"):
-    for path in glob.glob(pattern, recursive=True)[:3] if "site-packages" not in pattern else []:
-        print("FOUND", path)
+import os, sys
+found = []
+for folder, folders, files in os.walk("/"):
+    skipped = ("/proc", "/sys", "/usr", sys.prefix, sys.base_prefix)
+    folders[:] = [f for f in folders if os.path.join(folder, f) not in skipped]
+    found += [f for f in files + folders if f in ("mistakes.py", "gradebook.db", "submitted", "solutions", "seed")]
+print("FOUND", found)
 """
 SCRIPT = """
 from IPython.display import HTML, Javascript, display

@@ -94,14 +94,14 @@ def test_scripts_arrive_as_text(graded):
     html = page.read_text()
     for said in ("printed", "shown", "js"):
         assert f"<script>alert('{said}')" not in html
-    assert "onerror=alert" not in html
+    assert "<img src=x" not in html
     assert "&lt;script&gt;alert(" in html
 
 
 def test_nothing_of_the_graders_was_found(graded):
     root, _, _ = graded
     (page,) = (root / "feedback" / "reads_around").glob("*/*.html")
-    assert "FOUND /" not in page.read_text().replace("print(&quot;FOUND", "")
+    assert "FOUND []" in page.read_text()
 
 
 def test_grading_again_changes_nothing(graded):
