@@ -239,10 +239,12 @@ def test_any_character_survives():
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])
 def test_codes_of_any_integer_type(dtype):
-    codes = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1], dtype=dtype)
-    model = NGramModel(2).fit(codes, size=3)
+    codes = torch.tensor([0, 199, 250, 0, 199, 250, 0, 199], dtype=dtype)
+    model = NGramModel(2).fit(codes, size=251)  # so that a pair is no longer a number below 256
     sample = model.sample(6, n=2, temperature=0, prompt=codes[:2])
-    assert sample.dtype == torch.int64 and sample.tolist() == [[2, 0, 1, 2, 0, 1]] * 2
+    assert sample.dtype == torch.int64 and sample.tolist() == [[250, 0, 199, 250, 0, 199]] * 2
+    assert torch.equal(model.probabilities(codes), model.probabilities(codes.long()))
+    assert model.view(1).counts[199, 250] == 2
 
 
 def test_symbols_outside_the_alphabet():
@@ -315,6 +317,17 @@ def test_long_samples_keep_the_statistics(table_entries):
     five_sigma([after[symbol] for symbol in "abcde"], model.distribution("ca"))
 
 
+@pytest.mark.parametrize("chance, which", [(0.0, 0), (1 - 2**-53, -1)])
+def test_the_smallest_and_the_largest_random_number(chance, which, table_entries, monkeypatch):
+    """They draw the first and the last symbol that is possible, never one that is not, nor one of the next context."""
+    text = made_text(600, "bcd")
+    model = NGramModel(2, smoothing=0).fit(text, alphabet="abcde")
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, chance, dtype=torch.float64))
+    [sample] = model.sample(30)
+    for i in range(30):
+        assert sample[i] == sorted(model.alphabet.symbols[j] for j in model.distribution(sample[:i]).nonzero())[which]
+
+
 def test_temperature_zero_is_greedy(table_entries):
     model = NGramModel(3, "witten-bell").fit(made_text(600))
     [text] = model.sample(50, temperature=0)
@@ -353,7 +366,7 @@ def test_only_the_last_symbols_of_a_prompt_count(table_entries):
 def test_another_temperature_is_not_answered_from_the_last_one():
     model = NGramModel(1, 1).fit(made_text(100))
     hot = model.sample(40, 20, 5.0, generator=seeded(1))
-    model.sample(40, 20, 0.1, generator=seeded(1))
+    assert model.sample(40, 20, 0.1, generator=seeded(1)) != hot
     assert model.sample(40, 20, 5.0, generator=seeded(1)) == hot
     model.fit(made_text(100, seed=3))  # nor from the last text
     assert model.sample(40, 20, 5.0, generator=seeded(1)) != hot

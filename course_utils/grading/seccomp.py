@@ -1,8 +1,8 @@
 """System calls that the sandbox refuses, as a seccomp filter (a small BPF program that bubblewrap loads).
 
 Namespaces and limits do the work; this closes the ways around them: new namespaces (with their own mounts of any size),
-memory that belongs to no process and so is counted nowhere (memfd, System V), socket families that a network namespace does
-not keep apart (vsock reaches the hypervisor), and rarely used doors into the kernel.
+memory that belongs to no process and so is counted nowhere (memfd, System V), socket families that a network
+namespace does not keep apart (vsock reaches the hypervisor), and rarely used doors into the kernel.
 """
 
 import platform
