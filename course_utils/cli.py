@@ -43,15 +43,13 @@ def _fail(sentence: str) -> None:
     raise typer.Exit(1)
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 @clear
-def lab(
-    arguments: Annotated[list[str] | None, typer.Argument(help="Handed on to JupyterLab, after `--`.")] = None,
-) -> None:
-    """Open JupyterLab on the first lecture."""
+def lab(context: typer.Context) -> None:
+    """Open JupyterLab on the first lecture; options such as --port and --no-browser are handed on to it."""
     from course_utils.setup import lab
 
-    raise typer.Exit(lab(*(arguments or [])))
+    raise typer.Exit(lab(*context.args))
 
 
 @app.command()
