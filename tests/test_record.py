@@ -179,7 +179,10 @@ def test_a_grader_that_was_killed_goes_on(course, executor):
     next(work)
     work.close()
     sheets = graded(course)
-    assert executor.calls == 3 + 1  # the reference, and each notebook once
+    assert executor.calls in (
+        3 + 1,
+        3 + 2,
+    )  # the reference, and each notebook once, or the one that was under way again
     assert [s.points for s in sheets.values()] == [6, 6, 6]
 
 
