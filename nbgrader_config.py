@@ -25,6 +25,7 @@ c.ClearSolutions.code_stub = {"python": "# Your code here.\nraise NotImplemented
 c.ClearSolutions.text_stub = "Your answer here."
 
 # Grading: what was handed in is first made whole against the release, then run in a sandbox and judged from outside.
+c.Autograde.pre_convert_hook = "course_utils.grading.release.make_known"
 c.Autograde.exporter_class = "course_utils.grading.record.SubmissionExporter"
 c.Autograde.autograde_preprocessors = [
     "course_utils.grading.record.Execute",  # in place of nbgrader's own
