@@ -63,10 +63,10 @@ def test_pictures_in_the_page_are_shown():
 def test_what_is_made_to_take_long_does_not(piece):
     begin = time.process_time()
     for render in (safe_html, lambda text: safe_markdown({}, text)):
-        for length in (19_000, 1_000_000):
+        for length in (19_000, 49_000, 1_000_000):
             text = (piece * length)[:length]
             render(text)
-    assert time.process_time() - begin < 10  # minutes without the limits
+    assert time.process_time() - begin < 6  # minutes without the limits
 
 
 def test_too_much_output_is_left_out_and_marks_are_kept(monkeypatch):
