@@ -229,5 +229,6 @@ def test_the_whole_way_with_real_kernels(tmp_path, monkeypatch):
     assert "squared" in run("check", path)
     options = [] if sandbox.missing() is None else ["--unsafe"]
     lines = run("grade", NAME, *options).splitlines()
-    assert lines[0].startswith("[1/2] ann: 6 of 10 (and up to 4 to be marked by hand).")
+    assert lines[0] == "[1/2] ann: 6 of 10 (and up to 4 to be marked by hand). All right."
+    assert "ran in the student" in (course.root / "feedback" / "ann" / NAME / f"{NAME}.html").read_text()
     assert lines[1].startswith("[2/2] bob: 3 of 10. double: 0 of 2 cases, known mistake “squared”.")

@@ -329,6 +329,7 @@ def test_what_students_put_out_is_shown_and_never_run(course):
         assert all(value.startswith(("#", "feedback/")) for name, value in attributes if name == "href")
         assert "default-src 'none'" in soup.find("meta", {"http-equiv": "Content-Security-Policy"})["content"]
     soup = BeautifulSoup(page(course, sheet.student), "html.parser")
+    assert not any("@font-face" in style.text or "@import" in style.text for style in soup("style"))
     assert soup.find("b", string="bold") and soup.find("strong", string="bold") and soup.find("code", string="a < b")
     graded_notebook = nbformat.read(next(course.root.glob(f"autograded/*/{NAME}/{NAME}.ipynb")), as_version=4)
     outputs = [o for c in graded_notebook.cells for o in c.get("outputs", [])]

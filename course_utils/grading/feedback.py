@@ -120,6 +120,8 @@ class FeedbackExporter(HTMLExporter):
         for element in page(True):
             for name in [n for n in element.attrs if n.lower().startswith("on")]:
                 del element[name]
+        for style in page("style"):
+            style.string = re.sub(r"@font-face\s*{[^}]*}|@import[^;]*;", "", style.string or "")
         page.html["lang"] = "en"
         page.head.insert(0, page.new_tag("meta", attrs={"http-equiv": "Content-Security-Policy", "content": POLICY}))
         page.head.insert(0, page.new_tag("meta", charset="utf-8"))

@@ -46,6 +46,11 @@ class Sheet:
     failed: bool = False
 
     @property
+    def trouble(self) -> list[str]:
+        """What went wrong technically: the notes, but for the one that every student with a plain test cell gets."""
+        return [note for note in self.notes if "ran in the student's kernel" not in note]
+
+    @property
     def waiting(self) -> float:
         """Points that nobody has given or refused yet."""
         return sum(most for points, most in self.cells.values() if points is None)
@@ -57,7 +62,7 @@ class Sheet:
         return (
             [f"{v.exercise}: {why(v)}" for v in lost]
             + [f"{n}: {self.cells[n][0]:g} of {self.cells[n][1]:g}." for n in other]
-            + self.notes
+            + self.trouble
         )
 
     def line(self) -> str:
