@@ -114,17 +114,15 @@ class KVCache:
     """The keys and values of the tokens read so far, so that the next token need not compute them again."""
 
     def __init__(self, config: Config, batch: int, device=None, dtype=None):
-        shape = (config.layers, batch, config.heads, config.context, config.dim // config.heads)
-        self.keys = torch.empty(shape, device=device, dtype=dtype)
-        self.values = torch.empty(shape, device=device, dtype=dtype)
+        shape = (2, batch, config.heads, config.context, config.dim // config.heads)  # keys and values
+        self.layers = [torch.empty(shape, device=device, dtype=dtype) for _ in range(config.layers)]
         self.length = 0  # how many tokens it holds
 
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the new tokens' (B, H, T, d) keys and values of one layer; return all S = length + T of them."""
-        end = self.length + k.shape[2]
-        self.keys[layer, :, :, self.length : end] = k
-        self.values[layer, :, :, self.length : end] = v
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+    def extend(self, layer: int, kv: Float[Tensor, "2 batch heads time dim"]) -> Float[Tensor, "2 batch heads key dim"]:
+        """Add the T new tokens' keys and values of one layer; return all S = length + T of them."""
+        end = self.length + kv.shape[3]
+        self.layers[layer][:, :, :, self.length : end] = kv
+        return self.layers[layer][:, :, :, :end]
 
 
 class SelfAttention(nn.Module):
@@ -146,9 +144,8 @@ class SelfAttention(nn.Module):
     ) -> Float[Tensor, "batch time dim"]:
         B, T, D = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.heads, D // self.heads)  # (B, T, 3D) -> (B, T, 3, H, d)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three of (B, H, T, d)
-        if cache is not None:
-            k, v = cache.extend(self.layer, k, v)  # (B, H, S, d)
+        qkv = qkv.permute(2, 0, 3, 1, 4)  # (3, B, H, T, d)
+        q, (k, v) = qkv[0], qkv[1:] if cache is None else cache.extend(self.layer, qkv[1:])  # k, v: (B, H, S, d)
         if maps is None:
             # The same numbers as `attention`, without ever holding the (T, S) weights: faster, and linear in memory.
             dropout = self.dropout if self.training else 0.0
@@ -310,10 +307,10 @@ class GPT(Transformer):
         mask = self._check(tokens, mask, past)
         T = tokens.shape[1]
         if mask is None:
-            position = torch.arange(past, past + T, device=tokens.device)  # (T,)
+            position = self.positions.weight[past : past + T]  # (T, D)
         else:
-            position = (mask.long().cumsum(1) - 1).clamp(min=0)[:, past:]  # (B, T)
-        x = self.tokens(tokens) + self.positions(position)  # (B, T) -> (B, T, D)
+            position = self.positions((mask.long().cumsum(1) - 1).clamp(min=0)[:, past:])  # (B, T, D)
+        x = self.tokens(tokens) + position  # (B, T) -> (B, T, D)
         return self.norm(self.read(self.dropout(x), mask, cache, maps))
 
     def logits(self, hidden: Float[Tensor, "... dim"]) -> Float[Tensor, "... vocab"]:
@@ -330,7 +327,32 @@ class GPT(Transformer):
         """Return the logits of the token after each token; arguments as in `encode`."""
         return self.logits(self.encode(tokens, mask, cache=cache))
 
-    @torch.no_grad()
+    def step(self, token: Int[Tensor, " batch"], cache: KVCache) -> Float[Tensor, "batch vocab"]:
+        """Return the logits after one more token: forward(token[:, None], cache=cache)[:, 0], without padding or dropout.
+
+        The whole model once more, flat: a small model spends more time on calls than on arithmetic, so here are fewer.
+        """
+        B, D, H, n = len(token), self.config.dim, self.config.heads, cache.length
+
+        def norm(x: Tensor, module: nn.LayerNorm) -> Tensor:
+            return torch.layer_norm(x, (D,), module.weight, module.bias, module.eps)
+
+        def linear(x: Tensor, module: nn.Linear) -> Tensor:
+            return torch.addmm(module.bias, x, module.weight.t())
+
+        x = self.tokens.weight[token] + self.positions.weight[n]  # (B, D)
+        for block, kv in zip(self.blocks, cache.layers):
+            qkv = linear(norm(x, block.norm_1), block.attention.qkv)  # (B, 3D)
+            qkv = qkv.view(B, 3, H, 1, D // H).transpose(0, 1)  # (3, B, H, 1, d)
+            kv[:, :, :, n : n + 1] = qkv[1:]
+            k, v = kv[:, :, :, : n + 1]  # (B, H, S, d)
+            y = F.scaled_dot_product_attention(qkv[0], k, v)  # (B, H, 1, d)
+            x = x + linear(y.view(B, D), block.attention.out)
+            hidden = linear(norm(x, block.norm_2), block.mlp.up)
+            x = x + linear(F.gelu(hidden, approximate=block.mlp.approximate), block.mlp.down)
+        cache.length += 1
+        return self.logits(norm(x, self.norm))  # (B, V)
+
     def generate(
         self,
         prompt: Int[Tensor, "batch time"] | Sequence[Int[Tensor, " time"]],
@@ -367,18 +389,22 @@ class GPT(Transformer):
                 "was the prompt encoded with this model's tokenizer?"
             )
         context = self.config.context
-        window, mask = window[:, -context:], None if mask is None else mask[:, -context:]  # what the model reads next
+        window, mask = window[:, -context:], None if mask is None else mask[:, -context:]  # what the model can read
         cache, found = None, []
         done = torch.zeros(len(window), dtype=torch.bool, device=window.device)  # (B,)
-        with evaluating(self):
+        with evaluating(self), torch.inference_mode():
             for _ in range(length):
                 if window.shape[1] > context:
                     keep = (context + 1) // 2
                     window, mask, cache = window[:, -keep:], None if mask is None else mask[:, -keep:], None
-                if use_cache and cache is None:
-                    cache = KVCache(self.config, len(window), window.device, self.tokens.weight.dtype)
-                unread = window[:, cache.length :] if use_cache else window
-                logits = self.logits(self.encode(unread, mask, cache=cache)[:, -1])  # (B, V) after the last token
+                if cache is not None and mask is None:
+                    logits = self.step(token, cache)  # (B, V)
+                else:
+                    if use_cache and cache is None:
+                        cache = KVCache(self.config, len(window), window.device, self.tokens.weight.dtype)
+                    unread = window[:, cache.length :] if use_cache else window
+                    hidden = self.encode(unread, mask, cache=cache)[:, -1]  # (B, D) of the last token
+                    logits = self.logits(hidden)  # (B, V)
                 if not found and logits.isnan().any():
                     raise ValueError("the logits are not numbers (NaN): the weights are damaged, or training diverged")
                 token = draw(next_token_probabilities(logits, temperature, top_k, top_p), generator)  # (B,)
@@ -391,7 +417,8 @@ class GPT(Transformer):
                 if stop is not None and done.all():
                     found += [token] * (length - len(found))
                     break
-        return torch.stack(found, dim=1) if found else window.new_zeros(len(window), 0)
+        # A tensor made in inference mode cannot be trained on: hand out a copy.
+        return torch.stack(found, dim=1).clone() if found else window.new_zeros(len(window), 0)
 
     @torch.no_grad()
     def log_probabilities(self, tokens: Int[Tensor, " time"], batch: int = 32) -> Float[Tensor, " time-1"]:
