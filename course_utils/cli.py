@@ -152,5 +152,27 @@ def report(assignment: Assignment) -> None:
     print(write_report(course, course.require(assignment)))
 
 
+@app.command()
+@clear
+def train(
+    names: Annotated[list[str] | None, typer.Argument(help="Without any, all: gpt-small, char-rnn, bert, gpt.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where they are written; else into the course itself.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Fewer than the recipe's, for a trial.", min=1)] = None,
+) -> None:
+    """Make the bundled checkpoints anew from the course's own text; a run that was stopped goes on where it was."""
+    from course_utils import pretrained
+    from course_utils.train_checkpoints import RECIPES, make
+
+    if unknown := set(names or ()) - set(RECIPES):
+        _fail(f"no recipe for {', '.join(sorted(unknown))}: choose from {', '.join(RECIPES)}")
+    for name in names or RECIPES:
+        try:
+            card = make(name, folder or pretrained.BUNDLED, steps=steps)
+        except ValueError as error:  # a state of another run, damaged, or a loss that is no number
+            _fail(str(error))
+        found = f"{card['parameters']:,} parameters, held-out loss {card['held_out_loss']} nats, {card['seconds']} s"
+        print(f"{name}: {found}, in {(folder or pretrained.BUNDLED) / name}")
+
+
 if __name__ == "__main__":
     app()

@@ -19,7 +19,7 @@ from course_utils.grading import sandbox
 from course_utils.grading.record import hidden_cases
 from course_utils.grading.sandbox import SandboxError
 
-COMMANDS = ["lab", "doctor", "check", "submit", "release", "grade", "report"]
+COMMANDS = ["lab", "doctor", "check", "submit", "release", "grade", "report", "train"]
 
 
 @pytest.fixture

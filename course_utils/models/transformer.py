@@ -330,7 +330,7 @@ class GPT(Transformer):
     def step(self, token: Int[Tensor, " batch"], cache: KVCache) -> Float[Tensor, "batch vocab"]:
         """Return the logits after one more token: forward(token[:, None], cache=cache)[:, 0], without padding or dropout.
 
-        The whole model once more, flat: a small model spends more time on calls than on arithmetic, so here are fewer.
+        The whole model once more, flat: a small model spends more time on calls than on arithmetic; here are fewer.
         """
         B, D, H, n = len(token), self.config.dim, self.config.heads, cache.length
 

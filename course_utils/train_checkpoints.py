@@ -1,0 +1,192 @@
+"""How the bundled checkpoints were made: `course train` runs this, and writes each with its card.
+
+Everything is trained on the docstrings of the course's own locked packages (`text.load("docs")`), so that anyone can
+make the same again, on a CPU in minutes. `RECIPES` says what each checkpoint is; `make` trains one and saves it.
+A run that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_utils import losses, pretrained, runtime, train
+from course_utils.data import text
+from course_utils.data.bpe import BERT_SPECIAL, BPETokenizer
+from course_utils.models.rnn import CharRNN, RNNConfig
+from course_utils.models.transformer import BERT, GPT, BERTConfig, Config
+
+SYMBOLS = 1024  # of the tokenizers
+CONTEXT = 128  # tokens that a GPT reads
+BERT_CONTEXT = 64
+
+
+@dataclass
+class Job:
+    """All that `make` needs: a model, what it learns from, and what its card says."""
+
+    model: nn.Module
+    tokenizer: pretrained.Tokenizer
+    batch: Callable[[torch.Generator], Any]
+    loss: Callable[..., Tensor]
+    held_out: Callable[[nn.Module], float]  # nats per predicted symbol
+    steps: int
+    lr: float
+    data: str
+    characters: float = 1.0  # per symbol of the held-out text, on average
+
+
+def gpt_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Job:
+    """Next-token prediction on the course's English, in pieces of words."""
+    learn, judge = text.load("docs").split(0.1)
+    tokenizer = BPETokenizer.train(learn.text, vocab_size=SYMBOLS)
+    model = GPT(Config(vocab_size=SYMBOLS, context=CONTEXT, **config), runtime.seed(0))
+    held_out = tokenizer.encode(judge.text)
+    return Job(
+        model,
+        tokenizer,
+        train.windows(tokenizer.encode(learn.text), CONTEXT + 1, size),
+        lambda model, x: losses.next_token_loss(model(x[:, :-1]), x),
+        lambda model: -float(model.log_probabilities(held_out[:20_000]).mean()),
+        steps,
+        lr,
+        'text.load("docs").split(0.1)[0]: English sentences of the docstrings of ' + ", ".join(text.LIBRARIES),
+        len(tokenizer.decode(held_out[:20_000])) / min(len(held_out), 20_000),
+    )
+
+
+def bert_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Job:
+    """Masked language modelling on the paragraphs; those of `labelled_sentences("held_out")` are not among them."""
+    learn, judge = text.load("docs").split(text.HELD_OUT, seed=0)
+    tokenizer = BPETokenizer.train(learn.text, vocab_size=SYMBOLS, special=BERT_SPECIAL)
+    model = BERT(BERTConfig(vocab_size=SYMBOLS, context=BERT_CONTEXT, token_types=1, **config), runtime.seed(0))
+    codes, mask = pieces(tokenizer, learn)
+    new_codes, new_mask = pieces(tokenizer, judge)
+
+    def hide(codes: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        T = int(mask.sum(1).max())
+        codes, mask = codes[:, :T], mask[:, :T]
+        special = [tokenizer.pad, tokenizer.unknown, tokenizer.cls, tokenizer.sep]
+        hidden, targets = losses.mask_tokens(
+            codes, mask_token=tokenizer.mask, vocab_size=SYMBOLS, special=special, mask=mask, generator=generator
+        )
+        return hidden, targets, mask
+
+    def batch(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        rows = torch.randint(len(codes), (size,), generator=generator)
+        return hide(codes[rows], mask[rows], generator)
+
+    def loss(model: nn.Module, hidden: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        chosen = targets != losses.NOT_A_TARGET
+        vectors = model.encode(hidden, mask)[chosen]  # (chosen, D): the others need no logits
+        return losses.masked_language_modelling_loss(model.logits(vectors), targets[chosen])
+
+    judged = hide(new_codes[:512], new_mask[:512], runtime.seed(1))
+
+    def held_out(model: nn.Module) -> float:
+        device = next(model.parameters()).device
+        return float(loss(model, *(part.to(device) for part in judged)))
+
+    data = (
+        'text.load("docs").split(0.2)[0]: paragraphs of the docstrings of ' + ", ".join(text.LIBRARIES) + ", none of "
+        'which is in labelled_sentences("held_out")'
+    )
+    return Job(model, tokenizer, batch, loss, held_out, steps, lr, data)
+
+
+def pieces(tokenizer: BPETokenizer, corpus: text.Corpus) -> tuple[Tensor, Tensor]:
+    """The paragraphs of a corpus, cut into pieces that BERT can read: codes (N, T), mask (N, T), in a fixed order."""
+    room = BERT_CONTEXT - 2
+    rows = []
+    for document in corpus.documents:
+        for line in document.text.splitlines():
+            codes = tokenizer.encode(line).tolist()
+            rows += [codes[start : start + room] for start in range(0, len(codes), room)]
+    rows = [[tokenizer.cls, *row, tokenizer.sep] for row in rows if len(row) >= 4]
+    size = torch.tensor([len(row) for row in rows])
+    codes = torch.full((len(rows), BERT_CONTEXT), tokenizer.pad)
+    for i, row in enumerate(rows):
+        codes[i, : len(row)] = torch.tensor(row)
+    order = torch.randperm(len(rows), generator=runtime.seed(0))
+    return codes[order], (torch.arange(BERT_CONTEXT) < size[:, None])[order]
+
+
+def char_rnn_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Job:
+    """Next-character prediction on docstrings as they are, with their brackets, quotes and code."""
+    learn, judge = text.load("numpy", view="raw").split(0.1)
+    plain = "".join(map(chr, range(32, 127))) + "\n"
+    tokenizer = text.CharTokenizer("".join(sorted(plain + "\x00")), unknown="\x00")
+    model = CharRNN(RNNConfig(len(tokenizer), **config), runtime.seed(0))
+    held_out = tokenizer.encode(judge.text)[:20_000]
+    return Job(
+        model,
+        tokenizer,
+        train.windows(tokenizer.encode(learn.text), CONTEXT + 1, size),
+        lambda model, x: losses.next_token_loss(model(x[:, :-1])[0], x),
+        lambda model: -float(model.log_probabilities(held_out).mean()),
+        steps,
+        lr,
+        'text.load("numpy", view="raw").split(0.1)[0]: numpy\'s docstrings as they are',
+    )
+
+
+RECIPES: dict[str, Callable[[], Job]] = {
+    "gpt-small": lambda: gpt_job(dict(dim=80, layers=3, heads=4), steps=4000, size=16, lr=3e-3),
+    "char-rnn": lambda: char_rnn_job(dict(cell="lstm", hidden=256), steps=3000, size=32, lr=3e-3),
+    "bert": lambda: bert_job(dict(dim=160, layers=4, heads=4), steps=6000, size=64, lr=1e-3),
+    "gpt": lambda: gpt_job(dict(dim=256, layers=4, heads=8, dropout=0.1), steps=2600, size=24, lr=1.5e-3),
+}
+
+
+def make(
+    name: str, folder: Path = pretrained.BUNDLED, *, steps: int | None = None, work: Path | None = None
+) -> dict[str, Any]:
+    """Train one checkpoint of RECIPES, save it in `folder`/name and return its card.
+
+    steps: fewer than the recipe's, for a trial. work: where a killed run's state is kept (None: in `folder`).
+    Raises ValueError for a name that is not in RECIPES; OSError if the folder cannot be written.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"no recipe for {name!r}: choose from {', '.join(RECIPES)}")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    job = RECIPES[name]()
+    steps = job.steps if steps is None else steps
+    device = runtime.device()
+    model = job.model.to(device)
+    state = (folder if work is None else Path(work)) / f".{name}.state"
+    started = time.strftime("%Y-%m-%d")
+    history = train.fit(
+        model, job.batch, job.loss, steps=steps, lr=job.lr, validate=job.held_out, checkpoint=state, bf16=fast_bf16()
+    )
+    nats = history.held_out[max(history.held_out)] if history.held_out else math.nan
+    card = {
+        "data": job.data,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": steps,
+        "training_loss": round(sum(history.loss[-100:]) / max(1, len(history.loss[-100:])), 4),
+        "held_out_loss": round(nats, 4),
+        "unit": "nats per predicted symbol",
+        "seed": 0,
+        "command": f"course train {name}" + ("" if steps == job.steps else f" --steps {steps}"),
+        "seconds": round(history.seconds),
+        "device": f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type,
+        "date": started,
+    }
+    if isinstance(model, GPT):
+        card["held_out_bits_per_character"] = round(nats / math.log(2) / job.characters, 4)
+    pretrained.save(folder / name, model, job.tokenizer, card)
+    state.unlink(missing_ok=True)
+    return card
+
+
+def fast_bf16() -> bool | None:
+    """Whether to compute in bfloat16: on a CPU whose matrix unit has it, twice as fast; None: as `fit` decides."""
+    return True if runtime.device().type == "cpu" and torch.cpu._is_amx_tile_supported() else None
