@@ -328,7 +328,7 @@ class GPT(Transformer):
         return self.logits(self.encode(tokens, mask, cache=cache))
 
     def step(self, token: Int[Tensor, " batch"], cache: KVCache) -> Float[Tensor, "batch vocab"]:
-        """Return the logits after one more token: forward(token[:, None], cache=cache)[:, 0], without padding or dropout.
+        """Return the logits after one more token: forward(token[:, None], cache=cache)[:, 0], no padding, no dropout.
 
         The whole model once more, flat: a small model spends more time on calls than on arithmetic; here are fewer.
         """
