@@ -82,6 +82,8 @@ def save(
     from safetensors.torch import save as to_bytes
 
     config, tensors = to_hugging_face(model)
+    if isinstance(tokenizer, BPETokenizer) and tokenizer.end is not None:
+        config |= {"bos_token_id": tokenizer.end, "eos_token_id": tokenizer.end}
     tensors = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in tensors.items()}
     files = {
         "config.json": _to_json(config),
