@@ -272,3 +272,56 @@ def test_without_a_browser_it_is_settings_and_text(explorer):
 def test_chain_explorer_refuses_what_it_cannot_show(models, order, said):
     with pytest.raises(ValueError, match=said):
         widgets.chain_explorer(models, order=order)
+
+
+# ---- lectures 02 and 03 ----------------------------------------------------------------------------------------------
+
+
+def test_a_live_curve_is_drawn_once_and_then_in_place(monkeypatch):
+    said = []
+
+    class Handle:
+        def update(self, data, **kwargs):
+            said.append(("update", data))
+
+    def display(data, **kwargs):
+        said.append(("display", data))
+        return Handle()
+
+    monkeypatch.setattr(plots, "display", display)
+    live = plots.Live(x="step", y="loss", title="Falls")
+    live({1: 3.0})
+    live({1: 3.0, 2: 2.0})
+    assert [kind for kind, _ in said] == ["display", "update"]
+    assert said[0][1]["text/plain"].splitlines() == ["Falls (loss by step)", "  1 → 3"]
+    assert said[1][1]["image/png"][:4] == b"\x89PNG" and said[1][1]["image/png"] != said[0][1]["image/png"]
+
+
+def test_shaded_colours_each_character_by_its_number():
+    html = widgets.shaded("a<\n", [1.0, -0.5, 0.0])
+    assert html.count("<span") == 3
+    assert "rgba(213, 94, 0, 0.75)" in html and "rgba(0, 114, 178, 0.38)" in html
+    assert "&lt;" in html and "↵" in html
+    with pytest.raises(ValueError, match="2 characters, 1 numbers"):
+        widgets.shaded("ab", [1.0])
+
+
+def test_unit_explorer_shows_the_unit_that_is_chosen():
+    states = {"one": torch.tensor([[0.0, 1.0], [0.5, -1.0]])}
+    explorer = widgets.unit_explorer({"one": "ab"}, states, unit=1, captions={0: "first"})
+    assert "from -1.00 (blue) to 1.00 (orange)" in explorer.text and "first" not in explorer.text
+    explorer.set(unit=0)
+    assert "from 0.00 (blue) to 0.50 (orange) · first" in explorer.text
+    with pytest.raises(ValueError, match="each text needs its states"):
+        widgets.unit_explorer({"one": "ab"}, {})
+
+
+def test_writer_goes_on_with_the_prompt():
+    def write(choice, prompt, temperature, seed):
+        yield f"{choice} {temperature} {seed}"
+
+    explorer = widgets.writer(write, choices=["small", "large"], prompt="<i>")
+    assert explorer.text == "<i>small 1.0 1"
+    explorer.set(choice="large", temperature=0.5)
+    assert explorer.text == "<i>large 0.5 1"
+    assert widgets.writer(write).text == "None 1.0 1"

@@ -180,11 +180,40 @@ def show(figure: Figure, text: str = "figure") -> None:
 
     text: what is shown where there are no pictures.
     """
+    data, metadata = _picture(figure, text)
+    display(data, raw=True, metadata=metadata)
+
+
+class Live:
+    """A `curve` that grows where it was first drawn: call it with the series so far, as often as you like.
+
+    live = plots.Live(x="step", y="loss (nats per character)", title="The loss falls")
+    train.fit(…, watch=lambda history: live(history.curves()))
+    """
+
+    def __init__(self, **labels):
+        self.labels = labels  # as in `curve`
+        self.handle = None
+
+    def __call__(self, series: Points | Mapping[str, Points]) -> None:
+        numbers = series if _nested(series) else {"": series}
+        canvas = _Shown(None, self.labels.get("title", ""), x=self.labels["x"], y=self.labels["y"], numbers=numbers)
+        with canvas as axes:
+            curve(series, ax=axes, **self.labels)
+            canvas.figure, figure = None, canvas.figure  # so that leaving shows nothing
+        data, metadata = _picture(figure, canvas._text())
+        if self.handle is None:
+            self.handle = display(data, raw=True, metadata=metadata, display_id=True)
+        else:
+            self.handle.update(data, raw=True, metadata=metadata)
+
+
+def _picture(figure: Figure, text: str) -> tuple[dict, dict]:
+    """The MIME bundle of a figure and its metadata."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     width, height = (int(side * DPI / 2) for side in figure.get_size_inches())
-    data = {"image/png": buffer.getvalue(), "text/plain": text}
-    display(data, raw=True, metadata={"image/png": {"width": width, "height": height}})
+    return {"image/png": buffer.getvalue(), "text/plain": text}, {"image/png": {"width": width, "height": height}}
 
 
 def _nested(values: Mapping) -> bool:

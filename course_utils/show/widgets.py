@@ -176,3 +176,93 @@ def _underlined(word: str) -> str:
 
 def _said(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {round(v, 3) if isinstance(v, float) else v}" for name, v in settings.items())
+
+
+# ------------------------------------------------------------------------------------------------ numbers over a text
+
+
+def shaded(text: str, values, *, least: float | None = None, most: float | None = None) -> str:
+    """Return HTML of a text whose characters are shaded by their numbers (T,): blue below zero, orange above.
+
+    least, most: the numbers of the full colours; None: the furthest from zero that there is.
+    """
+    values = [float(value) for value in values]
+    if len(values) != len(text):
+        raise ValueError(f"one number for each character: {len(text)} characters, {len(values)} numbers")
+    furthest = max((abs(value) for value in values), default=0.0) or 1.0
+    low, high = (-furthest if least is None else least), (furthest if most is None else most)
+    found = []
+    for character, value in zip(text, values):
+        share = min(1.0, max(0.0, value / high if value > 0 and high else value / low if low else 0.0))
+        rgb = "213, 94, 0" if value > 0 else "0, 114, 178"
+        shown = escape(character) if character != "\n" else "↵\n"
+        found.append(f'<span style="background: rgba({rgb}, {0.75 * share:.2f})">{shown}</span>')
+    return "".join(found)
+
+
+def unit_explorer(
+    texts: Mapping[str, str], states: Mapping[str, Any], *, unit: int = 0, captions: Mapping[int, str] | None = None
+) -> Explorer:
+    """What one unit of a network does over a text: each character is shaded by the state after it.
+
+    Args:
+        texts: by name.
+        states: a tensor (characters, units) for each of the texts, values from -1 to 1.
+        unit: the first to be shown.
+        captions: a line above the text by unit.
+    """
+    if texts.keys() != states.keys() or not texts:
+        raise ValueError(f"each text needs its states, got texts {list(texts)} and states {list(states)}")
+    units = next(iter(states.values())).shape[1]
+
+    def render(text: str, unit: int) -> str:
+        values = states[text][:, unit]
+        note = (captions or {}).get(unit, "")
+        range_ = f"unit {unit}: from {float(values.min()):.2f} (blue) to {float(values.max()):.2f} (orange)"
+        note = " · ".join(filter(None, (range_, note)))
+        return (
+            f'<p style="{_NOTE}">{escape(note)}</p>'
+            f'<div aria-live="polite" style="{_TEXT}">{shaded(texts[text], values, least=-1, most=1)}</div>'
+        )
+
+    return Explorer(
+        render,
+        {
+            "text": widgets.Dropdown(options=list(texts), description="text", style=_SLIDER["style"]),
+            "unit": widgets.IntSlider(unit, min=0, max=units - 1, description="unit", **_SLIDER),
+        },
+    )
+
+
+def writer(
+    write: Callable[..., Iterable[str]],
+    *,
+    choices: Collection[str] = (),
+    prompt: str = "",
+    temperature: float = 1.0,
+    describe: str = "model",
+) -> Explorer:
+    """A model that goes on with your prompt: type it, choose a temperature, press Enter or move a slider.
+
+    Args:
+        write: called as write(choice, prompt, temperature, seed); yields the continuation, longer each time.
+        choices: what the menu offers; without any there is none, and `choice` is None.
+        prompt, temperature: the first settings.
+        describe: the menu's label.
+    """
+
+    def render(prompt: str, temperature: float, sample: int, choice: str | None = None) -> Iterator[str]:
+        for text in write(choice, prompt, temperature, sample):
+            yield f'<div aria-live="polite" style="{_TEXT}"><b>{escape(prompt)}</b>{escape(text)}</div>'
+
+    controls = {
+        "prompt": widgets.Text(prompt, description="prompt", continuous_update=False, **_SLIDER),
+        "temperature": widgets.FloatSlider(
+            temperature, min=0.0, max=2.0, step=0.1, readout_format=".1f", description="temperature", **_SLIDER
+        ),
+        "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
+    }
+    if choices:
+        menu = widgets.Dropdown(options=list(choices), description=describe, style=_SLIDER["style"])
+        controls = {"choice": menu, **controls}
+    return Explorer(render, controls)
