@@ -177,7 +177,7 @@ def make(
         "seed": 0,
         "command": f"course train {name}" + ("" if steps == job.steps else f" --steps {steps}"),
         "seconds": round(history.seconds),
-        "device": f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type,
+        "device": f"{device.type}, threads: {torch.get_num_threads()}" if device.type == "cpu" else device.type,
         "date": started,
     }
     if isinstance(model, GPT):
