@@ -1,0 +1,720 @@
+"""Assignment 9, memorization: what is asked in each exercise, how it is compared, and the mistakes we know by name.
+
+Each exercise stands in one place: points and comparison, then its cases (small ones that can be checked by hand, then
+random ones; the same function draws the visible and the hidden cases), then wrong functions with the hint for those who
+wrote them.
+"""
+
+import random
+
+import torch
+from torch import Tensor
+
+from course_utils.grading.exercise import Case, Exercise, Recipe, accuracy, close, exact
+
+LIBRARY = [
+    "course_utils.losses.dp_sgd_gradient",
+    "course_utils.memorization.longest_match",
+    "course_utils.memorization.exposure",
+]
+
+
+def _integer(g: torch.Generator, low: int, high: int) -> int:
+    return int(torch.randint(low, high + 1, (), generator=g))
+
+
+def _copied_text(g: torch.Generator, size: int, length: int, pieces: int) -> tuple[Tensor, Tensor]:
+    """(generated, training): training text, and a text of pieces of 2 … 12 of its tokens with others between them."""
+    training = torch.randint(0, size, (length,), generator=g)
+    generated = [torch.randint(0, size, (3,), generator=g)]
+    for _ in range(pieces):
+        start, long = _integer(g, 0, length - 12), _integer(g, 2, 12)
+        generated += [training[start : start + long], torch.randint(0, size, (_integer(g, 1, 3),), generator=g)]
+    return torch.cat(generated), training
+
+
+# --- 1. The longest match ---------------------------------------------------------------------------------------------
+
+longest_match = Exercise("longest_match", points=3, compare=exact(), banned=LIBRARY)
+
+
+@longest_match.cases
+def _(g):
+    training = torch.tensor([0, 1, 2, 3, 0, 4, 1, 2])
+    yield torch.tensor([5, 1, 2, 3, 1, 2]), training  # the example in the text
+    yield torch.tensor([7, 8, 9]), training  # nothing in common
+    yield torch.tensor([4, 1, 2]), training  # all of it, at the end of the training text
+    yield torch.tensor([9, 2, 0, 0, 4, 9, 1, 2]), training  # two of length 2, and the one that comes later counts
+    yield torch.tensor([6, 1, 1, 1, 2, 6]), torch.tensor([1, 1, 1, 1, 2, 3, 5])  # a match inside a failed match
+    yield torch.tensor([3, 4, 5, 6, 7]), torch.tensor([5, 6])  # the training text is the shorter one
+    yield _copied_text(g, 4, 120, 4)
+    yield _copied_text(g, 30, 400, 6)
+    yield _copied_text(g, 300, 2_000, 8)
+
+
+def _runs(generated: Tensor, training: Tensor) -> list[Tensor]:
+    """For each place of the generated text: (N,) how long the match is that ends there and at each training place."""
+    run, rows = torch.zeros(len(training) + 1, dtype=torch.long), []
+    for token in generated:
+        run = torch.cat([run[:1], torch.where(training == token, run[:-1] + 1, 0)])
+        rows.append(run[1:])
+    return rows
+
+
+@longest_match.mistake(
+    "your start is the place in the *generated* text. It should say where the passage stands in the training text, so "
+    "that it can be looked up there."
+)
+def start_in_the_generated_text(generated, training):
+    rows = torch.stack(_runs(generated, training))  # (T, N)
+    length = int(rows.max())
+    end = int((rows == length).any(1).nonzero()[0]) + 1
+    return (end - length, length) if length else (0, 0)
+
+
+@longest_match.mistake(
+    "of several longest matches you give the last one in the training text. Asked for is the first one: replace what "
+    "you have found only where the new one is *longer*, and sort out which text your outer loop runs over."
+)
+def last_of_equals(generated, training):
+    best = torch.stack(_runs(generated, training)).amax(0)  # (N,)
+    length = int(best.max())
+    return (int((best == length).nonzero()[-1]) + 1 - length, length) if length else (0, 0)
+
+
+@longest_match.mistake(
+    "of several longest matches you give the one that comes first in the *generated* text. Asked for is the one that "
+    "comes first in the training text."
+)
+def first_in_the_generated_text(generated, training):
+    rows = torch.stack(_runs(generated, training))
+    length = int(rows.max())
+    row = rows[int((rows == length).any(1).nonzero()[0])]
+    return (int((row == length).nonzero()[0]) + 1 - length, length) if length else (0, 0)
+
+
+@longest_match.mistake(
+    "your match must begin with the first generated token. A copied passage can begin anywhere in the generated text."
+)
+def only_from_the_first_token(generated, training):
+    generated, training, best = generated.tolist(), training.tolist(), (0, 0)
+    for start in range(len(training)):
+        length = 0
+        while generated[length : length + 1] and generated[length] == (training[start:] + [-1] * 999)[length]:
+            length += 1
+        if length > best[1]:
+            best = start, length
+    return best
+
+
+@longest_match.mistake(
+    "your match has gaps: these tokens come in this order, but not one right after the other (a longest common "
+    "*subsequence*). A verbatim match has no gaps: a token that differs sets the length back to 0."
+)
+def with_gaps(generated, training):
+    run = torch.zeros(len(training) + 1, dtype=torch.long)
+    for token in generated:
+        longer = torch.where(training == token, run[:-1] + 1, run[1:])
+        run = torch.cat([run[:1], longer]).cummax(0).values
+    length = int(run.max())
+    hit = torch.isin(training, generated).nonzero()
+    return (int(hit[0]), length) if length else (0, 0)
+
+
+@longest_match.mistake(
+    "the last token of the training text is never looked at. If a slice or a range of yours ends with − 1, say what "
+    "for."
+)
+def last_token_missed(generated, training):
+    best = torch.stack(_runs(generated, training[:-1])).amax(0)
+    length = int(best.max())
+    return (int((best == length).nonzero()[0]) + 1 - length, length) if length else (0, 0)
+
+
+@longest_match.mistake(
+    "where a match breaks off you go on behind it, and a match that began inside it is lost: in 1 1 1 2 the passage "
+    "1 1 2 begins at the second place. Try *every* start."
+)
+def no_step_back_after_a_failed_match(generated, training):
+    generated, training, best = generated.tolist(), training.tolist(), (0, 0)
+    for first in range(len(generated)):
+        length = 0
+        for place, token in enumerate(training):
+            more = first + length < len(generated) and generated[first + length] == token
+            length = length + 1 if more else 0
+            if length > best[1]:
+                best = place + 1 - length, length
+    return best
+
+
+# --- 2. Marking what was copied ---------------------------------------------------------------------------------------
+
+mark_copied = Exercise("mark_copied", points=2, compare=exact(), banned=LIBRARY)
+
+
+@mark_copied.cases
+def _(g):
+    training = torch.tensor([0, 1, 2, 3, 4])
+    generated = torch.tensor([0, 1, 9, 1, 2, 3, 8, 4])
+    yield generated, training, 2  # the example in the text
+    yield generated, training, 3
+    yield generated, training, 1  # every token that occurs
+    yield torch.tensor([1, 2]), training, 3  # shorter than n: nothing can be marked
+    yield torch.tensor([2, 1, 4, 3, 2]), training, 2  # the same tokens in another order
+    for size, length, n in ((6, 40, 3), (40, 200, 4), (200, 1_000, 5)):
+        yield *_copied_text(g, size, length, 6), n
+
+
+def _windows(tokens: Tensor, n: int) -> list[tuple[int, ...]]:
+    tokens = tokens.tolist()
+    return [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+
+
+def _mark(generated: Tensor, training: Tensor, n: int, first: int, last: int) -> Tensor:
+    """Marks the places start + first … start + last − 1 of each window of n that occurs in the training text."""
+    known, marks = set(_windows(training, n)), torch.zeros(len(generated), dtype=torch.bool)
+    for start, window in enumerate(_windows(generated, n)):
+        if window in known:
+            marks[start + first : start + last] = True
+    return marks
+
+
+@mark_copied.mistake("you mark only where a match *begins*. All n tokens of it were copied: mark them all.")
+def only_where_it_begins(generated, training, n):
+    return _mark(generated, training, n, 0, 1)
+
+
+@mark_copied.mistake("you mark only where a match *ends*. All n tokens of it were copied: mark them all.")
+def only_where_it_ends(generated, training, n):
+    return _mark(generated, training, n, n - 1, n)
+
+
+@mark_copied.mistake("one token too many is marked: a match of n that begins at s covers s, …, s + n − 1.")
+def one_token_too_many(generated, training, n):
+    return _mark(generated, training, n, 0, n + 1)
+
+
+@mark_copied.mistake(
+    "you mark each token that occurs somewhere in the training text. Nearly all words do; copied is a *run* of n or "
+    "more that stands there in this order."
+)
+def single_tokens(generated, training, n):
+    return torch.isin(generated, training)
+
+
+@mark_copied.mistake("a match of exactly n tokens counts, too: n *or more*.")
+def more_than_n(generated, training, n):
+    return _mark(generated, training, n + 1, 0, n + 1)
+
+
+@mark_copied.mistake("you mark the longest match alone. Every match of n or more is marked, wherever it stands.")
+def only_the_longest(generated, training, n):
+    rows = torch.stack(_runs(generated, training)).amax(1)  # (T,)
+    end, length = int(rows.argmax()) + 1, int(rows.max())
+    marks = torch.zeros(len(generated), dtype=torch.bool)
+    if length >= n:
+        marks[end - length : end] = True
+    return marks
+
+
+@mark_copied.mistake(
+    "the same n tokens in another order are no copy. Compare the windows as sequences (tuples), neither sorted nor as "
+    "sets."
+)
+def order_ignored(generated, training, n):
+    known = {tuple(sorted(w)) for w in _windows(training, n)}
+    marks = torch.zeros(len(generated), dtype=torch.bool)
+    for start, window in enumerate(_windows(generated, n)):
+        if tuple(sorted(window)) in known:
+            marks[start : start + n] = True
+    return marks
+
+
+# --- 3. Exposure ------------------------------------------------------------------------------------------------------
+
+exposure = Exercise("exposure", points=2, compare=close(), banned=LIBRARY)
+
+
+@exposure.cases
+def _(g):
+    yield torch.tensor([2.0, 5.0, 3.0, 7.0]), torch.tensor([0, 2, 3])  # the example in the text
+    yield torch.full((8,), 1.5), torch.tensor([0, 5])  # a model that finds all alike has memorized nothing
+    yield torch.tensor([4.0, 1.0, 4.0, 4.0, 6.0, 9.0, 0.5, 4.0]), torch.tensor([0, 7, 6, 1])  # ties
+    for size, canaries in ((50, 4), (1_000, 6), (3_000, 3)):
+        losses = torch.rand(size, generator=g) * 10
+        planted = torch.randperm(size, generator=g)[:canaries]
+        losses[planted] *= torch.rand(canaries, generator=g)
+        yield losses, planted
+
+
+def _rank(losses: Tensor, canaries: Tensor) -> Tensor:
+    return (losses <= losses[canaries, None]).sum(1)  # (K,)
+
+
+def _bits(losses: Tensor) -> Tensor:
+    return torch.tensor(len(losses)).log2()
+
+
+@exposure.mistake("ranks begin with 1: the candidate with the lowest loss has rank 1, and log₂ 1 = 0.")
+def ranks_from_zero(losses, canaries):
+    return _bits(losses) - (_rank(losses, canaries) - 1).log2()
+
+
+@exposure.mistake("that is in nats. Exposure is in bits: the logarithms have base 2.")
+def natural_logarithm(losses, canaries):
+    return torch.tensor(len(losses)).log() - _rank(losses, canaries).log()
+
+
+@exposure.mistake(
+    "you rank from the *highest* loss. A model that has memorized a canary finds it unsurprising: rank 1 is the lowest "
+    "loss."
+)
+def highest_loss_first(losses, canaries):
+    return _bits(losses) - _rank(-losses, canaries).log2()
+
+
+@exposure.mistake(
+    "of candidates with the same loss you give the canary the best place. It takes the *worst*: a model that gives all "
+    "candidates the same loss has exposed nothing."
+)
+def best_place_among_equals(losses, canaries):
+    return _bits(losses) - ((losses < losses[canaries, None]).sum(1) + 1).log2()
+
+
+@exposure.mistake(
+    "`argsort()[c]` says *which* candidate stands at place c, not at which place candidate c stands. Count the losses "
+    "that are not above the canary's."
+)
+def argsort_read_backwards(losses, canaries):
+    return _bits(losses) - (losses.argsort(stable=True)[canaries] + 1).log2()
+
+
+@exposure.mistake("this is the rank itself. Exposure compares it with the number of candidates, in bits.")
+def rank_itself(losses, canaries):
+    return _rank(losses, canaries).float()
+
+
+@exposure.mistake(
+    "the number of candidates is missing: −log₂ rank is 0 at best. Rank 1 among 1024 says more than rank 1 among 2."
+)
+def without_the_candidates(losses, canaries):
+    return -_rank(losses, canaries).log2()
+
+
+# --- 4. Contamination -------------------------------------------------------------------------------------------------
+
+contamination = Exercise("contamination", points=3, compare=close(), banned=LIBRARY)
+
+
+@contamination.cases
+def _(g):
+    training = "the cat sat on the mat and the dog sat on the cat".split()
+    questions = ["the cat sat down", "dog sat on the mat", "mat"]
+    yield [q.split() for q in questions], training, 2, 0.5  # the example in the text
+    questions = ["sat on the sat on the sat on", "the dog ran and the dog slept", "cat the on sat"]
+    yield [q.split() for q in questions], training, 3, 0.4
+    yield [["a", "bc", "d"], ["ab"], ["abc", "d"]], ["ab", "c", "d", "da", "b"], 2, 0.5  # joined, they would look alike
+    yield [["x", "y", "z"], ["w", "x"], ["y"]], ["w", "x", "y", "z"], 4, 1.0  # all of them shorter than n
+    for size, length, n in ((5, 150, 3), (12, 400, 3), (20, 600, 2)):
+        names = [f"w{i}" for i in range(size)]
+        training = [names[i] for i in torch.randint(0, size, (length,), generator=g)]
+        found = []
+        for _ in range(8):
+            long, start = _integer(g, 2, 9), _integer(g, 0, length - 10)
+            other = [names[i] for i in torch.randint(0, size, (_integer(g, 0, 8),), generator=g)]
+            found.append(training[start : start + long] + other + training[start : start + _integer(g, 0, 4)])
+        yield found, training, n, 0.5
+
+
+def _grams(words: list[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+
+
+def _shares(questions, training, n, prepare=tuple, key=list) -> Tensor:
+    """(Q,) shares of the n-grams that occur; `prepare` is done to each n-gram, `key` to each list of them."""
+    shares = []
+    for words in questions:
+        m = min(n, len(words))
+        known = {prepare(w) for w in _grams(training, m)}
+        own = key([prepare(w) for w in _grams(words, m)])
+        shares.append(sum(w in known for w in own) / len(own))
+    return torch.tensor(shares)
+
+
+@contamination.mistake(
+    "you count *different* n-grams. An n-gram that a question has twice counts twice: it is the share of places."
+)
+def different_ngrams(questions, training, n, threshold):
+    shares = _shares(questions, training, n, key=set)
+    return shares, shares >= threshold
+
+
+@contamination.mistake("a share equal to the threshold is flagged, too: ≥, not >.")
+def above_the_threshold_only(questions, training, n, threshold):
+    shares = _shares(questions, training, n)
+    return shares, shares > threshold
+
+
+@contamination.mistake(
+    "you join the words of an n-gram without a space between them: (a, bc) and (ab, c) become the same. Keep tuples, "
+    "or join with a space."
+)
+def joined_without_spaces(questions, training, n, threshold):
+    shares = _shares(questions, training, n, prepare="".join)
+    return shares, shares >= threshold
+
+
+@contamination.mistake(
+    "a question of fewer than n words gets the share 0 and can never be flagged. It is looked up whole: its only n-gram"
+    " is all of its words."
+)
+def short_questions_never_flagged(questions, training, n, threshold):
+    shares = _shares(questions, training, n)
+    shares[[len(words) < n for words in questions]] = 0.0
+    return shares, shares >= threshold
+
+
+@contamination.mistake("a question of W words has W − n + 1 n-grams, not W: divide by how many n-grams there are.")
+def divided_by_the_words(questions, training, n, threshold):
+    shares = _shares(questions, training, n)
+    shares = shares * torch.tensor([max(1, len(w) - n + 1) / len(w) for w in questions])
+    return shares, shares >= threshold
+
+
+@contamination.mistake(
+    "you look up single words. Nearly every word of a fresh question occurs somewhere in the training text; what tells"
+    " is n of them in a row."
+)
+def single_words(questions, training, n, threshold):
+    shares = _shares(questions, training, 1)
+    return shares, shares >= threshold
+
+
+@contamination.mistake("the same words in another order are another n-gram: neither sort them nor make a set of them.")
+def word_order_ignored(questions, training, n, threshold):
+    shares = _shares(questions, training, n, prepare=lambda w: tuple(sorted(w)))
+    return shares, shares >= threshold
+
+
+# --- 5. The corrected score -------------------------------------------------------------------------------------------
+
+score_gap = Exercise("score_gap", points=2, compare=close(), banned=LIBRARY)
+
+
+@score_gap.cases
+def _(g):
+    yes, no = True, False
+    yield torch.tensor([yes, yes, yes, no, yes, no, no, yes]), torch.tensor([yes] * 4 + [no] * 4)  # in the text
+    yield torch.tensor([yes, yes, no, no, no, yes]), torch.tensor([yes, yes, no, no, no, no])  # all leaked ones right
+    yield torch.tensor([no, yes]), torch.tensor([yes, no])  # one question each: an error of 0 is no certainty
+    for leaked_share, memory in ((0.1, 0.95), (0.5, 0.8), (0.3, 0.3)):
+        size = _integer(g, 80, 300)
+        leaked = torch.rand(size, generator=g) < leaked_share
+        leaked[:6], leaked[6:12] = True, False
+        correct = torch.rand(size, generator=g) < torch.where(leaked, memory, 0.6)
+        correct[[0, 6]], correct[[1, 7]] = True, False  # neither all right nor all wrong
+        yield correct, leaked
+
+
+def _parts(correct: Tensor, leaked: Tensor) -> tuple[float, float, int, int]:
+    seen, new = correct[leaked].double(), correct[~leaked].double()
+    return float(seen.mean()), float(new.mean()), len(seen), len(new)
+
+
+def _root(x: float) -> float:
+    return x**0.5
+
+
+@score_gap.mistake(
+    "your gap is against the score on *all* questions, which holds the leaked ones, too. Compare leaked with fresh."
+)
+def gap_to_all_questions(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    return q, p - float(correct.double().mean()), _root(p * (1 - p) / m + q * (1 - q) / n)
+
+
+@score_gap.mistake("the sign of the gap is turned: leaked minus fresh, so that a model that remembers has a gap > 0.")
+def fresh_minus_leaked(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    return q, q - p, _root(p * (1 - p) / m + q * (1 - q) / n)
+
+
+@score_gap.mistake(
+    "you add the two standard errors. The errors of two groups are independent: their *variances* add up, and the root "
+    "comes last."
+)
+def standard_errors_added(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    return q, p - q, _root(p * (1 - p) / m) + _root(q * (1 - q) / n)
+
+
+@score_gap.mistake("the square root is missing: this is the variance of the gap.")
+def root_missing(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    return q, p - q, p * (1 - p) / m + q * (1 - q) / n
+
+
+@score_gap.mistake(
+    "p (1 − p) is the variance of *one* answer. The mean of m answers has a variance m times smaller: divide each group"
+    " by its own number of questions."
+)
+def not_divided_by_the_number(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    return q, p - q, _root(p * (1 - p) + q * (1 - q))
+
+
+@score_gap.mistake("both variances are divided by the number of *all* questions: each group has its own size.")
+def divided_by_all_questions(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    return q, p - q, _root((p * (1 - p) + q * (1 - q)) / (m + n))
+
+
+@score_gap.mistake("the corrected score is the accuracy on the *fresh* questions; yours is that on the leaked ones.")
+def score_on_leaked_questions(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    return p, p - q, _root(p * (1 - p) / m + q * (1 - q) / n)
+
+
+@score_gap.mistake("you divide by m − 1 and n − 1. In the formula here stand m and n.")
+def divided_by_one_less(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    return q, p - q, _root(p * (1 - p) / max(m - 1, 1) + q * (1 - q) / max(n - 1, 1))
+
+
+# --- 6. One step of DP-SGD --------------------------------------------------------------------------------------------
+
+private_gradient = Exercise("private_gradient", points=4, compare=close(rtol=1e-4, atol=1e-5), banned=LIBRARY)
+
+
+@private_gradient.cases
+def _(g):
+    gradients = [torch.tensor([[3.0, 4.0], [0.0, 0.5]])]
+    yield gradients, 1.0, 0.0, [torch.tensor([1.0, -1.0])]  # the example in the text, without noise
+    yield gradients, 1.0, 2.0, [torch.tensor([1.0, -1.0])]  # and with it
+    # one sample, two parameters: its length is that of both together, 13
+    yield [torch.tensor([[3.0, 4.0]]), torch.tensor([[[12.0]]])], 6.5, 0.0, [torch.ones(2), torch.ones(1, 1)]
+    yield [torch.zeros(3, 2), torch.zeros(3, 1)], 0.5, 1.0, [torch.ones(2), torch.zeros(1)]  # gradients of length 0
+    for batch, shapes, max_norm, noise_multiplier in (
+        (4, [(3,)], 1.5, 0.8),
+        (6, [(3, 2), (3,)], 2.0, 0.0),
+        (16, [(4, 5), (5,), (2, 2, 3)], 0.7, 1.3),
+        (32, [(10,), (10, 4)], 3.0, 4.0),
+    ):
+        length = 0.1 + 2 * torch.rand(batch, generator=g)
+        length[:2] = torch.tensor([0.01, 9.0])  # one is short enough, one is not, whatever the others are
+        gradients = [torch.einsum("b,b...->b...", length, torch.randn(batch, *s, generator=g)) for s in shapes]
+        noise = [torch.randn(s, generator=g) for s in shapes]
+        yield gradients, max_norm, noise_multiplier, noise
+
+
+def _norms(gradients: list[Tensor]) -> Tensor:
+    return torch.cat([x.flatten(1) for x in gradients], 1).norm(dim=1)  # (B,)
+
+
+def _finish(gradients, scales, max_norm, noise_multiplier, noise) -> list[Tensor]:
+    """The mean of the scaled gradients and the noise; `scales` (B,) is one for all parameters, or one for each."""
+    scales = scales if isinstance(scales, list) else [scales] * len(gradients)
+    sums = [torch.einsum("b,b...->...", s, x) for s, x in zip(scales, gradients)]
+    return [(x + noise_multiplier * max_norm * z) / len(gradients[0]) for x, z in zip(sums, noise)]
+
+
+def _scale(norm: Tensor, max_norm: float) -> Tensor:
+    return (max_norm / norm.clamp(min=1e-12)).clamp(max=1)
+
+
+@private_gradient.mistake(
+    "you take the mean first and clip it. Then one sample can still be nearly all of it: clip the gradient of each "
+    "sample *before* they are added up."
+)
+def mean_is_clipped(gradients, max_norm, noise_multiplier, noise):
+    means = [x.mean(0) for x in gradients]
+    scale = _scale(torch.cat([x.flatten() for x in means]).norm(), max_norm)
+    B = len(gradients[0])
+    return [scale * x + noise_multiplier * max_norm * z / B for x, z in zip(means, noise)]
+
+
+@private_gradient.mistake(
+    "each parameter is clipped by itself. The length of a sample's gradient is that of *all* parameters together: "
+    "add up the squares over all of them, then one factor for the whole sample."
+)
+def each_parameter_by_itself(gradients, max_norm, noise_multiplier, noise):
+    scales = [_scale(x.flatten(1).norm(dim=1), max_norm) for x in gradients]
+    return _finish(gradients, scales, max_norm, noise_multiplier, noise)
+
+
+@private_gradient.mistake(
+    "every gradient gets the length C, short ones are stretched. Clipping only shortens: the factor is at most 1."
+)
+def short_ones_are_stretched(gradients, max_norm, noise_multiplier, noise):
+    scale = max_norm / _norms(gradients).clamp(min=1e-12)
+    return _finish(gradients, scale, max_norm, noise_multiplier, noise)
+
+
+@private_gradient.mistake(
+    "you cut each entry to −C … C. That changes the direction, and the length can still be above C: scale the whole "
+    "gradient by one factor."
+)
+def entries_are_cut(gradients, max_norm, noise_multiplier, noise):
+    gradients = [x.clamp(-max_norm, max_norm) for x in gradients]
+    return _finish(gradients, torch.ones(len(gradients[0])), max_norm, noise_multiplier, noise)
+
+
+@private_gradient.mistake("nothing is clipped: a long gradient comes through at its full length.")
+def not_clipped(gradients, max_norm, noise_multiplier, noise):
+    return _finish(gradients, torch.ones(len(gradients[0])), max_norm, noise_multiplier, noise)
+
+
+@private_gradient.mistake("you compare the *squared* length with C: the square root is missing.")
+def squared_length(gradients, max_norm, noise_multiplier, noise):
+    return _finish(gradients, _scale(_norms(gradients) ** 2, max_norm), max_norm, noise_multiplier, noise)
+
+
+@private_gradient.mistake("the noise has the deviation σ. It must hide a sample, whose gradient can be C long: σ · C.")
+def noise_without_the_clipping_length(gradients, max_norm, noise_multiplier, noise):
+    return _finish(gradients, _scale(_norms(gradients), max_norm), 1.0, noise_multiplier, noise)
+
+
+@private_gradient.mistake(
+    "the noise is added after the division by B, so it is B times too strong. It is added to the *sum*; both are then "
+    "divided by B."
+)
+def noise_not_divided(gradients, max_norm, noise_multiplier, noise):
+    B = len(gradients[0])
+    return _finish(gradients, _scale(_norms(gradients), max_norm), max_norm, noise_multiplier * B, noise)
+
+
+@private_gradient.mistake("the noise is missing: clipping alone bounds what a sample can do, and hides nothing.")
+def noise_missing(gradients, max_norm, noise_multiplier, noise):
+    return _finish(gradients, _scale(_norms(gradients), max_norm), max_norm, 0.0, noise)
+
+
+@private_gradient.mistake("this is the sum over the samples. Divide it by B, as for any gradient of a mean loss.")
+def sum_instead_of_mean(gradients, max_norm, noise_multiplier, noise):
+    B = len(gradients[0])
+    return [x * B for x in _finish(gradients, _scale(_norms(gradients), max_norm), max_norm, noise_multiplier, noise)]
+
+
+@private_gradient.mistake(
+    "a gradient of length 0 gives 0/0 = nan, and that spreads to all. It is short enough: its factor is 1."
+)
+def zero_gives_nan(gradients, max_norm, noise_multiplier, noise):
+    norm = _norms(gradients)
+    gradients = [torch.einsum("b,b...->b...", 1 / norm, x) for x in gradients]
+    return _finish(gradients, norm.clamp(max=max_norm), max_norm, noise_multiplier, noise)
+
+
+# --- 7. Which questions have leaked? ----------------------------------------------------------------------------------
+
+# Exact search, single words and “any three words in common” stay below the threshold, n-gram shares above it, whatever
+# the seed: a test measures it. The banned functions are those in which the answers could be looked up.
+LABELS = ["course_utils.data.text.labelled_sentences", "course_utils.data.text.load"]
+find_leaks = Exercise("find_leaks", points=4, compare=accuracy(0.8), banned=LIBRARY + LABELS)
+
+
+@find_leaks.cases
+def _(g):
+    # by hand: the same words in another order are no leak; capitals and punctuation make no difference
+    training = {
+        "menu": "The soup of the day comes with bread.\nAll cakes are baked in the morning, and sold by noon.",
+        "rules": "Please leave the chairs where you found them.\nThe last one to go turns off the lights.",
+    }
+    questions = [
+        "the soup of the day comes with bread",
+        "the bread comes with the day of soup the",
+        "PLEASE LEAVE THE CHAIRS WHERE YOU FOUND THEM!",
+        "You found them, please: where the chairs leave the",
+        "All cakes (are baked) in the morning; and sold by noon?",
+        "In the morning, all the lights are sold by the last one.",
+    ]
+    yield Case((training, questions), truth=[True, False, True, False, True, False])
+    from course_utils.data import text
+
+    for limit in (10, 20, 20):
+        recipe = {"characters": _integer(g, 50, 70) * 1000}
+        draw = random.Random(_integer(g, 0, 2**31))
+        lines = [s for t in text.training_texts(**recipe).values() for s in t.split("\n") if len(s) >= 60]
+        held_out, _ = text.labelled_sentences("held_out", seed=draw.randrange(2**31))
+        fresh = [s for s in held_out if len(s) >= 60][: 5 * limit]
+        leaked = draw.sample(lines, 5 * limit)
+        cases = [(_recast(_damage(s, draw), draw), True) for s in leaked] + [(_recast(s, draw), False) for s in fresh]
+        draw.shuffle(cases)
+        training = Recipe("text.training_texts", recipe)
+        yield Case((training, [question for question, _ in cases]), truth=[truth for _, truth in cases])
+
+
+def _damage(sentence: str, draw: random.Random) -> str:
+    """A slip of the keyboard in about every eighth word: two neighbouring letters change places."""
+    words = sentence.split(" ")
+    for i in range(draw.randrange(2, 8), len(words), 8):
+        if len(words[i]) > 3:
+            at = draw.randrange(len(words[i]) - 1)
+            words[i] = words[i][:at] + words[i][at + 1] + words[i][at] + words[i][at + 2 :]
+    return " ".join(words)
+
+
+def _recast(sentence: str, draw: random.Random) -> str:
+    """In other capitals, and with other punctuation at the end."""
+    change = draw.choice([str.upper, str.title, str.swapcase])
+    return change(sentence).rstrip(".") + draw.choice(["", "?", " …", "!"])
+
+
+def _overlaps(training: dict[str, str], questions: list[str], n: int, as_written: bool = False) -> list[float]:
+    """For each question the share of its n-grams that occur in the training texts."""
+    import re
+
+    def grams(string):
+        words = string.split() if as_written else re.findall(r"\w+", string.lower())
+        return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+
+    known = {w for text in training.values() for w in grams(text)}
+    return [sum(w in known for w in grams(q)) / max(1, len(grams(q))) for q in questions]
+
+
+@find_leaks.mistake(
+    "you look for the question letter by letter. One slip, other capitals or a missing full stop hide a leak from "
+    "that: take words in lower case, and ask how *much* of the question occurs."
+)
+def exact_search(training, questions):
+    return [any(question in text for text in training.values()) for question in questions]
+
+
+@find_leaks.mistake(
+    "you look up single words. Nearly every word of a fresh question occurs somewhere in 300,000 characters: it is "
+    "the words *in a row* that give a leak away."
+)
+def words_one_by_one(training, questions):
+    return [share >= 0.7 for share in _overlaps(training, questions, 1)]
+
+
+@find_leaks.mistake(
+    "three words in common are no leak: “the number of” stands in every text. Ask for a large *share* of the "
+    "question's n-grams."
+)
+def any_three_words(training, questions):
+    return [share > 0 for share in _overlaps(training, questions, 3)]
+
+
+@find_leaks.mistake(
+    "capitals and punctuation make words differ for you: “Array” and “array”, “array” and “array.” must be the same. "
+    "Lower case, and letters and digits alone."
+)
+def capitals_and_punctuation_kept(training, questions):
+    return [share >= 0.4 for share in _overlaps(training, questions, 3, as_written=True)]
+
+
+@find_leaks.mistake("it is the other way round: True means that the question has leaked.")
+def turned_round(training, questions):
+    return [share < 0.4 for share in _overlaps(training, questions, 3)]
+
+
+@find_leaks.mistake("only the first training text is searched. A question has leaked if it stands in any of them.")
+def only_the_first_text(training, questions):
+    first = dict(list(training.items())[:1])
+    return [share >= 0.4 for share in _overlaps(first, questions, 3)]
+
+
+@find_leaks.mistake(
+    "you ask for *all* n-grams of the question. A single slip destroys n of them: a large share is enough."
+)
+def every_ngram(training, questions):
+    return [share == 1 for share in _overlaps(training, questions, 4)]
