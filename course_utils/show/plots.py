@@ -33,12 +33,14 @@ def curve(
     y: str,
     title: str = "",
     levels: Mapping[str, float | tuple[float, float]] | None = None,
+    errors: Mapping[str, Points] | None = None,
     log: str = "",
     ax: Axes | None = None,
 ) -> None:
     """Line plot of one series `{x: y}` or of several `{name: {x: y}}`.
 
     Args:
+        errors: half the height of the error bars, `{name: {x: error}}`; of the series that have any.
         levels: horizontal references by name: a number is a line, a pair (low, high) a band.
         log: which axes are logarithmic: "", "x", "y" or "xy".
         ax: draw here and show nothing; without it a figure is made and shown.
@@ -47,7 +49,11 @@ def curve(
     with _Shown(ax, title, x=x, y=y, numbers=named) as axes:
         for i, (name, points) in enumerate(named.items()):
             style = {"color": _cycle(COLOURS, i), "marker": _cycle(MARKERS, i), "linestyle": _cycle(LINES, i)}
-            axes.plot(list(points), list(map(float, points.values())), label=name or None, **style)
+            error = [float((errors or {}).get(name, {}).get(at, 0)) for at in points]
+            axes.errorbar(
+                list(points), list(map(float, points.values())), error if any(error) else None, capsize=3,
+                label=name or None, **style,
+            )  # fmt: skip
         for i, (name, level) in enumerate((levels or {}).items()):
             if isinstance(level, tuple):
                 axes.axhspan(*level, color=_cycle(COLOURS[2:], i), alpha=0.18, linewidth=0, label=name)

@@ -266,3 +266,33 @@ def writer(
         menu = widgets.Dropdown(options=list(choices), description=describe, style=_SLIDER["style"])
         controls = {"choice": menu, **controls}
     return Explorer(render, controls)
+
+
+def fill_in(model, tokenizer, text: str, *, most: int = 5) -> Explorer:
+    """Type a text with one or more [MASK]; below it stand the tokens that a BERT thinks likeliest for each.
+
+    Args:
+        model, tokenizer: what `pretrained.load` returns for a BERT.
+        text: the first text.
+        most: how many guesses for each [MASK].
+    """
+    device = next(model.parameters()).device
+
+    def render(text: str) -> str:
+        codes, mask = tokenizer.encode_batch([text])
+        places = (codes[0] == tokenizer.mask).nonzero()[:, 0]
+        if not len(places):
+            raise ValueError("write [MASK] in the place of the words that are to be guessed")
+        with torch.no_grad():
+            p = model(codes.to(device), mask.to(device))[0, places.to(device)].softmax(-1).cpu()  # (masks, V)
+        lines = []
+        for number, row in enumerate(p, start=1):
+            best = row.topk(most)
+            likely = zip(best.indices.tolist(), best.values.tolist())
+            guesses = ", ".join(f"{tokenizer.decode([code]).replace(' ', '␣')!r} {share:.0%}" for code, share in likely)
+            lines.append(f'<p style="{_TEXT}">[MASK] {number}: {escape(guesses, quote=False)}</p>')
+        return f'<div aria-live="polite">{"".join(lines)}</div>'
+
+    layout = widgets.Layout(width="95%", max_width="700px")
+    field = widgets.Text(text, description="text", continuous_update=False, layout=layout)
+    return Explorer(render, {"text": field})
