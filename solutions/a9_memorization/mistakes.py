@@ -538,7 +538,9 @@ def mean_is_clipped(gradients, max_norm, noise_multiplier, noise):
     "add up the squares over all of them, then one factor for the whole sample."
 )
 def each_parameter_by_itself(gradients, max_norm, noise_multiplier, noise):
-    scales = [_scale(x.flatten(1).norm(dim=1), max_norm) for x in gradients]
+    scales = []
+    for x in gradients:
+        scales.append(_scale(x.flatten(1).norm(dim=1), max_norm))
     return _finish(gradients, scales, max_norm, noise_multiplier, noise)
 
 
