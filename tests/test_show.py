@@ -325,3 +325,44 @@ def test_writer_goes_on_with_the_prompt():
     explorer.set(choice="large", temperature=0.5)
     assert explorer.text == "<i>large 0.5 1"
     assert widgets.writer(write).text == "None 1.0 1"
+
+
+def test_attention_explorer_says_where_a_token_looks():
+    maps = torch.zeros(2, 1, 2, 2)
+    maps[0, 0] = torch.tensor([[1.0, 0.0], [0.25, 0.75]])
+    maps[1, 0] = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    explorer = widgets.attention_explorer(["a", " <b>"], maps)
+    assert "“<b>” (token 1) looks at “<b>” 75%, “a” 25%" in explorer.text
+    explorer.set(layer=1)
+    assert "looks at “a” 100%" in explorer.text
+    with pytest.raises(ValueError, match=r"\(layers, heads, 3, 3\)"):
+        widgets.attention_explorer(["a", "b", "c"], maps)
+
+
+# ---- texts beside each other
+
+
+def test_side_by_side_marks_words_in_html_and_in_plain_text():
+    shown = widgets.SideBySide({"model": (["a", "<b>", "c"], [False, True, True]), "true": (["d"], [False])}, note="2")
+    bundle = shown._repr_mimebundle_()
+    assert re.findall("<mark[^>]*>(.*?)</mark>", bundle["text/html"]) == ["&lt;b&gt; c"]
+    assert bundle["text/plain"] == "2\nmodel:\n  a [<b> c]\ntrue:\n  d"
+
+
+def test_recital_explorer_compares_with_how_the_passage_goes_on():
+    asked = []
+
+    def recite(model, words, length):
+        asked.append((model, words))
+        return ["w3", "x"][:length]
+
+    def compare(written, truth):
+        assert truth == ["w3", "w4"]
+        return [True, False], [True, False]
+
+    passages = {"one": [f"w{i}" for i in range(6)]}
+    explorer = widgets.recital_explorer(passages, recite, compare, models=["small", "large"], prompt=3, length=2)
+    assert asked[-1] == ("large", ["w0", "w1", "w2"])
+    assert "1 of 2 words in common" in explorer.text
+    with pytest.raises(ValueError, match="more than 6 words"):
+        widgets.recital_explorer(passages, recite, compare, models=["m"], length=6)

@@ -7,6 +7,7 @@ settings and its result as plain text.
 """
 
 import asyncio
+import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from html import escape, unescape
@@ -296,3 +297,149 @@ def fill_in(model, tokenizer, text: str, *, most: int = 5) -> Explorer:
     layout = widgets.Layout(width="95%", max_width="700px")
     field = widgets.Text(text, description="text", continuous_update=False, layout=layout)
     return Explorer(render, {"text": field})
+
+
+def attention_explorer(tokens: Collection[str], maps, *, layer: int = 0, head: int = 0) -> Explorer:
+    """Who looks at whom: one head of one layer as a table; the row of one token as shades over the text.
+
+    Args:
+        tokens: the T pieces of text.
+        maps: attention weights (layers, heads, T, T), each row sums to 1.
+        layer, head: the first to be shown.
+    """
+    tokens = [token if token.strip() else token.replace("\n", "↵").replace(" ", "␣") or "␣" for token in tokens]
+    T = len(tokens)
+    if tuple(maps.shape[2:]) != (T, T):
+        raise ValueError(f"maps must have the shape (layers, heads, {T}, {T}), got {tuple(maps.shape)}")
+    layers, heads = maps.shape[:2]
+
+    def render(layer: int, head: int, token: int) -> str:
+        weights = maps[layer, head]  # (T, T)
+        row = weights[token]
+        best = sorted(range(T), key=lambda i: -float(row[i]))[:3]
+        said = ", ".join(f"“{tokens[i].strip()}” {float(row[i]):.0%}" for i in best if row[i] > 0)
+        shades = []
+        for i, piece in enumerate(tokens):
+            frame = "outline: 2px solid #D55E00; outline-offset: -1px;" if i == token else ""
+            shades.append(
+                f'<span style="background: rgba(0, 114, 178, {float(row[i]):.2f}); {frame}">{escape(piece)}</span>'
+            )
+        cells = []
+        for i in range(T):
+            line = "".join(
+                f'<td style="width: 11px; height: 11px; padding: 0; background: rgba(0, 114, 178, {w:.2f})"></td>'
+                for w in weights[i].tolist()
+            )
+            mark = "font-weight: bold; color: #D55E00" if i == token else _INK
+            label = f'<td style="padding: 0 6px 0 0; text-align: right; white-space: pre; font-size: 11px; {mark}">'
+            cells.append(f'<tr style="line-height: 11px">{label}{escape(tokens[i])}</td>{line}</tr>')
+        note = f"layer {layer}, head {head}: “{tokens[token].strip()}” (token {token}) looks at {said}"
+        return (
+            f'<p style="{_NOTE}">{escape(note)}</p><div aria-live="polite" style="{_TEXT}">{"".join(shades)}</div>'
+            f'<table style="border-collapse: collapse; margin: 8px 0" aria-hidden="true">{"".join(cells)}</table>'
+        )
+
+    return Explorer(
+        render,
+        {
+            "layer": widgets.IntSlider(layer, min=0, max=layers - 1, description="layer", **_SLIDER),
+            "head": widgets.IntSlider(head, min=0, max=heads - 1, description="head", **_SLIDER),
+            "token": widgets.IntSlider(T - 1, min=0, max=T - 1, description="token", **_SLIDER),
+        },
+    )
+
+
+# ------------------------------------------------------------------------------------------- texts beside each other
+
+
+class SideBySide:
+    """Texts in columns, some of their words marked: with a ground, a line below and, in plain text, [brackets].
+
+    Args:
+        columns: for each title the words, and for each word whether it is marked.
+        note: a line above.
+    """
+
+    def __init__(self, columns: Mapping[str, tuple[Iterable[str], Iterable[bool]]], note: str = ""):
+        self.columns = {title: list(zip(words, marks)) for title, (words, marks) in columns.items()}
+        self.note = note
+
+    @property
+    def html(self) -> str:
+        columns = "".join(
+            f'<div style="flex: 1 1 18em"><b style="{_INK}">{escape(title)}</b>'
+            f'<div style="{_TEXT}; white-space: normal">{_marked(words)}</div></div>'
+            for title, words in self.columns.items()
+        )
+        row = f'<div aria-live="polite" style="display: flex; flex-wrap: wrap; gap: 1em">{columns}</div>'
+        return (f'<p style="{_NOTE}">{escape(self.note)}</p>' if self.note else "") + row
+
+    @property
+    def text(self) -> str:
+        parts = [self.note] if self.note else []
+        for title, words in self.columns.items():
+            runs = [f"[{' '.join(run)}]" if marked else " ".join(run) for marked, run in _runs(words)]
+            parts.append(f"{title}:\n  {' '.join(runs)}")
+        return "\n".join(parts)
+
+    def _repr_mimebundle_(self, **kwargs) -> dict[str, str]:
+        return {"text/html": self.html, "text/plain": self.text}
+
+
+def _runs(words: Iterable[tuple[str, bool]]) -> Iterator[tuple[bool, list[str]]]:
+    """Neighbours that are all marked, or all not, together."""
+    for marked, run in itertools.groupby(words, key=lambda word: word[1]):
+        yield marked, [word for word, _ in run]
+
+
+def _marked(words: Iterable[tuple[str, bool]]) -> str:
+    style = "background: #CDE7F7; color: #111; border-bottom: 2px solid #0072B2; padding: 0 2px"
+    found = []
+    for marked, run in _runs(words):
+        said = escape(" ".join(run))
+        found.append(f'<mark style="{style}">{said}</mark>' if marked else said)
+    return " ".join(found)
+
+
+def recital_explorer(
+    passages: Mapping[str, list[str]],
+    recite: Callable[[str, list[str], int], list[str]],
+    compare: Callable[[list[str], list[str]], tuple[list[bool], list[bool]]],
+    *,
+    models: Collection[str],
+    prompt: int = 20,
+    length: int = 30,
+) -> Explorer:
+    """Give a model the first words of a passage: what it writes stands beside how the passage goes on.
+
+    Args:
+        passages: the words of each, by a name for the menu; each longer than `length`.
+        recite: called as recite(model, words, length), returns that many words to follow them.
+        compare: called as compare(written, truth), returns which words of each are to be marked.
+        models: what the menu offers.
+        prompt: how many words are given at first.
+        length: how many words are compared.
+    """
+    shortest = min(map(len, passages.values())) - length
+    if shortest < 1:
+        raise ValueError(f"each passage needs more than {length} words, the shortest has {shortest + length}")
+
+    def render(passage: str, model: str, prompt: int) -> str:
+        words = passages[passage]
+        truth = words[prompt : prompt + length]
+        written = recite(model, words[:prompt], length)
+        marks = compare(written, truth)
+        columns = {f"{model} writes": (written, marks[0]), "the passage goes on": (truth, marks[1])}
+        given = f"given: {' '.join(words[:prompt])}"
+        return SideBySide(columns, note=f"{sum(marks[0])} of {len(written)} words in common · {given}").html
+
+    return Explorer(
+        render,
+        {
+            "passage": widgets.Dropdown(options=list(passages), description="passage", style=_SLIDER["style"]),
+            "model": widgets.Dropdown(options=list(models), value=list(models)[-1], description="model"),
+            "prompt": widgets.IntSlider(
+                min(prompt, shortest), min=1, max=min(40, shortest), description="words given", **_SLIDER
+            ),
+        },
+    )
