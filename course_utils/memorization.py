@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from typing import NamedTuple
 
 import numpy as np
@@ -121,6 +122,15 @@ def _common_prefix(a: Sequence[str], b: Sequence[str]) -> int:
 def verbatim(written: Sequence[str], truth: Sequence[str]) -> int:
     """Return how many words of `written` are those of `truth` before the first that differs."""
     return _common_prefix(list(written), list(truth))
+
+
+def common_runs(written: Sequence[str], truth: Sequence[str], least: int = 2) -> tuple[list[bool], list[bool]]:
+    """Return which words of each stand in a run, at least `least` words long, that both have in the same order."""
+    marks = [False] * len(written), [False] * len(truth)
+    for a, b, length in SequenceMatcher(None, written, truth, autojunk=False).get_matching_blocks():
+        if length >= least:
+            marks[0][a : a + length] = marks[1][b : b + length] = [True] * length
+    return marks
 
 
 def longest_match(written: Sequence[str], source: Sequence[str] | PassageIndex) -> Match:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_utils import memorization
-from course_utils.memorization import Match, PassageIndex, exposure, longest_match, ngram_overlap, verbatim
+from course_utils.memorization import Match, PassageIndex, common_runs, exposure, longest_match, ngram_overlap, verbatim
 
 TEXT = "a rose is a rose is a rose said she".split()
 
@@ -93,6 +93,15 @@ def test_verbatim_counts_up_to_the_first_difference():
     assert verbatim([], ["a"]) == 0
 
 
+def test_common_runs_are_marked_in_both():
+    written, truth = "the shape of an array is".split(), "of an array the shape is".split()
+    marks = common_runs(written, truth)
+    assert [w for w, m in zip(written, marks[0]) if m] == ["of", "an", "array"]
+    assert [w for w, m in zip(truth, marks[1]) if m] == ["of", "an", "array"]
+    assert common_runs(written, truth, least=4) == ([False] * 6, [False] * 6)
+    assert common_runs([], truth) == ([], [False] * 6)
+
+
 # ---- exposure
 
 
@@ -141,5 +150,5 @@ def test_overlap_says_what_it_cannot_do(words, n, said):
 
 
 def test_every_public_name_is_documented():
-    for name in ("Match", "PassageIndex", "longest_match", "verbatim", "exposure", "ngram_overlap"):
+    for name in ("Match", "PassageIndex", "longest_match", "verbatim", "common_runs", "exposure", "ngram_overlap"):
         assert getattr(memorization, name).__doc__
