@@ -10,7 +10,7 @@ import pytest
 import torch
 from alternatives.a9_memorization import ALTERNATIVES, source
 
-from course_utils import losses
+from course_utils import losses, memorization
 from course_utils.check import ExerciseCases, Verdict, answer, verdict
 from course_utils.grading.exercise import complete, load_exercises
 from course_utils.plain import Seed, cook, resolve
@@ -110,12 +110,19 @@ def test_what_is_easiest_earns_little(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_librarys_own_is_banned_during_the_check(name):
-    def borrowed(*arguments):
-        return losses.dp_sgd_gradient(None, None, max_norm=1.0, noise_multiplier=0.0)
-
-    result = judged(borrowed, name, 0)
-    assert result.points == 0
-    assert "build it yourself" in result.message
+    borrowed = [
+        lambda *arguments: losses.dp_sgd_gradient(None, None, max_norm=1.0, noise_multiplier=0.0),
+        lambda *arguments: memorization.PassageIndex(["a", "b"]).longest_match(["a"]),
+        lambda *arguments: memorization.longest_match(["a"], ["a", "b"]),
+        lambda *arguments: memorization.verbatim(["a"], ["a"]),
+        lambda *arguments: memorization.common_runs(["a"], ["a"]),
+        lambda *arguments: memorization.exposure(torch.zeros(4), 1),
+        lambda *arguments: memorization.ngram_overlap(["a"], ["a", "b"], 1),
+    ]
+    for function in borrowed:
+        result = judged(function, name, 0)
+        assert result.points == 0
+        assert "build it yourself" in result.message
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -167,6 +174,24 @@ def test_example_of_a_leaked_question_by_hand():
     triples = [" ".join(t) for q in questions[:2] for t in zip(*(q.split()[k:] for k in range(3)))]
     said = " ".join(" ".join(training.values()).lower().split())
     assert sum(t in said for t in triples) == len(questions[0].split()) - 2  # all of the first, none of the second
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_solution_agrees_with_the_library(seed):
+    for case in EXERCISES["longest_match"].draw(torch.Generator().manual_seed(seed)):
+        generated, training = case
+        start, length = solution("longest_match")(generated, training)
+        found = memorization.longest_match([str(t) for t in generated.tolist()], [str(t) for t in training.tolist()])
+        assert length == found.length
+        assert start <= found.place or not length  # the first of equals
+    g = torch.Generator().manual_seed(seed)
+    losses, canaries = torch.rand(500, generator=g), torch.tensor([3, 77])
+    expected = [memorization.exposure(-losses, int(c)) for c in canaries]
+    assert solution("exposure")(losses, canaries).tolist() == pytest.approx(expected)
+    training = [f"w{i}" for i in torch.randint(0, 6, (200,), generator=g)]
+    questions = [[f"w{i}" for i in torch.randint(0, 6, (9,), generator=g)] for _ in range(5)]
+    shares, _ = solution("contamination")(questions, training, 3, 0.5)
+    assert shares.tolist() == pytest.approx([memorization.ngram_overlap(q, training, 3) for q in questions])
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -14,8 +14,12 @@ from course_utils.grading.exercise import Case, Exercise, Recipe, accuracy, clos
 
 LIBRARY = [
     "course_utils.losses.dp_sgd_gradient",
+    "course_utils.memorization.PassageIndex",
+    "course_utils.memorization.verbatim",
+    "course_utils.memorization.common_runs",
     "course_utils.memorization.longest_match",
     "course_utils.memorization.exposure",
+    "course_utils.memorization.ngram_overlap",
 ]
 
 
