@@ -366,3 +366,10 @@ def test_recital_explorer_compares_with_how_the_passage_goes_on():
     assert "1 of 2 words in common" in explorer.text
     with pytest.raises(ValueError, match="more than 6 words"):
         widgets.recital_explorer(passages, recite, compare, models=["m"], length=6)
+
+
+def test_named_points_carry_their_names(axes):
+    plots.named_points({"a": {"one": (2012, 10.0)}, "b": {"two": (2020, 1000.0)}}, x="year", y="size", log="y", ax=axes)
+    assert [text.get_text() for text in axes.texts] == ["one", "two"]
+    assert axes.get_yscale() == "log"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]

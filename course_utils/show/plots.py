@@ -145,6 +145,40 @@ def heatmap(
                 axes.text(column, row, format(value, form), ha="center", va="center", color="white" if dark else INK)
 
 
+def named_points(
+    groups: Mapping[str, Mapping[str, tuple[float, float]]],
+    *,
+    x: str,
+    y: str,
+    title: str = "",
+    log: str = "",
+    ax: Axes | None = None,
+) -> None:
+    """Points that carry their names: `{group: {name: (x, y)}}`, a colour and a marker for each group.
+
+    Args:
+        log: which axes are logarithmic: "", "x", "y" or "xy".
+    """
+    numbers = {group: {name: at[1] for name, at in points.items()} for group, points in groups.items()}
+    with _Shown(ax, title, x=x, y=y, numbers=numbers) as axes:
+        for i, (group, points) in enumerate(groups.items()):
+            at = list(points.values())
+            style = {"color": _cycle(COLOURS, i), "marker": _cycle(MARKERS, i), "s": 60, "label": group}
+            axes.scatter([a for a, _ in at], [b for _, b in at], **style)
+            for name, (a, b) in points.items():
+                axes.annotate(name, (a, b), (0, 8), textcoords="offset points", ha="center", fontsize=11, color=INK)
+        if "x" in log:
+            axes.set_xscale("log")
+        elif all(float(a).is_integer() for points in groups.values() for a, _ in points.values()):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if "y" in log:
+            axes.set_yscale("log")
+        axes.margins(x=0.12, y=0.15)
+        axes.grid(alpha=0.3)
+        if len(groups) > 1:
+            axes.legend(frameon=False, fontsize=11)
+
+
 class _Shown:
     """The Axes to draw on; on leaving, its labels are set and, if the figure is ours, it is shown."""
 
