@@ -118,6 +118,49 @@ def adamw(model: nn.Module, lr: float, weight_decay: float = 0.1, betas: tuple[f
     return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
 
 
+class Together(torch.optim.Optimizer):
+    """Several optimizers as one, each with its own parameters."""
+
+    def __init__(self, *optimizers: torch.optim.Optimizer):
+        self.optimizers = optimizers
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
+
+    def step(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def zero_grad(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(i): optimizer.state_dict() for i, optimizer in enumerate(self.optimizers)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for i, optimizer in enumerate(self.optimizers):
+            optimizer.load_state_dict(state[str(i)])
+
+
+def muon(model: nn.Module, lr: float = 0.02, adamw_lr: float = 5e-3, weight_decay: float = 0.01) -> Together:
+    """Return Muon on the matrices of the model's `blocks`, whose steps are made orthogonal, and AdamW on the rest.
+
+    For transformers: fewer steps to the same loss than `adamw`, each a little dearer.
+    Source: K. Jordan et al., Muon: An optimizer for hidden layers in neural networks (2024).
+    """
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    matrices = [p for name, p in named if p.ndim == 2 and "blocks." in name]
+    rest = [p for name, p in named if p.ndim != 2 or "blocks." not in name]
+    if not matrices:
+        raise ValueError("no matrix of this model is in `blocks`: use adamw")
+    return Together(
+        torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, ns_steps=3),
+        torch.optim.AdamW(rest, lr=adamw_lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True),
+    )
+
+
 # ------------------------------------------------------------------------------------------------------------ the loop
 
 

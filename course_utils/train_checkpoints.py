@@ -24,8 +24,8 @@ from course_utils.models.rnn import CharRNN, RNNConfig
 from course_utils.models.transformer import BERT, GPT, BERTConfig, Config
 
 SYMBOLS = 1024  # of the tokenizers
-CONTEXT = 128  # tokens that a GPT reads
-BERT_CONTEXT = 64
+BERT_SYMBOLS = 4096  # more whole words, which are worth a vector each
+CONTEXT = 128  # tokens that a model reads
 
 
 @dataclass
@@ -41,6 +41,7 @@ class Job:
     lr: float
     data: str
     characters: float = 1.0  # per symbol of the held-out text, on average
+    optimizer: torch.optim.Optimizer | None = None  # None: AdamW
 
 
 def gpt_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Job:
@@ -63,59 +64,44 @@ def gpt_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Job:
 
 
 def bert_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Job:
-    """Masked language modelling on the paragraphs; those of `labelled_sentences("held_out")` are not among them."""
+    """Masked language modelling; none of the sentences of `labelled_sentences("held_out")` is read.
+
+    A window goes over several sentences, and often over several objects of one module: what they have in common is then
+    worth knowing. Each batch has a length of its own, since the features will be asked for short texts, too.
+    """
     learn, judge = text.load("docs").split(text.HELD_OUT, seed=0)
-    tokenizer = BPETokenizer.train(learn.text, vocab_size=SYMBOLS, special=BERT_SPECIAL)
-    model = BERT(BERTConfig(vocab_size=SYMBOLS, context=BERT_CONTEXT, token_types=1, **config), runtime.seed(0))
-    codes, mask = pieces(tokenizer, learn)
-    new_codes, new_mask = pieces(tokenizer, judge)
+    tokenizer = BPETokenizer.train(learn.text, vocab_size=BERT_SYMBOLS, special=BERT_SPECIAL)
+    model = BERT(BERTConfig(vocab_size=BERT_SYMBOLS, context=CONTEXT, token_types=1, **config), runtime.seed(0))
+    codes, new_codes = tokenizer.encode(learn.text), tokenizer.encode(judge.text)
 
-    def hide(codes: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        T = int(mask.sum(1).max())
-        codes, mask = codes[:, :T], mask[:, :T]
+    def hide(windows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        windows[:, 0], windows[:, -1] = tokenizer.cls, tokenizer.sep
         special = [tokenizer.pad, tokenizer.unknown, tokenizer.cls, tokenizer.sep]
-        hidden, targets = losses.mask_tokens(
-            codes, mask_token=tokenizer.mask, vocab_size=SYMBOLS, special=special, mask=mask, generator=generator
+        return losses.mask_tokens(
+            windows, mask_token=tokenizer.mask, vocab_size=BERT_SYMBOLS, special=special, generator=generator
         )
-        return hidden, targets, mask
 
-    def batch(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        rows = torch.randint(len(codes), (size,), generator=generator)
-        return hide(codes[rows], mask[rows], generator)
+    def batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        share = int(torch.randint(3, (), generator=generator))  # 128, 64 or 32 tokens, as many in all
+        return hide(train.windows(codes, CONTEXT >> share, size << share)(generator), generator)
 
-    def loss(model: nn.Module, hidden: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    def loss(model: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
         chosen = targets != losses.NOT_A_TARGET
-        vectors = model.encode(hidden, mask)[chosen]  # (chosen, D): the others need no logits
+        vectors = model.encode(hidden)[chosen]  # (chosen, D): the others need no logits
         return losses.masked_language_modelling_loss(model.logits(vectors), targets[chosen])
 
-    judged = hide(new_codes[:512], new_mask[:512], runtime.seed(1))
+    judged = hide(train.windows(new_codes, CONTEXT, 128)(runtime.seed(1)), runtime.seed(1))
 
     def held_out(model: nn.Module) -> float:
         device = next(model.parameters()).device
         return float(loss(model, *(part.to(device) for part in judged)))
 
     data = (
-        'text.load("docs").split(0.2)[0]: paragraphs of the docstrings of ' + ", ".join(text.LIBRARIES) + ", none of "
-        'which is in labelled_sentences("held_out")'
+        'text.load("docs").split(0.2)[0]: English sentences of the docstrings of ' + ", ".join(text.LIBRARIES) + ", "
+        'none of which is in labelled_sentences("held_out")'
     )
-    return Job(model, tokenizer, batch, loss, held_out, steps, lr, data)
-
-
-def pieces(tokenizer: BPETokenizer, corpus: text.Corpus) -> tuple[Tensor, Tensor]:
-    """The paragraphs of a corpus, cut into pieces that BERT can read: codes (N, T), mask (N, T), in a fixed order."""
-    room = BERT_CONTEXT - 2
-    rows = []
-    for document in corpus.documents:
-        for line in document.text.splitlines():
-            codes = tokenizer.encode(line).tolist()
-            rows += [codes[start : start + room] for start in range(0, len(codes), room)]
-    rows = [[tokenizer.cls, *row, tokenizer.sep] for row in rows if len(row) >= 4]
-    size = torch.tensor([len(row) for row in rows])
-    codes = torch.full((len(rows), BERT_CONTEXT), tokenizer.pad)
-    for i, row in enumerate(rows):
-        codes[i, : len(row)] = torch.tensor(row)
-    order = torch.randperm(len(rows), generator=runtime.seed(0))
-    return codes[order], (torch.arange(BERT_CONTEXT) < size[:, None])[order]
+    # Muon: with AdamW, a small BERT guesses by frequency alone for a thousand steps before it looks around.
+    return Job(model, tokenizer, batch, loss, held_out, steps, lr, data, optimizer=train.muon(model, lr, lr / 5))
 
 
 def char_rnn_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Job:
@@ -140,7 +126,7 @@ def char_rnn_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Jo
 RECIPES: dict[str, Callable[[], Job]] = {
     "gpt-small": lambda: gpt_job(dict(dim=80, layers=3, heads=4), steps=4000, size=16, lr=3e-3),
     "char-rnn": lambda: char_rnn_job(dict(cell="lstm", hidden=256), steps=3000, size=32, lr=3e-3),
-    "bert": lambda: bert_job(dict(dim=160, layers=4, heads=4), steps=6000, size=64, lr=1e-3),
+    "bert": lambda: bert_job(dict(dim=128, layers=4, heads=4), steps=2600, size=16, lr=0.02),
     "gpt": lambda: gpt_job(dict(dim=256, layers=4, heads=8, dropout=0.1), steps=2600, size=24, lr=1.5e-3),
 }
 
@@ -164,8 +150,9 @@ def make(
     state = (folder if work is None else Path(work)) / f".{name}.state"
     started = time.strftime("%Y-%m-%d")
     history = train.fit(
-        model, job.batch, job.loss, steps=steps, lr=job.lr, validate=job.held_out, checkpoint=state, bf16=fast_bf16()
-    )
+        model, job.batch, job.loss, steps=steps, lr=job.lr, optimizer=job.optimizer, validate=job.held_out,
+        checkpoint=state, bf16=fast_bf16(),
+    )  # fmt: skip
     nats = history.held_out[max(history.held_out)] if history.held_out else math.nan
     card = {
         "data": job.data,

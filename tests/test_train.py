@@ -8,12 +8,15 @@ import pickle
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 
 import pytest
 import torch
 from torch import nn
 
 from course_utils import runtime, train
+from course_utils.losses import next_token_loss
+from course_utils.models.transformer import GPT, Config
 
 
 def regression(seed=0):
@@ -306,3 +309,62 @@ def test_cuda_bf16():
 
     history = train.fit(model.cuda(), batch, typed_loss, steps=300, lr=0.01, progress=False)
     assert kinds == {(torch.bfloat16, "cuda")} and sum(history.loss[-50:]) < 0.1 * sum(history.loss[:50])
+
+
+# --- Muon -------------------------------------------------------------------------------------------------------------
+
+
+def small_gpt():
+    return GPT(Config(vocab_size=11, context=8, dim=16, layers=2, heads=2), runtime.seed(0))
+
+
+def test_muon_moves_matrices_of_the_blocks_along_orthogonal_steps():
+    model = small_gpt()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer = train.muon(model, lr=0.1, adamw_lr=1e-3, weight_decay=0.0)
+    g = runtime.seed(1)
+    for p in model.parameters():
+        p.grad = torch.randn(p.shape, generator=g) * torch.rand(p.shape[-1], generator=g)
+    optimizer.step()
+    for name, p in model.named_parameters():
+        step = p.detach() - before[name]
+        if p.ndim == 2 and "blocks." in name:  # nearly orthogonal: no direction gets far more than the median one
+            values, of_gradient = torch.linalg.svdvals(step), torch.linalg.svdvals(p.grad)
+            assert values[0] / values.median() < min(2, of_gradient[0] / of_gradient.median()), name
+        else:  # AdamW's first step is the learning rate, for every number that has a gradient
+            assert step.abs().max() == pytest.approx(1e-3, rel=0.01), name
+
+
+def test_every_parameter_is_in_one_optimizer():
+    model = small_gpt()
+    inside = [id(p) for group in train.muon(model).param_groups for p in group["params"]]
+    assert sorted(inside) == sorted(id(p) for p in model.parameters())
+    with pytest.raises(ValueError, match="use adamw"):
+        train.muon(torch.nn.Linear(3, 3))
+
+
+def test_muon_run_that_was_killed_ends_with_the_same_weights(tmp_path):
+    codes = torch.randint(11, (500,), generator=runtime.seed(0))
+
+    def run(checkpoint, kill=None):
+        model = small_gpt()
+        batch = train.windows(codes, 9, 4)
+        calls = []
+
+        def draw(generator):
+            calls.append(1)
+            if kill is not None and len(calls) > kill:
+                raise KeyboardInterrupt
+            return batch(generator)
+
+        with suppress(KeyboardInterrupt):
+            train.fit(
+                model, draw, lambda m, x: next_token_loss(m(x[:, :-1]), x), steps=12, every=4, checkpoint=checkpoint,
+                optimizer=train.muon(model), progress=False, bf16=False,
+            )  # fmt: skip
+        return model.state_dict()
+
+    whole = run(None)
+    run(tmp_path / "state", kill=9)
+    again = run(tmp_path / "state")
+    assert all(again[name].equal(tensor) for name, tensor in whole.items())
