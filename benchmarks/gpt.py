@@ -5,7 +5,7 @@
 
 `race`: one architecture (4 layers, 128 wide, 4 heads, context 64), trained twice: as nanoGPT's README says for a CPU
 (batches of 12, AdamW at 1e-3 down a cosine to 1e-4, 100 steps of warm-up), in plain torch, and by `train.fit` with the
-course's settings. How much time until the second reaches the loss that the first ends with?
+course's settings (the same batches, Muon). How much time until the second reaches the loss that the first ends with?
 `minute`: a 5-gram, an LSTM, the multiplicative RNN and the GPT, each as good as it gets in the same time.
 
 One thread. Time is processor time, of training alone: looking at held-out text does not count. The last tenth of the
@@ -137,11 +137,13 @@ class Timed:
         return loss
 
 
-def fit(model, codes, look, *, context, size, steps, lr, every, loss):
+def fit(model, codes, look, *, context, size, steps, every, loss, lr=None):
+    """lr: AdamW's; None: Muon, with its own."""
     timed = Timed(train.windows(codes, context + 1, size), look)
+    optimizer = train.muon(model) if lr is None else train.adamw(model, lr)
     train.fit(
-        model, timed, loss, steps=steps, lr=lr, every=every, validate=timed.validate, generator=runtime.seed(0),
-        final=0.02, warmup=max(1, steps // 20), progress=False,
+        model, timed, loss, steps=steps, optimizer=optimizer, every=every, validate=timed.validate,
+        generator=runtime.seed(0), final=0.02, warmup=max(1, steps // 30), progress=False,
     )  # fmt: skip
     return timed.found
 
@@ -156,7 +158,7 @@ def race(codes, held_out, size, iterations, steps):
     print(f"train.fit with the course's settings, {steps} steps")
     model = GPT(Config(size, CONTEXT, DIM, LAYERS, HEADS), runtime.seed(0))
     ours = fit(
-        model, codes, lambda model: block_loss(model, held_out), context=CONTEXT, size=12, steps=steps, lr=5e-3,
+        model, codes, lambda model: block_loss(model, held_out), context=CONTEXT, size=12, steps=steps,
         every=max(1, steps // 10), loss=lambda model, x: next_token_loss(model(x[:, :-1]), x),
     )  # fmt: skip
     for spent, found in ours:
@@ -172,9 +174,10 @@ def race(codes, held_out, size, iterations, steps):
 # -------------------------------------------------------------------------------------------------------------- minute
 
 
-def steps_that_fit(model, codes, context, size, loss, seconds):
+def steps_that_fit(model, codes, context, size, loss, seconds, lr):
     """How many steps there are in the time, from a trial of 20."""
-    batch, optimizer, g = train.windows(codes, context + 1, size), train.adamw(model, 0.0), runtime.seed(0)
+    batch, g = train.windows(codes, context + 1, size), runtime.seed(0)
+    optimizer = train.muon(model) if lr is None else train.adamw(model, lr)
     for step in range(25):
         if step == 5:
             start = time.process_time()
@@ -201,10 +204,10 @@ def minute(codes, held_out, size, seconds, plot):
         "multiplicative RNN": (
             lambda: CharRNN(RNNConfig(size, "multiplicative", 256), runtime.seed(0)), rnn_loss, 64, 32, 3e-3,
         ),
-        "GPT": (lambda: GPT(Config(size, 128, DIM, LAYERS, HEADS), runtime.seed(0)), gpt_loss, 128, 6, 5e-3),
+        "GPT": (lambda: GPT(Config(size, 128, DIM, LAYERS, HEADS), runtime.seed(0)), gpt_loss, 128, 6, None),
     }  # fmt: skip
     for name, (build, loss, context, batch, lr) in contestants.items():
-        steps = steps_that_fit(build(), codes, context, batch, loss, seconds)
+        steps = steps_that_fit(build(), codes, context, batch, loss, seconds, lr)
         curves[name] = fit(
             build(), codes, look, context=context, size=batch, steps=steps, lr=lr, every=max(1, steps // 6), loss=loss
         )
@@ -240,7 +243,7 @@ def main():
     parser.add_argument("what", choices=["race", "minute"])
     parser.add_argument("--text", help="a file, or a name for text.load", default="docs")
     parser.add_argument("--iterations", type=int, default=2000, help="of the usual settings")
-    parser.add_argument("--steps", type=int, default=900, help="of the course's settings")
+    parser.add_argument("--steps", type=int, default=750, help="of the course's settings (Muon)")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
