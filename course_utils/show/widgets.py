@@ -54,8 +54,9 @@ class Explorer(widgets.VBox):
 
     @property
     def text(self) -> str:
-        """The result as plain text."""
-        return unescape(re.sub(r"<[^>]*>", "", self.result.value.replace("</p>", "\n"))).strip()
+        """The result as plain text; marked words are in [brackets]."""
+        html = re.sub(r"<mark[^>]*>(.*?)</mark>", r"[\1]", self.result.value.replace("</p>", "\n"))
+        return unescape(re.sub(r"<[^>]*>", "", html)).strip()
 
     def refresh(self) -> None:
         """Compute the result of the present settings to its end, now."""
@@ -367,8 +368,8 @@ class SideBySide:
     @property
     def html(self) -> str:
         columns = "".join(
-            f'<div style="flex: 1 1 18em"><b style="{_INK}">{escape(title)}</b>'
-            f'<div style="{_TEXT}; white-space: normal">{_marked(words)}</div></div>'
+            f'<div style="flex: 1 1 18em"><p style="margin: 0"><b style="{_INK}">{escape(title)}</b></p>'
+            f'<div style="{_TEXT}; white-space: normal">{_marked(words)}<p></p></div></div>'
             for title, words in self.columns.items()
         )
         row = f'<div aria-live="polite" style="display: flex; flex-wrap: wrap; gap: 1em">{columns}</div>'
