@@ -373,3 +373,63 @@ def test_named_points_carry_their_names(axes):
     assert [text.get_text() for text in axes.texts] == ["one", "two"]
     assert axes.get_yscale() == "log"
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
+
+
+# ---- treemap
+
+
+@pytest.mark.parametrize("sizes", [[6, 6, 4, 3, 2, 2, 1], [1], [1, 1, 1, 1], [1, 5, 2]])
+def test_squarify_fills_the_rectangle_in_proportion_and_without_overlap(sizes):
+    found = plots.squarify(sizes, 6, 4)
+    np.testing.assert_allclose([w * h for _, _, w, h in found], [24 * size / sum(sizes) for size in sizes])
+    for x, y, w, h in found:
+        assert x >= -1e-9 and y >= -1e-9 and x + w <= 6 + 1e-9 and y + h <= 4 + 1e-9
+    for i, (x, y, w, h) in enumerate(found):
+        for x2, y2, w2, h2 in found[:i]:
+            assert min(x + w, x2 + w2) - max(x, x2) < 1e-9 or min(y + h, y2 + h2) - max(y, y2) < 1e-9
+
+
+def test_squarify_gives_the_rectangles_of_the_paper():
+    """Figure 4 of Bruls, Huizing and van Wijk: 6, 6, 4, 3, 2, 2, 1 in 6 x 4 begins with two of 3 x 2."""
+    assert [(w, h) for _, _, w, h in plots.squarify([6, 6, 4, 3, 2, 2, 1], 6, 4)[:2]] == [(3, 2), (3, 2)]
+
+
+def test_squarify_wants_positive_sizes():
+    with pytest.raises(ValueError, match="positive"):
+        plots.squarify([1, 0])
+
+
+def test_treemap_labels_what_has_room_and_tells_all_in_its_text(shown, axes):
+    values = {"tiny": 0.001, "large": 60, "small": 40}
+    plots.treemap(values, unit="GiB", title="shares", ax=axes)
+    assert [text.get_text() for text in axes.texts] == ["large\n60", "small\n40"]
+    plots.treemap(values, unit="GiB", title="shares")
+    assert "large → 60, small → 40, tiny → 0.001" in shown[0][0]["text/plain"]
+
+
+# ---- GPT's widgets
+
+
+def test_next_token_explorer_shows_the_distribution_that_is_drawn_from():
+    from course_utils.data.text import CharTokenizer
+    from course_utils.models.sampling import next_token_probabilities
+    from course_utils.models.transformer import GPT, Config
+
+    model = GPT(Config(vocab_size=4, context=8, dim=8, layers=1, heads=2), torch.Generator().manual_seed(0))
+    explorer = widgets.next_token_explorer(
+        model, CharTokenizer("abc "), next_token_probabilities, prompt="abca", most=3
+    )
+    assert "4 of 4 tokens can be drawn" in explorer.text
+    explorer.set(top_k=2)
+    assert "2 of 4 tokens can be drawn; those not shown have 0.0% together" in explorer.text
+    explorer.set(temperature=0)
+    assert "1 of 4" in explorer.text and "100.0%" in explorer.text
+    explorer.set(prompt="")
+    assert "the prompt is empty" in explorer.text
+
+
+def test_writers_side_by_side_give_each_model_the_same_prompt():
+    explorer = widgets.writers_side_by_side(
+        lambda name, prompt, temperature, seed: f"{name} on {prompt} {temperature} {seed}", models="AB", prompt="x"
+    )
+    assert "A on x 0.7 1" in explorer.text and "B on x 0.7 1" in explorer.text

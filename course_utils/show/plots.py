@@ -14,6 +14,7 @@ import numpy as np
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 # Okabe & Ito (2008), without the yellow that vanishes on a projector.
@@ -49,11 +50,11 @@ def curve(
     with _Shown(ax, title, x=x, y=y, numbers=named) as axes:
         for i, (name, points) in enumerate(named.items()):
             style = {"color": _cycle(COLOURS, i), "marker": _cycle(MARKERS, i), "linestyle": _cycle(LINES, i)}
+            values = list(map(float, points.values()))
+            axes.plot(list(points), values, label=name or None, **style)
             error = [float((errors or {}).get(name, {}).get(at, 0)) for at in points]
-            axes.errorbar(
-                list(points), list(map(float, points.values())), error if any(error) else None, capsize=3,
-                label=name or None, **style,
-            )  # fmt: skip
+            if any(error):
+                axes.errorbar(list(points), values, error, fmt="none", ecolor=style["color"], capsize=3)
         for i, (name, level) in enumerate((levels or {}).items()):
             if isinstance(level, tuple):
                 axes.axhspan(*level, color=_cycle(COLOURS[2:], i), alpha=0.18, linewidth=0, label=name)
@@ -262,3 +263,65 @@ def _nested(values: Mapping) -> bool:
 
 def _cycle(items: Sequence, i: int):
     return items[i % len(items)]
+
+
+def squarify(sizes: Sequence[Real], width: float = 1.0, height: float = 1.0) -> list[tuple[float, float, float, float]]:
+    """Cut a rectangle into one for each size, (x, y, width, height), areas in proportion, as square as possible.
+
+    The order is kept; with the largest first the result looks best. Raises ValueError for sizes that are not positive.
+    Source: M. Bruls, K. Huizing, J. J. van Wijk, Squarified Treemaps (2000).
+    """
+    sizes = [float(size) for size in sizes]
+    if not all(0 < size < float("inf") for size in sizes):
+        raise ValueError(f"sizes must be positive numbers, got {sizes}")
+    areas = [size * width * height / sum(sizes) for size in sizes]
+    found, x, y = [], 0.0, 0.0
+    while areas:
+        side = min(width, height)
+
+        def worst(n: int, areas=areas, side=side) -> float:
+            """The most elongated of the first n, if they share one strip along the shorter side."""
+            depth = sum(areas[:n]) / side
+            return max(max(depth / (area / depth), (area / depth) / depth) for area in areas[:n])
+
+        n = 1
+        while n < len(areas) and worst(n + 1) <= worst(n):
+            n += 1
+        depth = sum(areas[:n]) / side
+        at = 0.0
+        for area in areas[:n]:
+            length = area / depth
+            found.append((x, y + at, depth, length) if width >= height else (x + at, y, length, depth))
+            at += length
+        if width >= height:
+            x, width = x + depth, width - depth
+        else:
+            y, height = y + depth, height - depth
+        areas = areas[n:]
+    return found
+
+
+def treemap(
+    values: Mapping[str, Real], *, unit: str, title: str = "", form: str = ".0f", ax: Axes | None = None
+) -> None:
+    """One rectangle for each of `{label: size}`, its area in proportion, the largest first.
+
+    Args:
+        unit: of the sizes, e.g. "GiB".
+        form: how the sizes are written. What is too small for a label has none; the plot's text form has all.
+    """
+    ordered = sorted(values, key=values.get, reverse=True)
+    numbers = {"": {label: values[label] for label in ordered}}
+    with _Shown(ax, title, x="", y=unit, numbers=numbers, size=(8.6, 5.0)) as axes:
+        for i, (label, (x, y, w, h)) in enumerate(zip(ordered, squarify([values[k] for k in ordered], 8.6, 4.4))):
+            colour = _cycle(COLOURS[:4], i)
+            axes.add_patch(Rectangle((x, y), w, h, facecolor=colour, alpha=0.28, edgecolor="white", linewidth=2))
+            size = min(13.0, 100 * w / max(len(label), 5), 26 * h)  # points that fit into the rectangle
+            if size >= 5.5:
+                said = f"{label}\n{format(float(values[label]), form)}"
+                axes.text(x + w / 2, y + h / 2, said, ha="center", va="center", fontsize=size, color=INK)
+        axes.set_xlim(0, 8.6)
+        axes.set_ylim(4.4, 0)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)

@@ -444,3 +444,81 @@ def recital_explorer(
             ),
         },
     )
+
+
+def next_token_explorer(
+    model, tokenizer, probabilities: Callable[..., Any], *, prompt: str, most: int = 12
+) -> Explorer:
+    """The likeliest next tokens after a prompt as bars, before and after temperature, top-k and top-p.
+
+    Args:
+        model, tokenizer: a GPT and its tokenizer, as `pretrained.load` returns them.
+        probabilities: called as probabilities(logits (1, V), temperature, top_k, top_p), returns (1, V).
+        prompt: the first text.
+        most: how many tokens are shown.
+    """
+    device = next(model.parameters()).device
+
+    def render(prompt: str, temperature: float, top_k: int, top_p: float) -> str:
+        codes = tokenizer.encode(prompt)[-model.config.context :]
+        if not len(codes):
+            raise ValueError("the prompt is empty: write at least one letter")
+        with torch.no_grad():
+            logits = model(codes.to(device)[None])[:, -1].float().cpu()  # (1, V)
+        learned = logits.softmax(-1)[0]
+        p = probabilities(logits, temperature, top_k, top_p)[0]
+        rows = []
+        for code in learned.topk(most).indices.tolist():
+            token = escape(tokenizer.decode([code]).replace(" ", "␣").replace("\n", "↵"))
+            bar = f'<div style="width: {100 * p[code]:.1f}%; height: 0.7em; background: #0072B2"></div>'
+            thin = f'<div style="width: {100 * learned[code]:.1f}%; height: 0.25em; background: #999"></div>'
+            numbers = f"{p[code]:6.1%} (learned {learned[code]:.1%})"
+            rows.append(
+                f'<p style="margin: 0; display: flex; gap: 1em; {_INK}"><code style="flex: 0 0 9em">{token} </code>'
+                f'<span style="flex: 1">{bar}{thin}</span><span style="flex: 0 0 13em">{numbers}</span></p>'
+            )
+        left, rest = int((p > 0).sum()), float(p.sum() - p[learned.topk(most).indices].sum())
+        note = f"{left} of {len(p)} tokens can be drawn; those not shown have {rest:.1%} together"
+        return f'<p style="{_NOTE}">{note}</p><div aria-live="polite">{"".join(rows)}</div>'
+
+    V = model.config.vocab_size
+    layout = widgets.Layout(width="95%", max_width="700px")
+    return Explorer(
+        render,
+        {
+            "prompt": widgets.Text(prompt, description="prompt", continuous_update=False, layout=layout),
+            "temperature": widgets.FloatSlider(
+                1.0, min=0, max=3, step=0.1, readout_format=".1f", description="temperature", **_SLIDER
+            ),
+            "top_k": widgets.IntSlider(V, min=1, max=V, description="top-k", **_SLIDER),
+            "top_p": widgets.FloatSlider(1.0, min=0.01, max=1.0, step=0.01, description="top-p", **_SLIDER),
+        },
+    )
+
+
+def writers_side_by_side(
+    write: Callable[[str, str, float, int], str], *, models: Collection[str], prompt: str, temperature: float = 0.7
+) -> Explorer:
+    """Several models go on with one prompt, side by side: type it and press Enter, or move a slider.
+
+    Args:
+        write: called as write(model, prompt, temperature, seed), returns the continuation.
+        models: the names of the columns.
+        prompt, temperature: the first settings.
+    """
+
+    def render(prompt: str, temperature: float, sample: int) -> str:
+        columns = {name: write(name, prompt, temperature, sample).split() for name in models}
+        return SideBySide({name: (words, [False] * len(words)) for name, words in columns.items()}).html
+
+    layout = widgets.Layout(width="95%", max_width="700px")
+    return Explorer(
+        render,
+        {
+            "prompt": widgets.Text(prompt, description="prompt", continuous_update=False, layout=layout),
+            "temperature": widgets.FloatSlider(
+                temperature, min=0.0, max=2.0, step=0.1, readout_format=".1f", description="temperature", **_SLIDER
+            ),
+            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
+        },
+    )
