@@ -167,7 +167,9 @@ def named_points(
             style = {"color": _cycle(COLOURS, i), "marker": _cycle(MARKERS, i), "s": 60, "label": group}
             axes.scatter([a for a, _ in at], [b for _, b in at], **style)
             for name, (a, b) in points.items():
-                axes.annotate(name, (a, b), (0, 8), textcoords="offset points", ha="center", fontsize=11, color=INK)
+                under = any(a == other_a and b < other_b for other_a, other_b in at)  # there is one above it
+                place = {"xytext": (0, -18 if under else 8), "textcoords": "offset points", "ha": "center"}
+                axes.annotate(name, (a, b), fontsize=11, color=INK, **place)
         if "x" in log:
             axes.set_xscale("log")
         elif all(float(a).is_integer() for points in groups.values() for a, _ in points.values()):
