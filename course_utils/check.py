@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils import plain
-from course_utils.plain import Answer, pack, receive, send, unpack
+from course_utils.plain import Answer, Module, pack, receive, send, unpack
 
 CASES_FILE = "cases.safetensors"
 JUDGE_VARIABLE = "COURSE_JUDGE"  # in the grader: where the judge's socket is
@@ -40,7 +40,7 @@ class ExerciseCases:
     """All that is needed to judge one exercise, as plain data.
 
     Attributes:
-        inputs: for each case the tuple of arguments that the function is called with.
+        inputs: for each case the tuple of arguments that the function is called with; for a class `(Module(…),)`.
         truths: for each case what `accuracy` compares with (never sent to the function), else None.
         expected: for each case the reference's answer.
         compare: how answers are compared, e.g. `{"kind": "close", "rtol": 1e-4, "atol": 1e-6}`.
@@ -88,11 +88,15 @@ def load_cases(path: Path) -> dict[str, ExerciseCases]:
 
 
 def answer(function: Callable, arguments: tuple, banned: list[str] = ()) -> Answer:
-    """What one call of the student's function gave, as plain data; never raises for what the function does."""
+    """What one call of the student's function or class gave, as plain data; never raises for what it does."""
     try:
         arguments = plain.resolve(arguments)  # outside the ban: a recipe may use what the student may not
         with _ban(banned):
-            value = function(*arguments)
+            match arguments:
+                case (Module() as case,):  # the function is a class
+                    value = case.run(function)
+                case _:
+                    value = function(*arguments)
         return unpack(pack({"value": value}))  # a copy: nothing that the student's objects do later can change it
     except (Exception, SystemExit) as error:
         return {"error": type(error).__name__, "message": str(error)[:500]}
@@ -192,6 +196,11 @@ def _same(exercise: ExerciseCases, answers: list[Answer], mistake: Mistake) -> b
 
 
 def _short(arguments: tuple) -> str:
+    match arguments:
+        case (Module() as case,):
+            named = case.init.items() if isinstance(case.init, dict) else ((None, value) for value in case.init)
+            built = ", ".join(f"{name}={value!r}" if name else repr(value) for name, value in named)
+            return f"built with ({built}), called with {_short(case.inputs)}"
     text = ", ".join(repr(a.tolist() if hasattr(a, "tolist") else a) for a in arguments)
     return text if len(text) <= 300 else text[:300] + " …"
 

@@ -39,6 +39,8 @@ def _error(got: Answer, show: bool) -> str:
         return "not answered yet"
     if got["error"] == "Banned":
         return str(got["message"])[:200] if show else "called a library function that does this exercise's work"
+    if got["error"] == "WrongParameters":
+        return str(got["message"]) if show else "the module's parameters have other names or shapes"
     known = got["error"] if got["error"].isidentifier() and len(got["error"]) < 40 else "an error"
     return f"raised {known}" + (f": {got['message']}" if show else "")
 

@@ -1,7 +1,7 @@
 """Plain data as bytes: one safetensors file whose metadata is JSON, and nothing that can run.
 
 The checker, the grader and the files of cases all speak it. A value is made of `None`, `bool`, `int`, `float`, `str`,
-`list`, `tuple`, `dict` and torch tensors (numpy arrays travel as tensors), of a `Seed` and of a `Recipe`.
+`list`, `tuple`, `dict` and torch tensors (numpy arrays travel as tensors), of a `Seed`, a `Recipe` and a `Module`.
 """
 
 import hashlib
@@ -51,6 +51,57 @@ class Recipe:
         module, name = self.function.split(".")
         result = getattr(importlib.import_module(f"course_utils.data.{module}"), name)(**self.arguments)
         return result if self.item is None else result[self.item]
+
+
+@dataclass(frozen=True)
+class Module:
+    """The case of an exercise whose answer is a class: build one, give it weights, call it.
+
+    Attributes:
+        init: what it is built with, a tuple of arguments or a dict of named ones.
+        state: name -> tensor, all of its parameters; None leaves those that it makes itself.
+        inputs: what the method is called with.
+        method: which one; by default the module itself is called.
+    """
+
+    init: tuple | dict = ()
+    state: dict | None = None
+    inputs: tuple = ()
+    method: str = "forward"
+
+    def run(self, build: Callable) -> Any:
+        """What the method of a module of the student's class gives, with these weights, in eval mode.
+
+        Raises:
+            WrongParameters: its parameters are not those of `state`; the message names them with their shapes.
+        """
+        module = build(**self.init) if isinstance(self.init, dict) else build(*self.init)
+        if not callable(getattr(module, "load_state_dict", None)):
+            raise WrongParameters(f"expected a class made from torch.nn.Module, got {type(module).__name__}")
+        if self.state is not None:
+            _fill(module, self.state)
+        module.eval()
+        return (module if self.method == "forward" else getattr(module, self.method))(*self.inputs)
+
+
+class WrongParameters(Exception):
+    """A module's parameters have other names or shapes than those that the exercise states."""
+
+
+def _fill(module: Any, state: dict) -> None:
+    """Load a state strictly; buffers of the student's own (a mask, say) may be there beside it."""
+    own = dict(module.state_dict())
+    filled = {id(p) for name, p in module.named_parameters(remove_duplicate=False) if name in state}
+    problems = [f"missing {name} {tuple(t.shape)}" for name, t in state.items() if name not in own]
+    problems += [f"unexpected {n} {tuple(p.shape)}" for n, p in module.named_parameters() if id(p) not in filled]
+    problems += [
+        f"{name} has shape {tuple(own[name].shape)}, expected {tuple(t.shape)}"
+        for name, t in state.items()
+        if name in own and own[name].shape != t.shape
+    ]
+    if problems:
+        raise WrongParameters("the parameters of your module: " + "; ".join(problems))
+    module.load_state_dict(own | state)
 
 
 def pack(value: Any) -> bytes:
@@ -154,6 +205,8 @@ def _replace(value: Any, leaf: Callable[[Any], Any]) -> Any:
         return type(value)(_replace(v, leaf) for v in value)
     if isinstance(value, dict):
         return {k: _replace(v, leaf) for k, v in value.items()}
+    if isinstance(value, Module):
+        return Module(*(_replace(v, leaf) for v in (value.init, value.state, value.inputs)), value.method)
     return leaf(value)
 
 
@@ -199,6 +252,8 @@ def _encode(value: Any, tensors: dict[str, "torch.Tensor"]) -> Any:
         return {"seed": value.n}
     if isinstance(value, Recipe):
         return {"recipe": value.function, "arguments": _encode(value.arguments, tensors), "item": value.item}
+    if isinstance(value, Module):
+        return {"module": [_encode(v, tensors) for v in (value.init, value.state, value.inputs, value.method)]}
     raise TypeError(f"expected numbers, text, tensors, or lists, tuples and dicts of them, got {type(value).__name__}")
 
 
@@ -218,6 +273,8 @@ def _decode(tree: Any, tensors: dict[str, "torch.Tensor"]) -> Any:
             return Seed(int(n))
         case {"recipe": function, "arguments": arguments, "item": item}:
             return Recipe(function, _decode(arguments, tensors), item)
+        case {"module": parts}:
+            return Module(*(_decode(v, tensors) for v in parts))
     raise ValueError(f"unknown kind of value {list(tree)[:3]}")
 
 

@@ -9,7 +9,18 @@ import torch
 
 from course_utils import plain
 from course_utils.check import CASES_FILE, JUDGE_VARIABLE, Checker, answer, load_cases, save_cases, verdict
-from course_utils.grading.exercise import Case, Exercise, Recipe, Seed, accuracy, close, complete, distribution, exact
+from course_utils.grading.exercise import (
+    Case,
+    Exercise,
+    Module,
+    Recipe,
+    Seed,
+    accuracy,
+    close,
+    complete,
+    distribution,
+    exact,
+)
 
 
 def double(x):
@@ -335,3 +346,121 @@ def test_a_mistake_in_labels_is_known_by_nearly_all_of_them():
     cases = complete(exercise.build(0), [{"value": ["a"] * 20}])
     assert judge(lambda n: ["b"] * (n - 1) + ["a"], exercise=cases).mistake is not None
     assert judge(lambda n: ["b"] * (n - 6) + ["a"] * 6, exercise=cases).mistake is None
+
+
+# --- classes ----------------------------------------------------------------------------------------------------------
+
+
+class Affine(torch.nn.Module):
+    """W x + b, and its double."""
+
+    def __init__(self, wide, deep):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(deep, wide))
+        self.bias = torch.nn.Parameter(torch.zeros(deep))
+        self.dropout = torch.nn.Dropout(0.9)  # the check must be in eval mode
+
+    def forward(self, x):
+        return self.dropout(x @ self.weight.T + self.bias)
+
+    def twice(self, x):
+        return {"once": self(x), "twice": (2 * self(x),)}
+
+
+class NoBias(Affine):
+    def forward(self, x):
+        return x @ self.weight.T
+
+
+def affine(banned=()):
+    exercise = Exercise("Affine", points=2, compare=close(), banned=banned)
+
+    @exercise.cases
+    def _(g):
+        for method, init in (("forward", (3, 2)), ("twice", {"deep": 2, "wide": 3})):
+            state = {"weight": torch.randn(2, 3, generator=g), "bias": torch.randn(2, generator=g)}
+            yield Module(init, state, (torch.randn(4, 3, generator=g),), method)
+
+    exercise.mistake("the bias is missing")(NoBias)
+    cases = exercise.build(0)
+    return complete(cases, [answer(Affine, i) for i in cases.inputs])
+
+
+def test_a_class_is_built_given_weights_and_called():
+    exercise = affine()
+    first = exercise.inputs[0][0]
+    expected = torch.nn.functional.linear(first.inputs[0], first.state["weight"], first.state["bias"])
+    assert torch.allclose(exercise.expected[0]["value"], expected)
+    assert torch.allclose(exercise.expected[1]["value"]["twice"][0], 2 * exercise.expected[1]["value"]["once"])
+    assert judge(Affine, exercise=exercise).points == 2
+    result = judge(NoBias, exercise=exercise)
+    assert result.mistake == "NoBias" and "built with (3, 2), called with" in result.message
+
+
+def test_cases_of_a_class_are_plain_data(tmp_path):
+    (tmp_path / CASES_FILE).write_bytes(save_cases({"Affine": affine()}))
+    loaded = load_cases(tmp_path / CASES_FILE)["Affine"]
+    assert judge(Affine, exercise=loaded).points == 2
+    assert judge(NoBias, exercise=loaded).mistake == "NoBias"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: setattr(m, "extra", torch.nn.Parameter(torch.zeros(5))), "unexpected extra (5,)"),
+        (lambda m: delattr(m, "bias"), "missing bias (2,)"),
+        (
+            lambda m: setattr(m, "weight", torch.nn.Parameter(torch.zeros(3, 2))),
+            "weight has shape (3, 2), expected (2, 3)",
+        ),
+    ],
+)
+def test_other_parameters_are_named_with_their_shapes(change, said):
+    class Other(Affine):
+        def __init__(self, wide, deep):
+            super().__init__(wide, deep)
+            change(self)
+
+    result = judge(Other, exercise=affine())
+    assert result.points == 0 and said in result.message
+    hidden = judge(Other, show=False, exercise=affine()).message
+    assert said not in hidden and "other names or shapes" in hidden
+
+
+def test_own_buffers_beside_the_parameters_are_welcome():
+    class Masked(Affine):
+        def __init__(self, wide, deep):
+            super().__init__(wide, deep)
+            self.register_buffer("mask", torch.ones(3))
+
+    assert judge(Masked, exercise=affine()).points == 2
+
+
+def test_a_function_in_place_of_the_class_is_told_so():
+    assert "made from torch.nn.Module, got float" in judge(lambda wide, deep: 1.0, exercise=affine()).message
+
+
+def test_an_unwritten_class_is_not_answered_yet():
+    class Stub(torch.nn.Module):
+        def __init__(self, wide, deep):
+            raise NotImplementedError
+
+    result = judge(Stub, exercise=affine())
+    assert result.points == 0 and "not answered yet" in result.message
+
+
+def test_a_ban_holds_inside_a_class():
+    class Borrowed(Affine):
+        def forward(self, x):
+            return torch.nn.functional.linear(x, self.weight, self.bias)
+
+    banned = ["torch.nn.functional.linear"]
+    assert judge(Affine, exercise=affine(banned)).points == 2
+    assert "build it yourself" in judge(Borrowed, exercise=affine(banned)).message
+
+
+def test_a_class_is_found_by_its_name_in_the_notebook(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / CASES_FILE).write_bytes(save_cases({"Affine": affine()}))
+    Checker("a0")(Affine)
+    assert "2 of 2 cases hold" in capsys.readouterr().out

@@ -11,7 +11,7 @@ import torch
 
 from course_utils import plain
 from course_utils.check import answer
-from course_utils.grading.exercise import Exercise, Recipe, close, complete
+from course_utils.grading.exercise import Exercise, Module, Recipe, close, complete
 from course_utils.grading.judge import SOCKET, Judge, Recorder
 
 
@@ -172,3 +172,24 @@ def test_recipes_are_cooked_before_they_are_sent(folder, monkeypatch):
         judge.open("double")
         client(folder, double)
         assert judge.close().points == 1
+
+
+class Scale(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        return self.factor * x
+
+
+def test_a_class_gets_its_weights_over_the_wire(folder):
+    exercise = Exercise("Scale", points=2, compare=close())
+    exercise.cases(lambda g: iter([Module((), {"factor": torch.tensor(f)}, (torch.ones(2),)) for f in (2.0, 3.0)]))
+    cases = exercise.build(0)
+    cases = {"Scale": complete(cases, [answer(Scale, i) for i in cases.inputs])}
+    with Judge(cases, folder) as judge:
+        for build, points in ((Scale, 2), (torch.nn.Identity, 0)):
+            judge.open("Scale")
+            client(folder, build)
+            assert judge.close().points == points

@@ -8,6 +8,8 @@ def _(g):
 
 @count.mistake("rows are the *previous* symbol; yours are the next one")
 def transposed(codes, size): ...
+
+Where students write a class, a case is a `Module`: what it is built with, its weights, its inputs.
 """
 
 import importlib.util
@@ -20,11 +22,12 @@ import torch
 
 from course_utils.check import ExerciseCases, Mistake, answer
 from course_utils.compare import difference
-from course_utils.plain import Recipe, Seed
+from course_utils.plain import Module, Recipe, Seed
 
 __all__ = [
     "Case",
     "Exercise",
+    "Module",
     "Recipe",
     "Seed",
     "accuracy",
@@ -78,7 +81,7 @@ class Exercise:
     """One exercise: see the module's text for how it is written.
 
     Args:
-        name: of the function that the student writes.
+        name: of the function or class that the student writes.
         points: that all cases together are worth.
         compare: `close()`, `exact()`, `distribution()` or `accuracy()`.
         banned: dotted names of library functions and classes that may not be called during the check.
@@ -90,7 +93,7 @@ class Exercise:
         self.mistakes: dict[str, tuple[str, Callable]] = {}
 
     def cases(self, draw: Callable[[torch.Generator], Iterator]) -> Callable:
-        """Decorator: the function yields each case's arguments as a tuple (or a `Case`).
+        """Decorator: the function yields each case's arguments as a tuple (or a `Case`; for a class a `Module`).
 
         What is random comes from its generator.
         """
@@ -98,7 +101,7 @@ class Exercise:
         return draw
 
     def mistake(self, hint: str) -> Callable[[Callable], Callable]:
-        """Decorator: a wrong function, named after itself, and what to tell the student who made it."""
+        """Decorator: a wrong function or class, named after itself, and what to tell the student who made it."""
 
         def register(function: Callable) -> Callable:
             self.mistakes[function.__name__] = (hint, function)
