@@ -1,0 +1,269 @@
+"""What every assignment must prove: right answers score full, each known mistake loses its exercise, and so on.
+
+A test file of an assignment sets one up and takes the tests in:
+
+    from assignment_tests import *  # noqa: F403
+
+    ASSIGNMENT = Assignment("a1_markov_chains", guesses={...}, names={"torch": torch}, points=20)
+
+pytest then finds the tests here in that file. A test of its own may ask for `assignment`, and for `name` (it is run
+for each exercise) or for `name` and `seed` (for several draws of each exercise's cases).
+"""
+
+import ast
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import torch
+
+from course_utils.check import ExerciseCases, Verdict, answer, verdict
+from course_utils.grading.exercise import Exercise, complete, load_exercises
+from course_utils.plain import Seed, cook
+
+ROOT = Path(__file__).parents[1]
+STUB = re.compile(r"### BEGIN SOLUTION.*?### END SOLUTION", re.DOTALL)
+
+
+# --- alternatives -----------------------------------------------------------------------------------------------------
+
+
+def source(function: Callable, exercise: str) -> str:
+    """Code for a notebook cell: the function or class, what it uses of its own file, bound to the exercise's name."""
+    file = inspect.getsourcefile(function)
+    module = ast.parse(Path(file).read_text())
+    lines = Path(file).read_text().splitlines()
+    there = {}  # what the file's top level defines: name -> its statement
+    for statement in module.body:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                there[name] = statement
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                there[name] = statement
+    there |= {function.__name__: _statement_of(function, module)}
+    needed, waiting = [], [function.__name__]
+    while waiting:
+        name = waiting.pop()
+        if name in needed:
+            continue
+        needed.append(name)
+        used = [n.id for n in ast.walk(_bare(there[name])) if isinstance(n, ast.Name)]
+        waiting += [n for n in used if n in there and n not in needed]
+    needed.sort(key=lambda name: there[name].lineno)
+    imports = [s for s in module.body if isinstance(s, (ast.Import, ast.ImportFrom))]
+    imports = [
+        s for s in imports if not (getattr(s, "module", "") or "").startswith(("course_utils.grading", "assign"))
+    ]
+    statements = imports + [there[name] for name in needed]
+    parts = ["\n".join(lines[s.lineno - 1 : s.end_lineno]) for s in statements]
+    head, body = "\n".join(parts[: len(imports)]), "\n\n\n".join(parts[len(imports) :])
+    return f"{head}\n\n\n{body}\n\n\n{exercise} = {function.__name__}\n"
+
+
+def _statement_of(function: Callable, module: ast.Module) -> ast.stmt:
+    """The last definition of that name at or after where the object says it begins: names may be used again."""
+    first = inspect.getsourcelines(function)[1]
+    found = [s for s in module.body if getattr(s, "name", None) == function.__name__]
+    return next(s for s in found if s.end_lineno >= first)
+
+
+def _bare(statement: ast.stmt) -> ast.AST:
+    """The statement without its decorators."""
+    match statement:
+        case ast.FunctionDef():
+            return ast.Module([statement.args, *statement.body])
+        case ast.ClassDef():
+            return ast.Module([*statement.bases, *statement.body])
+    return statement
+
+
+# --- an assignment ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Assignment:
+    """An assignment under test.
+
+    Attributes:
+        name: of its folder in `solutions/`.
+        guesses: exercise -> what somebody writes who has no idea: it must earn less than half of the points.
+        names: what the notebook's set-up cell brings and the solutions use.
+        points: of all exercises together.
+        by_hand: points of the question that a person marks.
+        slow: exercises that are judged on one draw of their cases instead of four.
+    """
+
+    name: str
+    guesses: dict[str, Callable]
+    names: dict[str, Any] = field(default_factory=lambda: {"torch": torch})
+    points: float = 20
+    by_hand: float = 4
+    slow: tuple[str, ...] = ()
+
+    @cached_property
+    def folder(self) -> Path:
+        return ROOT / "solutions" / self.name
+
+    @cached_property
+    def notebook(self) -> nbformat.NotebookNode:
+        return nbformat.read(self.folder / f"{self.name}.ipynb", as_version=4)
+
+    @cached_property
+    def exercises(self) -> dict[str, Exercise]:
+        return load_exercises(self.folder)
+
+    @cached_property
+    def alternatives(self) -> dict[str, list[Callable]]:
+        return import_module(f"alternatives.{self.name}").ALTERNATIVES
+
+    def cell(self, name: str) -> nbformat.NotebookNode:
+        """The cell of that grade_id."""
+        (found,) = [c for c in self.notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") == name]
+        return found
+
+    def defined(self, code: str, name: str) -> Any:
+        """What the code binds to the name, beside what the set-up cell brings."""
+        names = {"__name__": "notebook"} | self.names
+        exec(code, names)
+        return names[name]
+
+    @cache  # noqa: B019
+    def solution(self, name: str) -> Callable:
+        """The solution's function, from its cell alone: an exercise that needed another one would fail here."""
+        return self.defined(self.cell(name).source, name)
+
+    @cache  # noqa: B019
+    def cases(self, name: str, seed: int) -> ExerciseCases:
+        drawn = self.exercises[name].build(seed)
+        drawn.inputs = cook(drawn.inputs)  # once, as the judge does, and not for each function again
+        return complete(drawn, [answer(self.solution(name), inputs, drawn.banned) for inputs in drawn.inputs])
+
+    def judged(self, function: Callable, name: str, seed: int = 0) -> Verdict:
+        """The verdict on a function, with other random numbers than the reference's: it must not depend on them."""
+        drawn = self.cases(name, seed)
+        torch.manual_seed(seed)  # for answers that draw from torch's own generator
+        inputs = [tuple(Seed(a.n + 1) if isinstance(a, Seed) else a for a in arguments) for arguments in drawn.inputs]
+        return verdict(drawn, [answer(function, arguments, drawn.banned) for arguments in inputs], show=True)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give the tests that ask for it each exercise, and each draw of its cases."""
+    assignment = getattr(metafunc.module, "ASSIGNMENT", None)
+    if assignment is None or "assignment" not in metafunc.fixturenames:
+        return
+    names = list(assignment.exercises)
+    if {"name", "seed"} <= set(metafunc.fixturenames):
+        draws = [(name, seed) for name in names for seed in range(1 if name in assignment.slow else 4)]
+        metafunc.parametrize(("name", "seed"), draws)
+    elif "name" in metafunc.fixturenames:
+        metafunc.parametrize("name", names)
+
+
+@pytest.fixture(scope="module")
+def assignment(request) -> Assignment:
+    return request.module.ASSIGNMENT
+
+
+# --- fair -------------------------------------------------------------------------------------------------------------
+
+
+def test_solution_scores_full(assignment, name, seed):
+    result = assignment.judged(assignment.solution(name), name, seed)
+    assert result.held == result.cases, result.message
+    assert result.points == assignment.exercises[name].points
+
+
+def test_other_right_answers_score_full(assignment, name, seed):
+    assert len(assignment.alternatives[name]) >= 2
+    for function in assignment.alternatives[name]:
+        result = assignment.judged(function, name, seed)
+        assert result.held == result.cases, f"{function.__name__}: {result.message}"
+
+
+def test_each_mistake_loses_points_and_is_named(assignment, name, seed):
+    mistakes = assignment.exercises[name].mistakes
+    assert len(mistakes) >= 3
+    for mistake, (hint, function) in mistakes.items():
+        result = assignment.judged(function, name, seed)
+        assert result.held < result.cases, f"{mistake} passes"
+        assert result.mistake == mistake, f"{mistake} was taken for {result.mistake}: {result.message}"
+        assert hint in result.message
+
+
+def test_unanswered_exercise_scores_nothing(assignment, name):
+    code = STUB.sub("raise NotImplementedError", assignment.cell(name).source)
+    result = assignment.judged(assignment.defined(code, name), name)
+    assert result.points == 0
+    assert "not answered yet" in result.message
+
+
+def test_what_is_easiest_earns_little(assignment, name):
+    """Without an idea of the exercise there is less than half of its points to get."""
+    result = assignment.judged(assignment.guesses[name], name)
+    assert result.held < result.cases / 2, result.message
+    assert "raised" not in result.message, f"the guess should be wrong, not broken: {result.message}"
+
+
+def test_hidden_cases_are_others_and_stay_the_same(assignment, name):
+    draw = assignment.exercises[name].draw
+    visible, hidden, again = (list(draw(torch.Generator().manual_seed(seed))) for seed in (0, 1, 1))
+    assert len(visible) == len(hidden) >= 4
+    assert repr(visible) != repr(hidden) == repr(again)
+
+
+def test_answers_can_be_put_into_a_notebook(assignment, name):
+    """The source of each alternative and each mistake stands alone and does what the function does."""
+    functions = assignment.alternatives[name] + [f for _, f in assignment.exercises[name].mistakes.values()]
+    inputs = assignment.cases(name, 0).inputs[0]
+    for function in functions:
+        torch.manual_seed(0)
+        expected = answer(function, inputs)
+        torch.manual_seed(0)
+        alone = assignment.defined(source(function, name), name)
+        assert repr(answer(alone, inputs)) == repr(expected), function.__name__
+
+
+# --- whole ------------------------------------------------------------------------------------------------------------
+
+
+def test_points_and_minutes(assignment):
+    exercises = assignment.exercises
+    assert sum(e.points for e in exercises.values()) == assignment.points
+    table = next(c.source for c in assignment.notebook.cells if c.id == "title")
+    promised = {name: float(points) for name, points in re.findall(r"\| `(\w+)` \| (\d+) \|", table)}
+    assert promised == {name: e.points for name, e in exercises.items()}
+    in_cells = {name: assignment.cell(f"check_{name}").metadata["nbgrader"]["points"] for name in exercises}
+    assert in_cells == promised
+    assert sum(map(int, re.findall(r"\| (\d+) \|$", table, re.MULTILINE))) == 180, "about three hours"
+
+
+def test_question_is_marked_by_hand(assignment):
+    metadata = assignment.cell("short_answer").metadata["nbgrader"]
+    assert metadata["grade"] and metadata["solution"] and metadata["points"] == assignment.by_hand
+    assert not metadata["locked"]
+
+
+def test_each_exercise_is_explained_written_and_checked_in_this_order(assignment, name):
+    cells, cell = assignment.notebook.cells, assignment.cell(name)
+    at = [c.id for c in cells].index(name)
+    assert "$$" in cells[at - 1].source, "a formula"
+    assert "**By hand.**" in cells[at - 1].source
+    assert cells[at + 1].source == f"check({name})"
+    assert "Args:" in cell.source and "Returns:" in cell.source
+    others = "|".join(n for n in assignment.exercises if n != name)
+    assert not any(re.search(rf"\b(?:{others})\(", code) for code in STUB.findall(cell.source))
+
+
+def test_cells_that_look_are_silent_until_the_exercise_is_done(assignment):
+    """*Run All* on the released notebook stops nowhere: what uses an answer waits for it."""
+    users = [c for c in assignment.notebook.cells if c.cell_type == "code" and "nbgrader" not in c.metadata]
+    users = [c for c in users if re.search("|".join(rf"\b{n}\(" for n in assignment.exercises), c.source)]
+    assert len(users) >= len(assignment.exercises)
+    assert all("with suppress(NotImplementedError):" in c.source for c in users)
