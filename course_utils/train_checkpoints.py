@@ -24,7 +24,7 @@ from course_utils.models.rnn import CharRNN, RNNConfig
 from course_utils.models.transformer import BERT, GPT, BERTConfig, Config
 
 SYMBOLS = 1024  # of the tokenizers
-BERT_SYMBOLS = 4096  # more whole words, which are worth a vector each
+BERT_SYMBOLS = 2048  # more whole words, which are worth a vector each
 CONTEXT = 128  # tokens that a model reads
 
 
@@ -41,7 +41,6 @@ class Job:
     lr: float
     data: str
     characters: float = 1.0  # per symbol of the held-out text, on average
-    optimizer: torch.optim.Optimizer | None = None  # None: AdamW
 
 
 def gpt_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Job:
@@ -66,31 +65,38 @@ def gpt_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Job:
 def bert_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Job:
     """Masked language modelling; none of the sentences of `labelled_sentences("held_out")` is read.
 
-    A window goes over several sentences, and often over several objects of one module: what they have in common is then
-    worth knowing. Each batch has a length of its own, since the features will be asked for short texts, too.
+    Two kinds of batches, drawn by chance: single paragraphs, from which it soon learns how a sentence is built, and
+    windows over neighbouring ones, where what they have in common is worth knowing.
     """
     learn, judge = text.load("docs").split(text.HELD_OUT, seed=0)
     tokenizer = BPETokenizer.train(learn.text, vocab_size=BERT_SYMBOLS, special=BERT_SPECIAL)
     model = BERT(BERTConfig(vocab_size=BERT_SYMBOLS, context=CONTEXT, token_types=1, **config), runtime.seed(0))
-    codes, new_codes = tokenizer.encode(learn.text), tokenizer.encode(judge.text)
+    paragraphs, real = encode_paragraphs(tokenizer, learn)
+    window = train.windows(tokenizer.encode(learn.text), CONTEXT, size // 4)
 
-    def hide(windows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        windows[:, 0], windows[:, -1] = tokenizer.cls, tokenizer.sep
+    def hide(codes: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         special = [tokenizer.pad, tokenizer.unknown, tokenizer.cls, tokenizer.sep]
-        return losses.mask_tokens(
-            windows, mask_token=tokenizer.mask, vocab_size=BERT_SYMBOLS, special=special, generator=generator
+        hidden, targets = losses.mask_tokens(
+            codes, mask_token=tokenizer.mask, vocab_size=BERT_SYMBOLS, special=special, mask=mask, generator=generator
         )
+        return hidden, targets, mask
 
-    def batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        share = int(torch.randint(3, (), generator=generator))  # 128, 64 or 32 tokens, as many in all
-        return hide(train.windows(codes, CONTEXT >> share, size << share)(generator), generator)
+    def batch(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        if torch.rand((), generator=generator) < 0.5:
+            codes = window(generator)
+            codes[:, 0], codes[:, -1] = tokenizer.cls, tokenizer.sep
+            return hide(codes, torch.ones_like(codes, dtype=torch.bool), generator)
+        rows = torch.randint(len(paragraphs), (size,), generator=generator)
+        T = int(real[rows].sum(1).max())
+        return hide(paragraphs[rows, :T], real[rows, :T], generator)
 
-    def loss(model: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
+    def loss(model: nn.Module, hidden: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
         chosen = targets != losses.NOT_A_TARGET
-        vectors = model.encode(hidden)[chosen]  # (chosen, D): the others need no logits
+        vectors = model.encode(hidden, mask)[chosen]  # (chosen, D): the others need no logits
         return losses.masked_language_modelling_loss(model.logits(vectors), targets[chosen])
 
-    judged = hide(train.windows(new_codes, CONTEXT, 128)(runtime.seed(1)), runtime.seed(1))
+    new_paragraphs, new_real = encode_paragraphs(tokenizer, judge)
+    judged = hide(new_paragraphs[:512], new_real[:512], runtime.seed(1))
 
     def held_out(model: nn.Module) -> float:
         device = next(model.parameters()).device
@@ -100,8 +106,15 @@ def bert_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Job:
         'text.load("docs").split(0.2)[0]: English sentences of the docstrings of ' + ", ".join(text.LIBRARIES) + ", "
         'none of which is in labelled_sentences("held_out")'
     )
-    # Muon: with AdamW, a small BERT guesses by frequency alone for a thousand steps before it looks around.
-    return Job(model, tokenizer, batch, loss, held_out, steps, lr, data, optimizer=train.muon(model, lr, lr / 5))
+    return Job(model, tokenizer, batch, loss, held_out, steps, lr, data)
+
+
+def encode_paragraphs(tokenizer: BPETokenizer, corpus: text.Corpus) -> tuple[Tensor, Tensor]:
+    """The paragraphs of a corpus, each cut after 64 tokens, in a fixed random order: codes (N, 64), mask (N, 64)."""
+    lines = [line for document in corpus.documents for line in document.text.splitlines() if len(line) >= 20]
+    codes, real = tokenizer.encode_batch(lines, CONTEXT // 2)
+    order = torch.randperm(len(codes), generator=runtime.seed(0))
+    return codes[order], real[order]
 
 
 def char_rnn_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Job:
@@ -126,7 +139,7 @@ def char_rnn_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Jo
 RECIPES: dict[str, Callable[[], Job]] = {
     "gpt-small": lambda: gpt_job(dict(dim=80, layers=3, heads=4), steps=4000, size=16, lr=3e-3),
     "char-rnn": lambda: char_rnn_job(dict(cell="lstm", hidden=256), steps=3000, size=32, lr=3e-3),
-    "bert": lambda: bert_job(dict(dim=128, layers=4, heads=4), steps=2600, size=16, lr=0.02),
+    "bert": lambda: bert_job(dict(dim=128, layers=4, heads=4), steps=5000, size=64, lr=1e-3),
     "gpt": lambda: gpt_job(dict(dim=256, layers=4, heads=8, dropout=0.1), steps=2600, size=24, lr=1.5e-3),
 }
 
@@ -150,9 +163,8 @@ def make(
     state = (folder if work is None else Path(work)) / f".{name}.state"
     started = time.strftime("%Y-%m-%d")
     history = train.fit(
-        model, job.batch, job.loss, steps=steps, lr=job.lr, optimizer=job.optimizer, validate=job.held_out,
-        checkpoint=state, bf16=fast_bf16(),
-    )  # fmt: skip
+        model, job.batch, job.loss, steps=steps, lr=job.lr, validate=job.held_out, checkpoint=state, bf16=fast_bf16()
+    )
     nats = history.held_out[max(history.held_out)] if history.held_out else math.nan
     card = {
         "data": job.data,
