@@ -1,0 +1,81 @@
+"""Every assignment, through the real sandbox and judge: the solution wins, the release gets nothing, mistakes lose."""
+
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from assignment_tests import ROOT, source
+
+from course_utils.grading.course import Course
+from course_utils.grading.execute import execute
+from course_utils.grading.exercise import load_exercises
+from course_utils.grading.release import build_cases
+from course_utils.grading.sandbox import missing
+
+NAMES = sorted(p.parent.name for p in (ROOT / "solutions").glob("*/mistakes.py"))
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def course(request, tmp_path_factory):
+    """(exercises, a function that grades a notebook on hidden cases, its release)."""
+    name, folder = request.param, tmp_path_factory.mktemp("files")
+    cases = build_cases(Course(ROOT), name, seed=12345)
+    released = ROOT / "assignments" / name
+    for path in released.iterdir():
+        if path.suffix != ".ipynb" and path.is_file():
+            shutil.copy(path, folder)
+
+    def grade(notebook):
+        result = execute(notebook, cases, files=Path(folder))
+        return result, {v.exercise: v for v in result.verdicts.values()}
+
+    return load_exercises(ROOT / "solutions" / name), grade, nbformat.read(released / f"{name}.ipynb", as_version=4)
+
+
+def put(notebook, answers):
+    """The notebook with these answers, and without the cells that only look."""
+    notebook = nbformat.from_dict(notebook)
+    for cell in notebook.cells:
+        name = cell.metadata.get("nbgrader", {}).get("grade_id")
+        cell.source = answers.get(name, cell.source)
+    kept = [c for c in notebook.cells if c.cell_type != "code" or "nbgrader" in c.metadata or "Checker(" in c.source]
+    notebook.cells = kept
+    return notebook
+
+
+def errors(result):
+    return [o for c in result.notebook.cells for o in c.get("outputs", []) if o.output_type == "error"]
+
+
+def test_release_runs_top_to_bottom_and_scores_nothing(course):
+    exercises, grade, released = course
+    result, verdicts = grade(released)
+    assert set(verdicts) == set(exercises)
+    assert {v.points for v in verdicts.values()} == {0}
+    assert not errors(result) and not result.notes
+
+
+def test_solution_gets_full_marks_and_each_first_mistake_loses(course):
+    exercises, grade, released = course
+    folder = released_name(released)
+    solution = nbformat.read(ROOT / "solutions" / folder / f"{folder}.ipynb", as_version=4)
+    result, verdicts = grade(solution)
+    assert {n: v.points for n, v in verdicts.items()} == {n: e.points for n, e in exercises.items()}, result.notes
+    assert not errors(result)
+    right = {c.metadata["nbgrader"]["grade_id"]: c.source for c in solution.cells if "nbgrader" in c.metadata}
+    names = list(exercises)
+    for made in (set(names[0::2]), set(names[1::2])):  # the others stay right: no mistake may spoil them
+        wrong = {n: source(next(iter(exercises[n].mistakes.values()))[1], n) for n in made}
+        result, verdicts = grade(put(released, right | wrong))
+        for name, exercise in exercises.items():
+            assert (verdicts[name].points < exercise.points) == (name in made), verdicts[name].message
+            if name in made:
+                assert verdicts[name].mistake == next(iter(exercise.mistakes))
+
+
+def released_name(notebook):
+    return re.search(r'Checker\("(\w+)"\)', "\n".join(c.source for c in notebook.cells))[1]
