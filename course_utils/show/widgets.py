@@ -270,7 +270,7 @@ def writer(
     return Explorer(render, controls)
 
 
-def fill_in(model, tokenizer, text: str, *, most: int = 5) -> Explorer:
+def fill_in(model, tokenizer, text: str, *, most: int = 8) -> Explorer:
     """Type a text with one or more [MASK]; below it stand the tokens that a BERT thinks likeliest for each.
 
     Args:
@@ -281,7 +281,8 @@ def fill_in(model, tokenizer, text: str, *, most: int = 5) -> Explorer:
     device = next(model.parameters()).device
 
     def render(text: str) -> str:
-        codes, mask = tokenizer.encode_batch([text])
+        # A piece has its space in front: without this, the space would be read, and the rest of the word be guessed.
+        codes, mask = tokenizer.encode_batch([text.replace(" [MASK]", "[MASK]")])
         places = (codes[0] == tokenizer.mask).nonzero()[:, 0]
         if not len(places):
             raise ValueError("write [MASK] in the place of the words that are to be guessed")
