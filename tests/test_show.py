@@ -433,3 +433,10 @@ def test_writers_side_by_side_give_each_model_the_same_prompt():
         lambda name, prompt, temperature, seed: f"{name} on {prompt} {temperature} {seed}", models="AB", prompt="x"
     )
     assert "A on x 0.7 1" in explorer.text and "B on x 0.7 1" in explorer.text
+
+
+def test_bars_have_error_bars_where_they_are_given(axes):
+    plots.bars({"a": {"x": 50, "y": 30}}, errors={"a": {"x": 4, "y": 2}}, y="%", ax=axes)
+    (drawn,) = [collection for collection in axes.collections if len(collection.get_segments()) == 2]
+    ends = [sorted(y for _, y in segment) for segment in drawn.get_segments()]
+    np.testing.assert_allclose(ends, [[46, 54], [28, 32]])

@@ -78,14 +78,17 @@ def bars(
     y: str,
     title: str = "",
     form: str = ".2f",
+    errors: Mapping[str, Real] | Mapping[str, Mapping[str, Real]] | None = None,
     ax: Axes | None = None,
 ) -> None:
     """Bar plot of `{label: value}`, or of groups side by side `{group: {label: value}}`; each bar carries its number.
 
     Args:
         form: how the numbers are written, as in `format(value, form)`; "" leaves them out.
+        errors: half the height of the error bars, in the form of `values`.
     """
     groups = values if _nested(values) else {"": values}
+    spread = {} if errors is None else errors if _nested(values) else {"": errors}
     labels = list(dict.fromkeys(label for group in groups.values() for label in group))
     width = 0.8 / len(groups)
     with _Shown(ax, title, x=x, y=y, numbers=groups) as axes:
@@ -94,10 +97,15 @@ def bars(
             drawn = axes.bar(
                 at, list(map(float, group.values())), width * 0.94, color=_cycle(COLOURS, i), label=name or None
             )
+            if name in spread:
+                half = [float(spread[name].get(label, 0)) for label in group]
+                axes.errorbar(at, list(map(float, group.values())), half, fmt="none", ecolor=INK, capsize=4)
             if form:
-                axes.bar_label(
-                    drawn, [format(float(v), form) for v in group.values()], padding=2, fontsize=10, color=INK
-                )
+                said = [format(float(v), form) for v in group.values()]
+                if name in spread:  # inside, where no error bar crosses the number
+                    axes.bar_label(drawn, said, label_type="center", fontsize=11, color="white")
+                else:
+                    axes.bar_label(drawn, said, padding=2, fontsize=10, color=INK)
         axes.set_xticks(range(len(labels)), labels)
         axes.margins(y=0.12)
         axes.grid(axis="y", alpha=0.3)
