@@ -1,5 +1,6 @@
 """Each loss against an independent slow version; masking by its frequencies; DP-SGD by a loop over the samples."""
 
+import itertools
 import math
 
 import pytest
@@ -9,11 +10,18 @@ from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadMode
 
 from course_utils import runtime
 from course_utils.losses import (
+    clip_loss,
     dp_sgd_epsilon,
     dp_sgd_gradient,
+    elbo_loss,
+    gaussian_kl,
+    info_nce,
     mask_tokens,
     masked_language_modelling_loss,
     next_token_loss,
+    nt_xent,
+    reconstruction_nats,
+    sup_con,
 )
 from course_utils.models.transformer import BERT, GPT, BERTConfig, Config
 
@@ -275,3 +283,273 @@ def test_cuda():
     gradient, _ = dp_sgd_gradient(model, language_loss, x, max_norm=1, noise_multiplier=1, generator=runtime.seed(0))
     assert all(g.is_cuda for g in gradient.values())
     assert mask_tokens(x, mask_token=0, vocab_size=11, generator=runtime.seed(0))[0].is_cuda
+
+
+# ---------------------------------------------------------------------------------------------------------- contrastive
+
+
+def vectors(n, dim=5, seed=0):
+    return torch.randn(n, dim, generator=runtime.seed(seed), dtype=torch.double)
+
+
+def cosine(a, b):
+    length = math.sqrt(sum(float(x) ** 2 for x in a)) * math.sqrt(sum(float(x) ** 2 for x in b))
+    return sum(float(x) * float(y) for x, y in zip(a, b)) / length if length else 0.0
+
+
+def slow_cross_entropy(scores, right):
+    """-ln of the right one's share of Σ exp, by hand."""
+    top = max(scores)
+    return math.log(sum(math.exp(s - top) for s in scores)) + top - scores[right]
+
+
+def slow_sup_con(z, labels, temperature):
+    losses = []
+    for i in range(len(z)):
+        others = [j for j in range(len(z)) if j != i]
+        positives = [j for j in others if labels[j] == labels[i]]
+        scores = [cosine(z[i], z[j]) / temperature for j in others]
+        if positives:
+            losses.append(sum(slow_cross_entropy(scores, others.index(j)) for j in positives) / len(positives))
+    return sum(losses) / len(losses)
+
+
+def slow_nt_xent(z1, z2, temperature):
+    z, N, losses = [*z1, *z2], len(z1), []
+    for i in range(2 * N):
+        others = [j for j in range(2 * N) if j != i]
+        losses.append(
+            slow_cross_entropy([cosine(z[i], z[j]) / temperature for j in others], others.index((i + N) % (2 * N)))
+        )
+    return sum(losses) / len(losses)
+
+
+def slow_clip_loss(image, text, log_scale):
+    losses = []
+    for i in range(len(image)):
+        losses.append(slow_cross_entropy([math.exp(log_scale) * cosine(image[i], t) for t in text], i))
+        losses.append(slow_cross_entropy([math.exp(log_scale) * cosine(v, text[i]) for v in image], i))
+    return sum(losses) / len(losses)
+
+
+def slow_info_nce(a, p, temperature):
+    return sum(slow_cross_entropy([cosine(x, y) / temperature for y in p], i) for i, x in enumerate(a)) / len(a)
+
+
+TEMPERATURES = [0.01, 0.1, 0.5, 1, 10]
+
+
+@pytest.mark.parametrize("n", [2, 3, 9])
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_contrastive_losses_by_loop(n, temperature):
+    a, b = vectors(n), vectors(n, seed=1)
+    labels = torch.arange(2 * n) % 3
+    labels[:2] = 7  # so that some class is there twice, even in the smallest batch
+    for fast, slow in (
+        (nt_xent(a, b, temperature), slow_nt_xent(a, b, temperature)),
+        (sup_con(torch.cat([a, b]), labels, temperature), slow_sup_con(torch.cat([a, b]), labels, temperature)),
+        (clip_loss(a, b, -math.log(temperature)), slow_clip_loss(a, b, -math.log(temperature))),
+        (info_nce(a, b, temperature), slow_info_nce(a, b, temperature)),
+    ):
+        assert float(fast) == pytest.approx(slow, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_contrastive_losses_are_symmetric(temperature):
+    """Two views may change places; the batch may be shuffled; lengths do not matter. InfoNCE has one direction."""
+    a, b, order = vectors(6), vectors(6, seed=1), torch.randperm(6, generator=runtime.seed(2))
+    labels = torch.tensor([0, 1, 0, 2, 1, 3])
+    close = torch.testing.assert_close
+    for loss in (lambda x, y: nt_xent(x, y, temperature), lambda x, y: clip_loss(x, y, -math.log(temperature))):
+        close(loss(a, b), loss(b, a))
+        close(loss(a, b), loss(a[order], b[order]))
+        close(loss(a, b), loss(3 * a, b * torch.arange(1, 7)[:, None]))
+        assert not torch.isclose(loss(a, b), loss(a, b[order]))  # who belongs to whom does matter
+    close(sup_con(a, labels, temperature), sup_con(a[order], labels[order], temperature))
+    close(clip_loss(a, b, 1.0), (info_nce(a, b, math.exp(-1)) + info_nce(b, a, math.exp(-1))) / 2)
+
+
+def test_sup_con_without_labels_is_nt_xent():
+    a, b, number = vectors(5), vectors(5, seed=1), torch.arange(5)
+    torch.testing.assert_close(nt_xent(a, b, 0.3), sup_con(torch.cat([a, b]), torch.cat([number, number]), 0.3))
+
+
+def test_sup_con_passes_over_who_is_alone():
+    z = vectors(5)
+    alone = sup_con(z, torch.tensor([0, 0, 1, 2, 3]), 0.5)
+    assert float(alone) == pytest.approx(slow_sup_con(z, [0, 0, 1, 2, 3], 0.5))
+    with pytest.raises(ValueError, match="every label is there once"):
+        sup_con(z, torch.arange(5), 0.5)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1])
+def test_contrastive_gradients(temperature):
+    """Against differences, where two views agree, and with a zero vector (whose own direction is nowhere)."""
+    a, b = vectors(4, 3).requires_grad_(), vectors(4, 3, seed=1).requires_grad_()
+    t = torch.tensor(temperature, dtype=torch.double, requires_grad=True)
+    labels = torch.tensor([0, 1, 0, 1])
+    assert torch.autograd.gradcheck(nt_xent, (a, b, t))
+    assert torch.autograd.gradcheck(lambda a, t: sup_con(a, labels, t), (a, t))
+    assert torch.autograd.gradcheck(clip_loss, (a, b, -t.detach().log().requires_grad_()))
+    assert torch.autograd.gradcheck(info_nce, (a, b, t))
+    assert torch.autograd.gradcheck(lambda a, b: info_nce(a, b, t, negatives=2, generator=runtime.seed(0)), (a, b))
+
+
+@pytest.mark.parametrize("dtype", [torch.float, torch.double, torch.half, torch.bfloat16])
+def test_zero_vectors_give_no_nan(dtype):
+    a, b = vectors(4).to(dtype), vectors(4, seed=1).to(dtype)
+    a[1] = b[2] = b[1] = 0
+    labels, exact = torch.tensor([0, 1, 0, 1]), dtype == torch.double
+    losses = {
+        lambda a, b: nt_xent(a, b, 0.5): slow_nt_xent(a, b, 0.5),
+        lambda a, b: sup_con(a, labels, 0.5) + 0 * b.sum(): slow_sup_con(a, labels, 0.5),
+        lambda a, b: clip_loss(a, b, 0.5): slow_clip_loss(a, b, 0.5),
+        lambda a, b: info_nce(a, b, 0.5): slow_info_nce(a, b, 0.5),
+    }
+    for loss, slow in losses.items():
+        x, y = a.clone().requires_grad_(), b.clone().requires_grad_()
+        value = loss(x, y)
+        value.backward()
+        assert value.item() == pytest.approx(slow, rel=1e-9 if exact else 0.02)
+        assert x.grad.isfinite().all() and y.grad.isfinite().all() and (x.grad[1] == 0).all()
+        assert x.grad.abs().max() < 10 and y.grad.abs().max() < 10
+    assert float(nt_xent(a * 0, b * 0, 0.5)) == pytest.approx(math.log(7), rel=0.01)  # one guess of 2 N - 1
+
+
+def test_views_that_agree_and_temperatures():
+    a = torch.eye(8)
+    assert nt_xent(a, a, 0.05) < 1e-6 and clip_loss(a, a, math.log(20)) < 1e-6
+    assert nt_xent(a, a.roll(1, 0), 0.01) > 50  # sharp and wrong
+    assert nt_xent(a, a, 1e-6).isfinite() and nt_xent(a, a.roll(1, 0), 1e6) == pytest.approx(math.log(15), rel=1e-3)
+
+
+@pytest.mark.parametrize("n, negatives", [(4, 1), (4, 2), (9, 3), (9, 8)])
+def test_info_nce_has_the_number_of_negatives_asked_for(n, negatives):
+    """With all cosines equal the loss is ln(K + 1), whatever the batch; and K of N - 1 is right on average."""
+    same = torch.ones(n, 3, dtype=torch.double)
+    assert float(info_nce(same, same, 0.1, negatives=negatives)) == pytest.approx(math.log(negatives + 1))
+    a, b, generator = vectors(n), vectors(n, seed=1), runtime.seed(0)
+    drawn = torch.stack([info_nce(a, b, 0.5, negatives=negatives, generator=generator) for _ in range(400)])
+    by_hand = []
+    for i in range(n):
+        sets = list(itertools.combinations([j for j in range(n) if j != i], negatives))
+        scores = [[cosine(a[i], b[j]) / 0.5 for j in (i, *chosen)] for chosen in sets]
+        by_hand.append(sum(slow_cross_entropy(s, 0) for s in scores) / len(sets))
+    error = float(drawn.std()) / math.sqrt(len(drawn))
+    assert abs(float(drawn.mean()) - sum(by_hand) / n) <= 5 * error + 1e-9
+
+
+def test_info_nce_with_a_pool():
+    a, b, pool = vectors(3), vectors(3, seed=1), vectors(40, seed=2)
+    by_hand = [slow_cross_entropy([cosine(a[i], v) / 0.2 for v in (b[i], *pool)], 0) for i in range(3)]
+    assert float(info_nce(a, b, 0.2, pool=pool)) == pytest.approx(sum(by_hand) / 3)
+    assert float(info_nce(a[:1], b[:1], 0.2, pool=pool)) == pytest.approx(
+        by_hand[0]
+    )  # a batch of one has negatives here
+    same = torch.ones(3, 5, dtype=torch.double)
+    assert float(info_nce(same, same, 0.2, pool=same[:1].expand(40, -1), negatives=17)) == pytest.approx(math.log(18))
+
+
+@pytest.mark.parametrize("temperature", [0, -1, math.nan, torch.tensor(0.0)])
+def test_contrastive_bad_temperature(temperature):
+    a, labels = vectors(4), torch.tensor([0, 0, 1, 1])
+    for loss in (
+        lambda: nt_xent(a, a, temperature),
+        lambda: sup_con(a, labels, temperature),
+        lambda: info_nce(a, a, temperature),
+        lambda: info_nce(a, a, temperature, pool=a),
+    ):
+        with pytest.raises(ValueError, match="temperature must be > 0, got"):
+            loss()
+
+
+def test_contrastive_bad_shapes():
+    a = vectors(4)
+    for loss in (nt_xent, info_nce, clip_loss):
+        with pytest.raises(ValueError, match="at least 2, got 1"):
+            loss(a[:1], a[:1], 0.5)
+        with pytest.raises(ValueError, match=r"got \(4, 5\), \(3, 5\)"):
+            loss(a, a[:3], 0.5)
+        with pytest.raises(ValueError, match=r"\(batch, dim\)"):
+            loss(a[0], a[0], 0.5)
+    with pytest.raises(ValueError, match="at least 2, got 1"):
+        sup_con(a[:1], torch.zeros(1), 0.5)
+    with pytest.raises(ValueError, match=r"labels must have the shape \(4,\), got \(3,\)"):
+        sup_con(a, torch.zeros(3), 0.5)
+    for K in (0, 4, -1):
+        with pytest.raises(ValueError, match=f"between 1 and the 3 .* got {K}"):
+            info_nce(a, a, 0.5, negatives=K)
+    with pytest.raises(ValueError, match="pool"):
+        info_nce(a, a, 0.5, pool=a[:, :3])
+    for scale in (math.inf, math.nan, 1e4, -1e4):
+        with pytest.raises(ValueError, match="log_scale must be finite"):
+            clip_loss(a, a, scale)
+
+
+# -------------------------------------------------------------------------------------------------------- autoencoders
+
+
+@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize("sigma", [0.1, 1, 3])
+def test_elbo_by_loop_and_by_torch(n, sigma):
+    from torch import distributions as D
+
+    x, out = torch.rand(n, 3, 2, generator=runtime.seed(0)), logits(n, 3, 2, scale=3)
+    mean, log_variance = logits(n, 4, seed=2), logits(n, 4, seed=3)
+    kl = D.kl_divergence(D.Normal(mean, (log_variance / 2).exp()), D.Normal(0.0, 1.0)).sum(1)
+    torch.testing.assert_close(gaussian_kl(mean, log_variance), kl)
+    torch.testing.assert_close(
+        reconstruction_nats(x, out, "gaussian", sigma), -D.Normal(out, sigma).log_prob(x).flatten(1).sum(1)
+    )
+    slow = []
+    for i in range(n):
+        pairs = zip(x[i].flatten().tolist(), out[i].flatten().tolist())
+        slow.append(
+            -sum(v * math.log(1 / (1 + math.exp(-o))) + (1 - v) * math.log(1 / (1 + math.exp(o))) for v, o in pairs)
+        )
+    found = reconstruction_nats(x, out)
+    assert found.tolist() == pytest.approx(slow, rel=1e-5)
+    for beta in (0, 1, 4):
+        loss = elbo_loss(x, out, mean, log_variance, likelihood="gaussian", sigma=sigma, beta=beta)
+        torch.testing.assert_close(loss, (reconstruction_nats(x, out, "gaussian", sigma) + beta * kl).mean())
+    torch.testing.assert_close(elbo_loss(x, out, mean, log_variance), (found + kl).mean())
+
+
+def test_elbo_bounds_the_evidence_and_reaches_it():
+    """Linear decoder, x = w z + noise: ln p(x) is known; the true posterior's ELBO equals it, any other's is lower."""
+    w, sigma, x = 1.7, 0.5, torch.tensor([[0.9]], dtype=torch.double)
+    evidence = float(torch.distributions.Normal(0, math.sqrt(w * w + sigma * sigma)).log_prob(x))
+    precision = 1 + w * w / sigma**2
+    true = (w * x / sigma**2 / precision, torch.full_like(x, -math.log(precision)))
+
+    def elbo(mean, log_variance, draws=200_000):
+        z = mean + (log_variance / 2).exp() * torch.randn(draws, 1, generator=runtime.seed(0), dtype=torch.double)
+        every = (x.expand(draws, 1), w * z, mean.expand(draws, 1), log_variance.expand(draws, 1))
+        return -float(elbo_loss(*every, likelihood="gaussian", sigma=sigma))
+
+    assert elbo(*true) == pytest.approx(evidence, abs=0.01)
+    assert elbo(true[0] + 0.3, true[1]) < evidence - 0.05 and elbo(true[0], true[1] + 1) < evidence - 0.05
+
+
+def test_elbo_gradients_and_extremes():
+    x = torch.rand(3, 4, generator=runtime.seed(0), dtype=torch.double)
+    args = [logits(3, 4, seed=s).double().requires_grad_() for s in (1, 2, 3)]
+    for likelihood in ("bernoulli", "gaussian"):
+        assert torch.autograd.gradcheck(lambda *a, kind=likelihood: elbo_loss(x, *a, likelihood=kind), args)
+    assert (gaussian_kl(torch.zeros(2, 3), torch.zeros(2, 3)) == 0).all()
+    sure = reconstruction_nats(torch.tensor([[1.0, 0.0]]), torch.tensor([[1e4, -1e4]]))
+    assert float(sure) == 0 and reconstruction_nats(torch.tensor([[1.0]]), torch.tensor([[-1e4]])) == 1e4
+
+
+def test_elbo_bad_input():
+    x, z = torch.rand(2, 3), torch.zeros(2, 1)
+    for wrong, message in (
+        (lambda: elbo_loss(x, x[:, :2], z, z), "must share a shape"),
+        (lambda: elbo_loss(x, x, z, z[:1]), "mean and log_variance must share a shape"),
+        (lambda: elbo_loss(x + 1, x, z, z), r"x in \[0, 1\]"),
+        (lambda: elbo_loss(x, x, z, z, likelihood="poisson"), "bernoulli"),
+        (lambda: elbo_loss(x, x, z, z, likelihood="gaussian", sigma=0), "sigma must be > 0"),
+        (lambda: elbo_loss(x, x, z, z, beta=-1), "beta must be ≥ 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            wrong()
