@@ -1,10 +1,22 @@
-"""How good is a model? Numbers that can be compared: perplexity and bits, for now."""
+"""How good is a model? Numbers that can be compared.
 
+Texts: perplexity and bits. Frozen features: `linear_probe`, `ridge_probe`, `knn_probe` and the `report_card` over all
+factors. Their shape: `alignment`, `uniformity`, `hsic`, `info_nce_bound`, `principal_angles`.
+"""
+
+# ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from course_utils import runtime
 
 
 def bits(nats: float | Tensor) -> float | Tensor:
@@ -35,3 +47,389 @@ def bits_per_character(nats_total: float | Tensor, characters: int) -> float | T
     if characters <= 0:
         raise ValueError(f"characters must be > 0, got {characters}: an empty text has no bits per character")
     return bits(nats_total) / characters
+
+
+# ------------------------------------------------------------------------------------------------------ frozen features
+
+
+def features(
+    encoder: nn.Module | Callable[[Tensor], Tensor], images: Float[Tensor, "n ..."], batch: int = 500
+) -> Float[Tensor, "n dim"]:
+    """Return what a frozen encoder makes of each picture: in eval mode, without gradients, flattened to one row each.
+
+    encoder: a module, a module's method (`clip.encode_image`) or any function of a batch (`lambda x: x.flatten(1)`);
+    only in the first two cases can a module be put into eval mode here. It is left in the mode that it was in.
+    Each batch goes to the module's device; the rows come back on the pictures' device.
+    Raises RuntimeError if a parameter or buffer changed meanwhile, ValueError for features that are not finite.
+    """
+    module = encoder if isinstance(encoder, nn.Module) else getattr(encoder, "__self__", None)
+    module = module if isinstance(module, nn.Module) else nn.Identity()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    device = next(module.parameters(), images).device
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad():
+            rows = torch.cat([encoder(x.to(device)).flatten(1).to(images.device) for x in images.split(batch)])
+    finally:
+        for part, training in modes.items():
+            part.training = training
+    for name, tensor in module.state_dict().items():
+        if not torch.equal(tensor, before[name]):
+            raise RuntimeError(f"the encoder is not frozen: {name} changed while it was only asked for features")
+    if not rows.isfinite().all():
+        raise ValueError(
+            f"{int((~rows.isfinite()).sum())} numbers of the features are not finite: is the encoder broken?"
+        )
+    return rows
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How well a probe did on the test part."""
+
+    score: float  # accuracy, or R²
+    error: float  # its standard error, from the number of test samples
+    chance: float  # what the same test gives without looking at the features
+    l2: float | None  # the regulariser that was used
+    predictions: Tensor  # (test,), in the labels' own numbers
+
+    def __str__(self) -> str:
+        return f"{self.score:.3f} ± {self.error:.3f} (chance {self.chance:.3f})"
+
+
+L2 = (1e-1, 1e-2, 1e-3, 1e-4)  # strong to weak, for standardised features and a loss that is a mean
+
+
+def linear_probe(
+    train: Float[Tensor, "n dim"],
+    train_labels: Int[Tensor, " n"],
+    test: Float[Tensor, "m dim"],
+    test_labels: Int[Tensor, " m"],
+    *,
+    l2: float | Sequence[float] = 1e-3,
+    generator: torch.Generator | None = None,
+) -> Probe:
+    """Return the test accuracy of a multinomial logistic regression on frozen features.
+
+    The features are standardised by the training part (a constant one becomes 0); the loss is the mean cross-entropy
+    plus l2 / 2 · Σ W² (scikit-learn's C is 1 / (n · l2)).
+    l2: a number, or several: then a fifth of the training part, drawn with the generator, is held out to choose the one
+    with the best accuracy (of equals, the strongest), and the probe is fitted again on all. A good list: `evaluate.L2`.
+    A test label that the training part does not have counts as wrong.
+    Raises ValueError for fewer than two classes, shapes that do not belong together, features with a gradient.
+    """
+    check_probe(train, train_labels, test, test_labels)
+    classes, y = train_labels.unique(return_inverse=True)  # (C,), (n,)
+    if len(classes) < 2:
+        raise ValueError(f"a probe needs at least two classes, got {len(classes)}: {classes.tolist()}")
+    x, x_test = standardise(train, test)
+
+    def right(weight: Tensor, x: Tensor, y: Tensor) -> float:
+        return float(((x @ weight[:-1] + weight[-1]).argmax(1) == y).float().mean())
+
+    candidates = sorted([l2] if isinstance(l2, int | float) else l2, reverse=True)
+    if len(candidates) > 1:
+        valid, fit = held_out_rows(len(x), x.device, generator)
+        weights = logistic_regression(x[fit], y[fit], len(classes), candidates)
+        scores = [right(weight, x[valid], y[valid]) for weight in weights]
+        candidates = [candidates[scores.index(max(scores))]]
+    (weight,) = logistic_regression(x, y, len(classes), candidates)
+    predictions = classes[(x_test @ weight[:-1] + weight[-1]).argmax(1)]
+    return accuracy(predictions, train_labels, test_labels, candidates[0])
+
+
+def ridge_probe(
+    train: Float[Tensor, "n dim"],
+    train_values: Float[Tensor, " n"],
+    test: Float[Tensor, "m dim"],
+    test_values: Float[Tensor, " m"],
+    *,
+    l2: float | Sequence[float] = 1e-3,
+    generator: torch.Generator | None = None,
+) -> Probe:
+    """Return the test R² of a linear regression on frozen features: 1 - squared error / variance of the test values.
+
+    R² is 1 for a perfect prediction, 0 for the mean, and negative for worse than that. Standardised features, mean of
+    squared errors plus l2 · Σ w²; l2: as in `linear_probe`.
+    Raises ValueError for values that are all equal, shapes that do not belong together, features with a gradient.
+    """
+    check_probe(train, train_values, test, test_values)
+    x, x_test = (part.double() for part in standardise(train, test))
+    y, target = train_values.double(), test_values.double()
+    if y.std() == 0 or target.std() == 0:
+        raise ValueError("the values are all equal: there is no variance to explain")
+    candidates = sorted([l2] if isinstance(l2, int | float) else l2, reverse=True)
+    if len(candidates) > 1:
+        valid, fit = held_out_rows(len(x), x.device, generator)
+        predicted = ridge(x[fit], y[fit], x[valid], candidates)  # one row for each candidate
+        candidates = [candidates[int(((predicted - y[valid]) ** 2).mean(1).argmin())]]
+    (predictions,) = ridge(x, y, x_test, candidates)
+    wrong, spread = (predictions - target) ** 2, (target - target.mean()) ** 2  # each (m,)
+    share = float(wrong.mean() / spread.mean())
+    influence = (wrong - share * spread) / spread.mean()  # how much each sample moves R²: a ratio of two means
+    error = float(influence.std()) / math.sqrt(len(target))
+    return Probe(1 - share, error, 0.0, candidates[0], predictions.to(test_values.dtype))
+
+
+def knn_probe(
+    train: Float[Tensor, "n dim"],
+    train_labels: Int[Tensor, " n"],
+    test: Float[Tensor, "m dim"],
+    test_labels: Int[Tensor, " m"],
+    *,
+    k: int = 20,
+    temperature: float | None = None,
+    batch: int = 1000,
+) -> Probe:
+    """Return the test accuracy of a vote of the k most similar training samples (cosine): nothing is trained.
+
+    temperature: None: one neighbour, one vote, and of equals the class with the larger sum of cosines wins; else
+    neighbours have exp(cosine / temperature) votes.
+    Raises ValueError unless 1 ≤ k ≤ n, for temperature ≤ 0, and as `linear_probe` does about shapes.
+    Source: Z. Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination (2018), section 3.4.
+    """
+    check_probe(train, train_labels, test, test_labels)
+    if not 1 <= k <= len(train):
+        raise ValueError(f"k must be between 1 and the {len(train)} training samples, got {k}")
+    if temperature is not None and not temperature > 0:
+        raise ValueError(f"temperature must be > 0 or None, got {temperature}")
+    classes, y = train_labels.unique(return_inverse=True)
+    known, predictions = F.normalize(train, dim=1), []
+    for x in test.split(batch):
+        cosine, near = (F.normalize(x, dim=1) @ known.T).topk(k, dim=1)  # each (batch, k)
+        weight = 1 + cosine / (4 * k) if temperature is None else ((cosine - 1) / temperature).exp()
+        votes = weight.new_zeros(len(x), len(classes)).scatter_add_(1, y[near], weight)  # (batch, C)
+        predictions.append(classes[votes.argmax(1)])
+    return accuracy(torch.cat(predictions), train_labels, test_labels, None)
+
+
+def check_probe(train: Tensor, train_targets: Tensor, test: Tensor, test_targets: Tensor) -> None:
+    """Raise ValueError for shapes that do not belong together, an empty part, or features that carry a gradient."""
+    if train.ndim != 2 or test.ndim != 2 or train.shape[1] != test.shape[1]:
+        shapes = f"{tuple(train.shape)} and {tuple(test.shape)}"
+        raise ValueError(f"the features must be (samples, dim) with one dim in both parts, got {shapes}")
+    for x, y, name in ((train, train_targets, "training"), (test, test_targets, "test")):
+        if y.shape != x.shape[:1] or len(x) == 0:
+            raise ValueError(f"the {name} part has features {tuple(x.shape)} but targets {tuple(y.shape)}")
+    if train.requires_grad or test.requires_grad:
+        raise ValueError("the features carry a gradient: a probe is for a frozen encoder, see `evaluate.features`")
+
+
+def standardise(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both parts with the mean and deviation of the training part taken out; a constant feature becomes 0."""
+    mean, deviation = train.mean(0), train.std(0, correction=0)
+    live = deviation > 1e-6 * (1 + mean.abs())  # else it is only rounding
+    scale = torch.where(live, 1 / deviation.clamp(min=1e-12), 0)
+    return (train - mean) * scale, (test - mean) * scale
+
+
+def held_out_rows(n: int, device: torch.device, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """Return (a fifth of the numbers 0 … n - 1, the rest), in random order; without a generator always the same."""
+    order = torch.randperm(n, generator=generator if generator is not None else runtime.seed(0)).to(device)
+    return order[: max(1, n // 5)], order[max(1, n // 5) :]
+
+
+def logistic_regression(
+    x: Float[Tensor, "n dim"], y: Int[Tensor, " n"], classes: int, l2: Sequence[float], steps: int = 200
+) -> list[Float[Tensor, "dim_and_1 classes"]]:
+    """Return the weights (the last row is the bias) for each l2, each search starting where the one before ended."""
+    weight = x.new_zeros(x.shape[1] + 1, classes, requires_grad=True)
+    found = []
+    for strength in l2:
+        optimizer = torch.optim.LBFGS(
+            [weight], max_iter=steps, history_size=20, tolerance_grad=1e-5, tolerance_change=1e-7,
+            line_search_fn="strong_wolfe",
+        )  # fmt: skip
+
+        def loss(strength: float = strength) -> Tensor:
+            with torch.enable_grad():
+                weight.grad = None
+                nats = F.cross_entropy(x @ weight[:-1] + weight[-1], y) + strength / 2 * (weight[:-1] ** 2).sum()
+                nats.backward()
+            return nats
+
+        optimizer.step(loss)
+        found.append(weight.detach().clone())
+    return found
+
+
+def ridge(x: Tensor, y: Tensor, x_test: Tensor, l2: Sequence[float]) -> Float[Tensor, "l2 test"]:
+    """Return the predictions on x_test for each l2, from one eigendecomposition."""
+    mean = y.mean()
+    values, vectors = torch.linalg.eigh(x.T @ x / len(x))  # (D,), (D, D)
+    projected = vectors.T @ (x.T @ (y - mean)) / len(x)  # (D,)
+    strength = torch.tensor(l2, dtype=x.dtype, device=x.device)[:, None]
+    return projected / (values.clamp(min=0) + strength) @ (x_test @ vectors).T + mean
+
+
+def accuracy(predictions: Tensor, train_labels: Tensor, test_labels: Tensor, l2: float | None) -> Probe:
+    """Return the share of right predictions; chance is always guessing the training part's commonest class."""
+    share = float((predictions == test_labels).double().mean())
+    chance = float((test_labels == train_labels.mode().values).double().mean())
+    return Probe(share, math.sqrt(share * (1 - share) / len(test_labels)), chance, l2, predictions)
+
+
+# --------------------------------------------------------------------------------------------------------- report card
+
+
+@dataclass(frozen=True)
+class ReportCard:
+    """Which encoder kept which factor: one score with its standard error for each pair."""
+
+    encoders: list[str]
+    factors: list[str]
+    kinds: list[str]  # of each factor: "accuracy" or "R²"
+    score: Float[Tensor, "encoders factors"]
+    error: Float[Tensor, "encoders factors"]  # standard error of the score
+    chance: Float[Tensor, " factors"]  # always guessing the commonest class; for R², 0
+
+    def __getitem__(self, pair: tuple[str, str]) -> tuple[float, float]:
+        """Return card["simclr", "colour"]: the score and its standard error."""
+        encoder, factor = pair
+        where = self.encoders.index(encoder), self.factors.index(factor)
+        return float(self.score[where]), float(self.error[where])
+
+    def __str__(self) -> str:
+        """A Markdown table."""
+        lines = ["| |" + "".join(f" {name} ({kind}) |" for name, kind in zip(self.factors, self.kinds))]
+        lines += ["|---|" + "---:|" * len(self.factors)]
+        for name, scores, errors in zip(self.encoders, self.score.tolist(), self.error.tolist()):
+            lines.append(f"| {name} |" + "".join(f" {s:.2f} ± {e:.2f} |" for s, e in zip(scores, errors)))
+        return "\n".join([*lines, "| *chance* |" + "".join(f" {c:.2f} |" for c in self.chance.tolist())])
+
+
+def report_card(
+    features: Mapping[str, Float[Tensor, "n dim"]],
+    factors: Mapping[str, Tensor],
+    *,
+    share: float = 0.75,
+    l2: float | Sequence[float] = 1e-3,
+    generator: torch.Generator | None = None,
+) -> ReportCard:
+    """Ask every encoder's frozen features for every factor, with a linear probe.
+
+    features: {encoder: one row per picture}, of the same pictures in the same order.
+    factors: {name: (n,)}; whole numbers and booleans are classes (accuracy), other numbers are values (R²).
+    share: how many of the pictures train the probes; the same, drawn with the generator, for all encoders and factors.
+    l2: as in `linear_probe`.
+    Raises ValueError for tensors of different lengths, no encoder or factor, a share outside (0, 1).
+    """
+    lengths = {name: len(tensor) for name, tensor in [*features.items(), *factors.items()]}
+    if not features or not factors or len(set(lengths.values())) != 1:
+        raise ValueError(f"features and factors must be of the same pictures, at least one of each; got {lengths}")
+    n = next(iter(lengths.values()))
+    if not 0 < share < 1 or not 0 < round(share * n) < n:
+        raise ValueError(f"share must leave pictures for both parts, 0 < share < 1, got {share} of {n}")
+    order = torch.randperm(n, generator=generator if generator is not None else runtime.seed(0))
+    train, test = order[: round(share * n)], order[round(share * n) :]
+    probes = []
+    for x in features.values():
+        train, test = train.to(x.device), test.to(x.device)
+        for y in factors.values():
+            y = y.to(x.device)
+            probe = ridge_probe if y.is_floating_point() else linear_probe
+            probes.append(probe(x[train], y[train], x[test], y[test], l2=l2, generator=runtime.seed(0)))
+    shape = len(features), len(factors)
+    return ReportCard(
+        list(features),
+        list(factors),
+        ["R²" if y.is_floating_point() else "accuracy" for y in factors.values()],
+        torch.tensor([probe.score for probe in probes]).view(shape),
+        torch.tensor([probe.error for probe in probes]).view(shape),
+        torch.tensor([probe.chance for probe in probes]).view(shape)[0],
+    )
+
+
+# ------------------------------------------------------------------------------------------------ the shape of features
+
+
+def alignment(z1: Float[Tensor, "n dim"], z2: Float[Tensor, "n dim"], alpha: float = 2) -> Float[Tensor, ""]:
+    """Return the mean distance ** alpha between two views' directions: 0 (equal) to 2 ** alpha (opposite).
+
+    Source: T. Wang and P. Isola, Understanding Contrastive Representation Learning through Alignment and Uniformity on
+    the Hypersphere (2020), section 4.1.
+    """
+    if z1.shape != z2.shape or z1.ndim != 2:
+        raise ValueError(f"both views must be (n, dim), got {tuple(z1.shape)} and {tuple(z2.shape)}")
+    return (F.normalize(z1, dim=1) - F.normalize(z2, dim=1)).norm(dim=1).pow(alpha).mean()
+
+
+def uniformity(z: Float[Tensor, "n dim"], t: float = 2) -> Float[Tensor, ""]:
+    """Return ln of the mean of exp(-t · distance²) over all pairs of directions: 0 (all equal), lower is more uniform.
+
+    Raises ValueError for fewer than two rows. Source: Wang & Isola (2020), section 4.1.
+    """
+    if z.ndim != 2 or len(z) < 2:
+        raise ValueError(f"uniformity is about pairs: z must be (n, dim) with n ≥ 2, got {tuple(z.shape)}")
+    squares = torch.pdist(F.normalize(z, dim=1)).pow(2)  # (n (n - 1) / 2,)
+    return (-t * squares).logsumexp(0) - math.log(len(squares))
+
+
+def linear_kernel(x: Float[Tensor, "n dim"]) -> Float[Tensor, "n n"]:
+    """Return all inner products."""
+    return x @ x.T
+
+
+def gaussian_kernel(x: Float[Tensor, "n dim"], sigma: float | None = None) -> Float[Tensor, "n n"]:
+    """Return exp(-distance² / 2 sigma²) of all pairs; sigma None: the median distance between two different rows.
+
+    Raises ValueError for sigma ≤ 0, and if more than half of the rows are equal, so that the median is 0.
+    """
+    squares = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist") ** 2
+    if sigma is None:
+        sigma = float(squares[~torch.eye(len(x), dtype=torch.bool, device=x.device)].median()) ** 0.5
+    if not sigma > 0:
+        raise ValueError(f"sigma must be > 0, got {sigma}: are most rows equal?")
+    return (-squares / (2 * sigma**2)).exp()
+
+
+def delta_kernel(labels: Int[Tensor, " n"]) -> Float[Tensor, "n n"]:
+    """Return 1 where two labels are equal, else 0."""
+    return (labels[:, None] == labels[None, :]).float()
+
+
+def hsic(k: Float[Tensor, "n n"], l: Float[Tensor, "n n"]) -> Float[Tensor, ""]:  # noqa: E741
+    """Return tr(K H L H) / (n - 1)²: how much two kernels of the same samples agree, 0 for independent ones (n → ∞).
+
+    It is the biased estimate: never negative, and of the order 1 / n for independent variables.
+    k, l: kernels such as `linear_kernel`, `gaussian_kernel`, `delta_kernel`.
+    Raises ValueError for matrices of different shapes, or fewer than two samples.
+    Source: A. Gretton et al., Measuring Statistical Dependence with Hilbert-Schmidt Norms (2005), equation 9.
+    """
+    if k.shape != l.shape or k.ndim != 2 or k.shape[0] != k.shape[1] or len(k) < 2:
+        raise ValueError(f"both kernels must be (n, n) with n ≥ 2, got {tuple(k.shape)} and {tuple(l.shape)}")
+    centred = k - k.mean(0, keepdim=True) - k.mean(1, keepdim=True) + k.mean()  # H K H
+    return (centred * l).sum() / (len(k) - 1) ** 2
+
+
+def info_nce_bound(loss: float | Tensor, negatives: int) -> float | Tensor:
+    """Return ln(K + 1) - loss, nats: a lower bound on the mutual information of two views, from their InfoNCE loss.
+
+    negatives: K per anchor. However much the views share, it is at most ln(K + 1): to show more, take more negatives.
+    Source: van den Oord, Li & Vinyals (2018), equation 5; B. Poole et al., On Variational Bounds of Mutual Information
+    (2019), section 2.3.
+    """
+    if negatives < 1:
+        raise ValueError(f"negatives must be ≥ 1, got {negatives}")
+    return math.log(negatives + 1) - loss
+
+
+def principal_angles(a: Float[Tensor, "dim k"], b: Float[Tensor, "dim m"]) -> Float[Tensor, " min_k_m"]:
+    """Return the angles between the subspaces that two matrices' columns span, in radians, smallest first.
+
+    All 0: one lies inside the other. Small angles are exact too (by their sine), computed in double precision.
+    Raises ValueError for different numbers of rows, or columns that are not independent.
+    Source: Å. Björck and G. H. Golub, Numerical Methods for Computing Angles Between Linear Subspaces (1973).
+    """
+    if a.ndim != 2 or b.ndim != 2 or len(a) != len(b):
+        raise ValueError(f"both bases must be (dim, vectors) of one dim, got {tuple(a.shape)} and {tuple(b.shape)}")
+    bases = []
+    for basis in (a.double(), b.double()) if a.shape[1] >= b.shape[1] else (b.double(), a.double()):
+        if torch.linalg.matrix_rank(basis) < basis.shape[1]:
+            raise ValueError(f"the {basis.shape[1]} columns of one basis are not independent")
+        bases.append(torch.linalg.qr(basis).Q)
+    p, q = bases  # (D, more), (D, fewer)
+    cosine = torch.linalg.svdvals(p.T @ q).clamp(max=1)  # largest first
+    sine = torch.linalg.svdvals(q - p @ (p.T @ q)).flip(0).clamp(max=1)  # smallest first
+    return torch.where(cosine**2 < 0.5, cosine.acos(), sine.asin())
