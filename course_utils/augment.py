@@ -247,7 +247,7 @@ class Augmentation:
 class Compose:
     """One augmentation after the other. `chunk` pictures at a time, so that they stay in the processor's cache."""
 
-    def __init__(self, *augmentations: Augmentation, chunk: int = 64):
+    def __init__(self, *augmentations: Augmentation, chunk: int = 256):
         self.augmentations, self.chunk = augmentations, chunk
 
     def draw(self, images: Images, generator: torch.Generator | None = None) -> list[Parameters]:
