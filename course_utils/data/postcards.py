@@ -1,0 +1,807 @@
+"""Postcards: little pictures whose every factor is known, so that a representation can be asked what it kept.
+
+    cards = postcards.draw(2000, runtime.seed(0))      # images (2000, 3, 32, 32), masks, factors, captions
+    factors = postcards.sample(8, runtime.seed(1))     # the same in two steps: first what is to be seen …
+    images, masks = postcards.render(factors, 96)      # … then the picture of it, here with 96 pixels a side
+
+A card shows one object on the ground of one biome, under a sky. The object's colour is free: it depends on nothing but,
+through the combinations that are held out, the object. All other colours are determined: grass is green, the sea blue.
+
+All randomness is in `sample`, from a CPU generator; `render` is arithmetic, the same on every device to rounding. Shapes
+are signed distances (negative inside), which one line turns into the share of a pixel that they cover.
+
+Letters in the shape comments: n cards, S pixels a side, L layers.
+"""
+
+# ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Factors = dict[str, Tensor]  # each (n,); "_words" is (n, 5)
+RGB = tuple[float, float, float]
+Map = Float[Tensor, "n S S"]
+
+# Much the same luminance (0.45 … 0.69): a grey picture says little about the colour that it had.
+COLOURS: dict[str, RGB] = {
+    "red": (0.91, 0.22, 0.20),
+    "orange": (0.97, 0.51, 0.10),
+    "yellow": (0.94, 0.77, 0.13),
+    "green": (0.22, 0.70, 0.30),
+    "turquoise": (0.13, 0.70, 0.72),
+    "blue": (0.24, 0.43, 0.93),
+    "purple": (0.62, 0.34, 0.86),
+    "pink": (0.95, 0.46, 0.70),
+}
+BIOMES = ("meadow", "desert", "snow", "sea", "forest", "city")
+WEATHERS = ("clear", "cloudy", "rain", "fog", "snowfall")
+OBJECTS = (
+    "house", "tree", "car", "boat", "balloon", "cactus", "rocket", "snowman", "fish", "mushroom", "flower", "umbrella",
+)  # fmt: skip
+PARTS = ("train", "held_out", "all")
+
+SIZES = (0.36, 0.64)  # side of the square that the object is drawn in, as a share of the picture's
+ANGLES = (-0.16, 0.16)  # radians, counter-clockwise
+
+
+def held_out() -> Bool[Tensor, "objects colours"]:
+    """Return which combinations are never trained on: two colours of each object, three objects of each colour."""
+    table = torch.zeros(len(OBJECTS), len(COLOURS), dtype=torch.bool)
+    for i in range(len(OBJECTS)):
+        table[i, [i % 8, (i + 4) % 8]] = True
+    return table
+
+
+HELD_OUT = held_out()
+
+
+@dataclass(frozen=True)
+class Postcards:
+    """n cards: pictures, what is on them, and what one would write about them."""
+
+    images: Float[Tensor, "n 3 S S"]  # in [0, 1]
+    masks: Float[Tensor, "n 1 S S"]  # share of each pixel that the object covers
+    free: Float[Tensor, "n 1 S S"]  # share of each pixel that is painted in the free colour (no wheels, windows, spots)
+    factors: Factors
+    captions: list[str]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def draw(
+    n: int,
+    generator: torch.Generator,
+    size: int = 32,
+    part: str = "train",
+    device: torch.device | str | None = None,
+) -> Postcards:
+    """Return n cards with `size` pixels a side, on `device` (None: the CPU).
+
+    part: "train" shows no combination of HELD_OUT, "held_out" only those, "all" every one.
+    The first rows are the same whatever n is. Raises ValueError for n < 0, size < 1, an unknown part.
+    """
+    check_size(size)
+    factors = sample(n, generator, part)
+    captions = describe(factors)
+    images, masks, free = paint(factors, size, device)
+    return Postcards(images, masks, free, {name: value.to(images.device) for name, value in factors.items()}, captions)
+
+
+# ------------------------------------------------------------------------------------------------------------- factors
+
+
+def sample(n: int, generator: torch.Generator, part: str = "train") -> Factors:
+    """Return the factors of n cards, on the CPU.
+
+    "object", "colour", "biome", "weather": int64, places in OBJECTS, COLOURS, BIOMES, WEATHERS; "night": bool;
+    "size", "x", "y": side and centre of the object's square, as shares of the picture's side (y counts downwards);
+    "angle": radians, counter-clockwise. Names with "_" are nuisance: the horizon, clouds, waves, shade, words.
+    All are independent of each other, but for: colour and object (HELD_OUT), y and size (objects stand on the ground),
+    y and object (balloons and rockets fly).
+    """
+    if n < 0:
+        raise ValueError(f"n must be ≥ 0, got {n}")
+    if part not in PARTS:
+        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
+    u = torch.rand(n, 24, generator=generator, device=generator.device).cpu().unbind(1)
+
+    def between(i: int, low: float, high: float) -> Float[Tensor, " n"]:
+        return low + (high - low) * u[i]
+
+    def one_of(i: int, choices: int) -> Int[Tensor, " n"]:
+        return (u[i] * choices).long().clamp(max=choices - 1)
+
+    allowed = {"train": ~HELD_OUT, "held_out": HELD_OUT, "all": torch.ones_like(HELD_OUT)}[part]
+    kind, colour = allowed.nonzero()[one_of(0, int(allowed.sum()))].unbind(1)
+    size, horizon = between(1, *SIZES), between(2, 0.52, 0.66)
+    flies = torch.tensor([name in FLYING for name in OBJECTS])[kind]
+    foot = torch.tensor([FOOT.get(name, 0.5) for name in OBJECTS])[kind]  # from the centre down to the ground
+    ground = horizon + between(3, 0.45, 0.85) * (1 - horizon)
+    return {
+        "object": kind,
+        "colour": colour,
+        "biome": one_of(4, len(BIOMES)),
+        "weather": one_of(5, len(WEATHERS)),
+        "night": u[6] < 0.35,
+        "size": size,
+        "x": between(7, 0.3, 0.7),
+        "y": torch.where(flies, between(3, 0.33, 0.5), ground - foot * size),
+        "angle": between(8, *ANGLES),
+        "_horizon": horizon,
+        "_shade": between(9, 0.84, 1.06),  # brightness of the object's colour
+        "_mirror": torch.where(u[10] < 0.5, -1.0, 1.0),
+        "_ground": between(11, -0.03, 0.03),  # brightness of the ground
+        "_far": u[12],  # where hills, trees and houses stand
+        "_texture": u[13],  # where waves and tufts are
+        "_cloud": u[14],
+        "_cloud_y": u[15],
+        "_sun": u[16],
+        "_drops": u[17],
+        "_words": torch.stack(u[18:23], dim=1),
+    }
+
+
+FLYING = ("balloon", "rocket")
+FLOATING = ("boat", "fish")  # at sea; for the others there is an islet
+FOOT = {"car": 0.36, "boat": 0.40, "fish": 0.24, "rocket": 0.5}
+
+
+# ------------------------------------------------------------------------------------------------------------ pictures
+
+CHUNK = 32 * 32 * 32  # pixels that are worked on at a time: so many numbers stay in the processor's cache
+
+
+def render(
+    factors: Factors, size: int = 32, device: torch.device | str | None = None
+) -> tuple[Float[Tensor, "n 3 S S"], Float[Tensor, "n 1 S S"]]:
+    """Return (images, masks) of cards whose factors are given, `size` pixels a side.
+
+    device: where to draw; None: where the factors are. Change a factor and draw again, and only that changes.
+    """
+    images, masks, _ = paint(factors, size, device)
+    return images, masks
+
+
+def paint(factors: Factors, size: int, device: torch.device | str | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (images, masks, free): the scenes by biome, then the objects by kind, then the weather on top."""
+    check_size(size)
+    f = {name: value.to(device) if device is not None else value for name, value in factors.items()}
+    n, device = len(f["object"]), f["object"].device
+    images = torch.empty(n, 3, size, size, device=device)
+    masks, free = (torch.empty(n, 1, size, size, device=device) for _ in range(2))
+    for biome, g, rows in groups(f, "biome", size):
+        colours, weights, _ = flatten(scene(BIOMES[biome], g, size))
+        images[rows] = (colours @ weights).view(-1, 3, size, size)
+    for kind, g, rows in groups(f, "object", size):
+        colours, weights, through, painted = lay(figure(OBJECTS[kind], g, size), g)
+        picture = torch.baddbmm(images[rows].flatten(2) * through[:, None], colours, weights)
+        images[rows] = picture.view(-1, 3, size, size)
+        masks[rows] = (1 - through).view(-1, 1, size, size)
+        free[rows] = painted.view(-1, 1, size, size)
+    for weather, g, rows in groups(f, "weather", size):
+        if WEATHERS[weather] in VEILS:
+            colours, weights, through = flatten(VEILS[WEATHERS[weather]](g, Grid(g, size)))
+            picture = torch.baddbmm(images[rows].flatten(2) * through[:, None], colours, weights)
+            images[rows] = picture.view(-1, 3, size, size)
+    return images.clamp_(0, 1), masks, free
+
+
+def check_size(size: int) -> None:
+    if size < 1:
+        raise ValueError(f"size must be ≥ 1 pixel, got {size}")
+
+
+def groups(factors: Factors, name: str, size: int) -> Iterator[tuple[int, Factors, Int[Tensor, " rows"]]]:
+    """Yield (value, factors of some rows that have it, those rows), few enough rows at a time for the cache."""
+    order = factors[name].argsort(stable=True)
+    values, counts = factors[name].unique(return_counts=True)
+    for value, rows in zip(values.tolist(), order.split(counts.tolist())):
+        for part in rows.split(max(1, CHUNK // size**2)):
+            yield value, {key: column[part] for key, column in factors.items()}, part
+
+
+class Grid:
+    """Where the pixels' centres are: X (S,) to the right and Y (S, 1) downwards, from 0 to 1; numbers as (n, 1, 1)."""
+
+    def __init__(self, factors: Factors, size: int):
+        self.size = size
+        places = (torch.arange(size, device=factors["object"].device) + 0.5) / size
+        self.X, self.Y = places, places[:, None]
+
+    def cover(self, distance: Tensor) -> Tensor:
+        """Return the share of each pixel that a shape covers, from the signed distance in shares of the side."""
+        return (0.5 - distance * self.size).clamp(0, 1)
+
+
+# A layer is (colour, coverage), the first one lies at the bottom. A colour is (r, g, b), each a number or (n,).
+Layer = tuple[RGB | tuple[Tensor, Tensor, Tensor], Tensor]
+
+
+def stack(layers: list, where: Tensor) -> Float[Tensor, "n 3 L"]:
+    columns = [
+        torch.stack([torch.as_tensor(c, dtype=where.dtype, device=where.device).expand(len(where)) for c in rgb], dim=1)
+        for rgb, _ in layers
+    ]
+    return torch.stack(columns, dim=2)
+
+
+def flatten(layers: list[Layer]) -> tuple[Float[Tensor, "n 3 L"], Float[Tensor, "n L SS"], Float[Tensor, "n SS"]]:
+    """Return the layers' colours, how much of each is seen from above, and how much of what lies below them all."""
+    weights, through = [], 1.0
+    for _, coverage in reversed(layers):
+        weights.append(coverage * through)
+        through = through - weights[-1]
+    weights = torch.stack(weights[::-1], dim=1).flatten(2)
+    return stack(layers, weights[:, 0, 0]), weights, through.flatten(1)
+
+
+# ----- colours
+
+NIGHT = (0.40, 0.46, 0.70)  # what is left of red, green and blue at night
+NIGHT_OBJECT = (0.72, 0.72, 0.84)
+
+
+def lit(rgb: tuple, g: Factors, night: RGB = NIGHT, plus: Tensor | float = 0.0) -> tuple[Tensor, ...]:
+    """Return the colour by day or by night, (n,) for each channel."""
+    return tuple((c + plus) * torch.where(g["night"], dark, 1.0) for c, dark in zip(rgb, night))
+
+
+def number(values: Float[Tensor, " n"]) -> Float[Tensor, "n 1 1"]:
+    return values[:, None, None]
+
+
+# ----- the scene
+
+SKIES: dict[str, tuple[RGB, RGB]] = {  # at the top, at the horizon
+    "clear": ((0.33, 0.62, 0.93), (0.76, 0.90, 0.98)),
+    "cloudy": ((0.56, 0.68, 0.82), (0.82, 0.87, 0.92)),
+    "rain": ((0.45, 0.51, 0.60), (0.68, 0.72, 0.77)),
+    "fog": ((0.72, 0.76, 0.80), (0.87, 0.89, 0.91)),
+    "snowfall": ((0.62, 0.69, 0.79), (0.86, 0.89, 0.94)),
+}
+NIGHT_SKY = ((0.03, 0.05, 0.17), (0.16, 0.19, 0.38))
+
+
+def sky_colour(g: Factors, place: int) -> tuple[Tensor, ...]:
+    day = torch.tensor([SKIES[name][place] for name in WEATHERS], device=g["night"].device)[g["weather"]]  # (n, 3)
+    night = torch.tensor(NIGHT_SKY[place], device=day.device) + 0.10 * day
+    return torch.where(g["night"][:, None], night, day).unbind(1)
+
+
+def scene(biome: str, g: Factors, size: int) -> list[Layer]:
+    """Return the layers of sky, sun or moon, clouds, what stands far away, and the ground."""
+    grid = Grid(g, size)
+    X, Y = grid.X, grid.Y
+    horizon = number(g["_horizon"])
+    one = torch.ones(len(horizon), size, size, device=X.device)
+    layers = [(sky_colour(g, 0), one), (sky_colour(g, 1), (Y / horizon).clamp(0, 1).expand_as(one))]
+    layers += heavens(g, grid)
+    layers += LANDS[biome](g, grid)
+    return layers + shadow(biome, g, grid)
+
+
+def heavens(g: Factors, grid: Grid) -> list[Layer]:
+    """Sun by day and moon and stars by night where the sky is clear; clouds."""
+    X, Y = grid.X, grid.Y
+    x, y = number(0.12 + 0.76 * g["_sun"]), 0.15
+    squares = (X - x) ** 2 + (Y - y) ** 2
+    distance = squares.sqrt()
+    clear = number((g["weather"] == WEATHERS.index("clear")).float())
+    moon = number(g["night"].float())
+    bite = ((X - x - 0.05) ** 2 + (Y - y + 0.035) ** 2).sqrt() - 0.075  # takes the moon's crescent out of the disc
+    disc = grid.cover(torch.maximum(distance - 0.09, moon * 0.5 * -bite - (1 - moon))) * clear
+    glow = (1 - distance / 0.24).clamp(min=0).square() * clear * (1 - 0.7 * moon) * 0.6
+    white = tuple(torch.where(g["night"], night, day) for day, night in zip((1.0, 0.87, 0.32), (0.97, 0.95, 0.82)))
+    # Stars: one in each cell of a grid, at a place that depends on the cell.
+    u, v = X * 6 + number(g["_sun"]) * 6, Y * 6
+    i, j = u.floor(), v.floor()
+    du = u - i - 0.5 - 0.3 * torch.sin(i * 2.4 + j * 3.7)
+    dv = v - j - 0.5 - 0.3 * torch.sin(i * 5.1 + j * 1.3)
+    star = grid.cover(((du**2 + dv**2).sqrt() - 0.06) / 6) * clear * moon * 0.9
+    layers = [((0.95, 0.95, 0.85), star), (lit((1.0, 0.95, 0.7), g), glow), (white, disc)]
+    # Clouds: three balls on a flat base; a large bank when it is cloudy, one small cloud otherwise.
+    large = number(torch.tensor([0.75, 1.25, 1.25, 0.01, 1.0], device=X.device)[g["weather"]])
+    cx, cy = number(g["_cloud"]), number(0.12 + 0.16 * g["_cloud_y"])
+    cloud = cloud_shape((X - cx) / large, (Y - cy) / large) * large
+    second = cloud_shape((X - (cx + 0.55) % 1.2 + 0.1) / large, (Y - cy - 0.1) / large) * large
+    second = second + (large < 1) * 1.0  # only in bad weather
+    grey = torch.tensor([1.0, 0.96, 0.60, 0.9, 0.93], device=X.device)[g["weather"]]
+    tone = lit((grey, grey, grey * 1.02), g, (0.34, 0.38, 0.55))
+    return [*layers, (tone, grid.cover(torch.minimum(cloud, second)) * 0.92)]
+
+
+def cloud_shape(u: Tensor, v: Tensor) -> Tensor:
+    d = torch.minimum(((u + 0.02) ** 2 + (v + 0.03) ** 2).sqrt() - 0.085, ((u - 0.10) ** 2 + v**2).sqrt() - 0.06)
+    d = torch.minimum(d, ((u + 0.12) ** 2 + (v - 0.01) ** 2).sqrt() - 0.055)
+    return torch.maximum(d, v - 0.035)
+
+
+def waves(x: Tensor, *parts: tuple[float, float, float]) -> Tensor:
+    """Return a sum of sines, each (height, frequency, phase)."""
+    return sum(height * torch.sin(math.tau * (frequency * x + phase)) for height, frequency, phase in parts)
+
+
+def meadow(g: Factors, grid: Grid) -> list[Layer]:
+    X, Y, h, p, t = grid.X, grid.Y, number(g["_horizon"]), number(g["_far"]), number(g["_texture"])
+    tufts = torch.sin(X * 60 + 9 * torch.sin(Y * 31 + t * 6)) * torch.sin(Y * 75 + t * 30)
+    ground = grid.cover(h + waves(X, (0.015, 1.0, p)) - Y)
+    return [
+        (lit((0.58, 0.78, 0.47), g), grid.cover(h - 0.07 + waves(X, (0.045, 0.9, p), (0.02, 2.1, 2 * p)) - Y)),
+        (lit((0.46, 0.72, 0.33), g, plus=g["_ground"]), ground),
+        (lit((0.34, 0.60, 0.24), g), ground * (tufts - 0.45).clamp(min=0) * 0.9),
+        (lit((0.38, 0.65, 0.28), g), ground * ((Y - h) * 1.2).clamp(0, 0.6)),
+    ]
+
+
+def desert(g: Factors, grid: Grid) -> list[Layer]:
+    X, Y, h, p, t = grid.X, grid.Y, number(g["_horizon"]), number(g["_far"]), number(g["_texture"])
+    mesa = (((X - p) + 0.5) % 1.0 - 0.5).abs()  # distance from the table mountain's middle
+    mesa = torch.maximum(mesa - 0.13 - (Y - h + 0.14) * 0.5, h - 0.14 - Y)
+    ground = grid.cover(h + waves(X, (0.02, 0.8, p), (0.008, 1.9, t)) - Y)
+    ripples = torch.sin((Y * 22 + waves(X, (0.35, 1.3, t), (0.15, 3.1, p))) * math.tau / 2)
+    return [
+        (lit((0.80, 0.52, 0.36), g), grid.cover(mesa)),
+        (lit((0.86, 0.68, 0.42), g), grid.cover(h - 0.03 + waves(X, (0.03, 1.2, t)) - Y)),
+        (lit((0.93, 0.79, 0.52), g, plus=g["_ground"]), ground),
+        (lit((0.84, 0.67, 0.40), g), ground * (ripples - 0.55).clamp(min=0) * 1.3),
+    ]
+
+
+def snow(g: Factors, grid: Grid) -> list[Layer]:
+    X, Y, h, p, t = grid.X, grid.Y, number(g["_horizon"]), number(g["_far"]), number(g["_texture"])
+    left = ((X * 1.6 + p) % 1.0 - 0.5).abs() / 1.6  # distance from the nearest peak
+    top = h - 0.27 + left * 0.85
+    jag = 0.018 * (((X * 14 + p * 5) % 1.0) - 0.5).abs()
+    ground = grid.cover(h + waves(X, (0.018, 0.9, p)) - Y)
+    drifts = torch.sin((Y * 13 + waves(X, (0.5, 1.1, t))) * math.tau / 2)
+    return [
+        (lit((0.52, 0.60, 0.74), g), grid.cover((top - Y) * 0.76)),
+        (lit((0.95, 0.97, 1.00), g, (0.5, 0.56, 0.76)), grid.cover(torch.maximum(top - Y, Y - (h - 0.17) - jag * 3))),
+        (lit((0.93, 0.95, 0.99), g, (0.46, 0.52, 0.74), g["_ground"]), ground),
+        (lit((0.76, 0.84, 0.94), g), ground * (drifts - 0.5).clamp(min=0) * 1.2),
+    ]
+
+
+def sea(g: Factors, grid: Grid) -> list[Layer]:
+    X, Y, h, t = grid.X, grid.Y, number(g["_horizon"]), number(g["_texture"])
+    water = grid.cover((h - Y).expand(-1, grid.size, grid.size))
+    near = ((Y - h) / (1 - h)).clamp(0, 1)
+    crests = torch.sin((Y * 15 + waves(X, (0.22, 2.2, t), (0.1, 5.0, 3 * t))) * math.tau / 2)
+    return [
+        (lit((0.30, 0.62, 0.84), g, plus=g["_ground"]), water),
+        (lit((0.07, 0.36, 0.66), g), water * near),
+        (lit((0.62, 0.84, 0.94), g), water * (crests - 0.6).clamp(min=0) * (1.6 - near)),
+    ]
+
+
+def forest(g: Factors, grid: Grid) -> list[Layer]:
+    X, Y, h, p, t = grid.X, grid.Y, number(g["_horizon"]), number(g["_far"]), number(g["_texture"])
+
+    def firs(number_of: float, height: float, phase: Tensor) -> Tensor:
+        u = X * number_of + phase * 7
+        k = u.floor()
+        top = h - height * (0.78 + 0.22 * torch.sin(k * 2.4 + phase * 6))
+        away = (u - k - 0.5).abs() / number_of
+        return grid.cover(torch.maximum((away * 3.2 - (Y - top)) * 0.3, Y - h - 0.06))
+
+    ground = grid.cover(h + waves(X, (0.012, 1.1, p)) - Y)
+    litter = torch.sin(X * 47 + 7 * torch.sin(Y * 23 + t * 6)) * torch.sin(Y * 58 + t * 30)
+    return [
+        (lit((0.30, 0.50, 0.38), g), firs(7.0, 0.34, p)),
+        (lit((0.13, 0.35, 0.25), g), firs(5.0, 0.27, p + 0.13)),
+        (lit((0.36, 0.40, 0.20), g, plus=g["_ground"]), ground),
+        (lit((0.27, 0.29, 0.14), g), ground * (litter - 0.35).clamp(min=0) * 1.2),
+    ]
+
+
+def city(g: Factors, grid: Grid) -> list[Layer]:
+    X, Y, h, p, t = grid.X, grid.Y, number(g["_horizon"]), number(g["_far"]), number(g["_texture"])
+
+    def blocks(number_of: float, low: float, high: float, phase: Tensor) -> tuple[Tensor, Tensor]:
+        u = X * number_of + phase * 9
+        k = u.floor()
+        top = h - low - (high - low) * (0.5 + 0.5 * torch.sin(k * 2.4 + phase * 6))
+        inside = torch.maximum((u - k - 0.5).abs() / number_of - 0.46 / number_of, top - Y)
+        i, j = (u - k) * 4, (Y - top) * 20  # windows: a grid in each block, some of them lit
+        on = ((i % 1.0 - 0.5).abs() < 0.28) & ((j % 1.0 - 0.5).abs() < 0.3) & (j > 0.6) & (Y < h - 0.02)
+        lights = torch.sin(i.floor() * 5.3 + j.floor() * 2.9 + k * 1.7) > 0
+        return grid.cover(torch.maximum(inside, Y - h - 0.02)), (on & lights).float()
+
+    back, _ = blocks(6.0, 0.16, 0.34, p)
+    front, windows = blocks(4.0, 0.05, 0.24, p + 0.37)
+    ground = grid.cover((h - Y).expand(-1, grid.size, grid.size))
+    kerb = grid.cover(((Y - h - 0.035).abs() - 0.035).expand(-1, grid.size, grid.size))
+    middle = h + 0.62 * (1 - h)
+    dashes = ((X * 3 + t) % 1.0 - 0.5).abs() / 3 - 0.085
+    night = number(g["night"].float())
+    return [
+        (lit((0.66, 0.70, 0.80), g), back),
+        (lit((0.50, 0.53, 0.63), g), front),
+        ((1.0, 0.90, 0.58), windows * front * (0.45 + 0.5 * night)),
+        (lit((0.46, 0.46, 0.50), g, plus=g["_ground"]), ground),
+        (lit((0.74, 0.73, 0.72), g), kerb),
+        (lit((0.93, 0.92, 0.88), g), grid.cover(torch.maximum(dashes, (Y - middle).abs() - 0.014))),
+    ]
+
+
+LANDS: dict[str, Callable[[Factors, Grid], list[Layer]]] = {
+    "meadow": meadow, "desert": desert, "snow": snow, "sea": sea, "forest": forest, "city": city,
+}  # fmt: skip
+
+
+def shadow(biome: str, g: Factors, grid: Grid) -> list[Layer]:
+    """What lies under the object: its shadow; at sea an islet, or ripples."""
+    X, Y = grid.X, grid.Y
+    kind = g["object"]
+    flies, floats = (
+        number(torch.tensor([name in names for name in OBJECTS], device=kind.device)[kind].float())
+        for names in (FLYING, FLOATING)
+    )
+    foot = torch.tensor([FOOT.get(name, 0.5) for name in OBJECTS], device=kind.device)[kind]
+    size = number(g["size"])
+    x, y = number(g["x"]), number(g["y"] + foot * g["size"])
+    u, v = (X - x) / size, (Y - y) / size
+
+    def oval(width: float, height: float, down: float = 0.0) -> Tensor:
+        return ((u / width) ** 2 + ((v - down) / height) ** 2).sqrt() - 1
+
+    layers = []
+    if biome == "sea":
+        islet = torch.maximum(oval(0.66, 0.16, 0.05) * 0.16, 0 * u) * size
+        islet = grid.cover(oval(0.66, 0.16, 0.05) * 0.16 * size) * (1 - flies) * (1 - floats)
+        foam = grid.cover(oval(0.76, 0.20, 0.06) * 0.20 * size) * (1 - flies)
+        layers = [(lit((0.80, 0.92, 0.96), g), foam * 0.75), (lit((0.93, 0.81, 0.55), g), islet)]
+    dark = (1 - oval(0.42, 0.10)).clamp(0, 1) * (1 - flies) * (1 - floats if biome == "sea" else 1.0)
+    return [*layers, (lit((0.08, 0.10, 0.16), g), dark.clamp(max=0.8) * 0.4)]
+
+
+# ----- objects: local places u to the right and v upwards, -0.5 … 0.5
+
+FREE, DARK, LIGHT = "free", "dark", "light"  # the free colour, its shadow, its highlight
+WHITE, BLACK, WOOD, GLASS = (0.97, 0.96, 0.93), (0.16, 0.16, 0.20), (0.48, 0.31, 0.19), (0.72, 0.88, 0.97)
+
+
+def circle(u: Tensor, v: Tensor, x: float, y: float, r: float) -> Tensor:
+    return ((u - x) ** 2 + (v - y) ** 2).sqrt() - r
+
+
+def ellipse(u: Tensor, v: Tensor, x: float, y: float, a: float, b: float) -> Tensor:
+    return (((u - x) / a) ** 2 + ((v - y) / b) ** 2).sqrt().sub(1) * min(a, b)
+
+
+def box(u: Tensor, v: Tensor, x: float, y: float, a: float, b: float, r: float = 0.0) -> Tensor:
+    """Half the width is a, half the height b, corners cut with radius about r."""
+    d = torch.maximum((u - x).abs() - a, (v - y).abs() - b)
+    return d if not r else torch.maximum(d, ((u - x).abs() + (v - y).abs() - a - b + 0.6 * r) * 0.7071)
+
+
+def polygon(u: Tensor, v: Tensor, *points: tuple[float, float]) -> Tensor:
+    """Convex, corners counter-clockwise."""
+    d = None
+    for (x1, y1), (x2, y2) in zip(points, points[1:] + points[:1]):
+        length = math.hypot(x2 - x1, y2 - y1)
+        nx, ny = (y2 - y1) / length, (x1 - x2) / length
+        side = u * nx + v * ny - (x1 * nx + y1 * ny)
+        d = side if d is None else torch.maximum(d, side)
+    return d
+
+
+def capsule(u: Tensor, v: Tensor, x1: float, y1: float, x2: float, y2: float, r: float) -> Tensor:
+    dx, dy = x2 - x1, y2 - y1
+    t = (((u - x1) * dx + (v - y1) * dy) / (dx * dx + dy * dy)).clamp(0, 1)
+    return ((u - x1 - t * dx) ** 2 + (v - y1 - t * dy) ** 2).sqrt() - r
+
+
+def union(*distances: Tensor) -> Tensor:
+    d = distances[0]
+    for other in distances[1:]:
+        d = torch.minimum(d, other)
+    return d
+
+
+both = torch.maximum  # the intersection of two shapes
+
+
+def house(u, v):
+    walls = box(u, v, 0, -0.21, 0.36, 0.29)
+    return [
+        (WOOD, box(u, v, 0.24, 0.28, 0.07, 0.17)),
+        (FREE, walls),
+        (DARK, both(walls, 0.20 - u)),
+        ((0.38, 0.24, 0.22), polygon(u, v, (-0.5, 0.04), (0.5, 0.04), (0.0, 0.5))),
+        ((0.33, 0.20, 0.14), box(u, v, 0.12, -0.33, 0.085, 0.17)),
+        (WHITE, box(u, v, -0.17, -0.15, 0.125, 0.125)),
+        (GLASS, box(u, v, -0.17, -0.15, 0.085, 0.085)),
+    ]
+
+
+def tree(u, v):
+    crown = union(circle(u, v, 0, 0.24, 0.26), circle(u, v, -0.21, 0.03, 0.22), circle(u, v, 0.21, 0.03, 0.22))
+    crown = union(crown, circle(u, v, 0, -0.02, 0.20))
+    return [
+        (WOOD, polygon(u, v, (-0.10, -0.5), (0.10, -0.5), (0.06, -0.1), (-0.06, -0.1))),
+        (FREE, crown),
+        (DARK, both(crown, -circle(u, v, -0.10, 0.20, 0.40))),
+        (LIGHT, circle(u, v, -0.11, 0.27, 0.10)),
+    ]
+
+
+def car(u, v):
+    body = box(u, v, 0, -0.11, 0.5, 0.13, 0.12)
+    return [
+        (FREE, polygon(u, v, (-0.36, 0.0), (0.30, 0.0), (0.16, 0.25), (-0.26, 0.25))),
+        (GLASS, polygon(u, v, (-0.26, 0.02), (-0.06, 0.02), (-0.06, 0.19), (-0.20, 0.19))),
+        (GLASS, polygon(u, v, (0.0, 0.02), (0.21, 0.02), (0.11, 0.19), (0.0, 0.19))),
+        (FREE, body),
+        (DARK, both(body, v + 0.16)),
+        ((1.0, 0.93, 0.6), box(u, v, 0.45, -0.06, 0.05, 0.04)),
+        (BLACK, union(circle(u, v, -0.27, -0.22, 0.14), circle(u, v, 0.27, -0.22, 0.14))),
+        ((0.75, 0.76, 0.78), union(circle(u, v, -0.27, -0.22, 0.06), circle(u, v, 0.27, -0.22, 0.06))),
+    ]
+
+
+def boat(u, v):
+    hull = polygon(u, v, (-0.34, -0.42), (0.32, -0.42), (0.5, -0.10), (-0.5, -0.10))
+    return [
+        (WOOD, box(u, v, -0.01, 0.18, 0.03, 0.32)),
+        (WHITE, polygon(u, v, (0.05, -0.03), (0.43, -0.03), (0.05, 0.48))),
+        (FREE, polygon(u, v, (-0.37, -0.03), (-0.06, -0.03), (-0.06, 0.42))),
+        (FREE, hull),
+        (DARK, both(hull, v + 0.30)),
+        (WHITE, both(hull, (v + 0.18).abs() - 0.03)),
+    ]
+
+
+def balloon(u, v):
+    bag = union(circle(u, v, 0, 0.15, 0.35), polygon(u, v, (-0.11, -0.28), (0.11, -0.28), (0.31, -0.02), (-0.31, -0.02)))
+    side = u.abs() / (1.05 - 2.4 * (v - 0.15) ** 2).clamp(min=0.2)
+    return [
+        (WOOD, union(capsule(u, v, -0.09, -0.28, -0.06, -0.42, 0.014), capsule(u, v, 0.09, -0.28, 0.06, -0.42, 0.014))),
+        (WOOD, box(u, v, 0, -0.44, 0.09, 0.06, 0.02)),
+        (FREE, bag),
+        (WHITE, both(bag, (side - 0.17).abs() - 0.05)),
+        (DARK, both(bag, 0.24 - u)),
+        (LIGHT, circle(u, v, -0.05, 0.30, 0.05)),
+    ]
+
+
+def cactus(u, v):
+    trunk = capsule(u, v, 0, -0.5, 0, 0.36, 0.14)
+    left = union(capsule(u, v, -0.1, -0.10, -0.33, -0.10, 0.085), capsule(u, v, -0.33, -0.10, -0.33, 0.16, 0.085))
+    right = union(capsule(u, v, 0.1, 0.02, 0.33, 0.02, 0.085), capsule(u, v, 0.33, 0.02, 0.33, 0.30, 0.085))
+    body = both(union(trunk, left, right), -0.5 - v)
+    return [
+        (FREE, body),
+        (DARK, both(body, union(box(u, v, 0.09, 0, 0.03, 0.4), box(u, v, -0.05, 0, 0.02, 0.38)))),
+        ((1.0, 0.97, 0.75), circle(u, v, 0, 0.48, 0.07)),
+    ]
+
+
+def rocket(u, v):
+    width = 0.20 * (1 - ((v + 0.05) / 0.55) ** 2)
+    body = both((u.abs() - width) * 0.85, -0.30 - v)
+    return [
+        ((1.0, 0.62, 0.12), polygon(u, v, (0.0, -0.52), (0.11, -0.28), (-0.11, -0.28))),
+        ((1.0, 0.92, 0.5), polygon(u, v, (0.0, -0.42), (0.06, -0.28), (-0.06, -0.28))),
+        ((0.32, 0.34, 0.42), polygon(u, v, (-0.34, -0.40), (-0.10, -0.30), (-0.10, 0.02), (-0.20, -0.06))),
+        ((0.32, 0.34, 0.42), polygon(u, v, (0.10, -0.30), (0.34, -0.40), (0.20, -0.06), (0.10, 0.02))),
+        (FREE, body),
+        (DARK, both(body, 0.07 - u)),
+        (WHITE, both(body, 0.30 - v)),
+        (WHITE, circle(u, v, 0, 0.10, 0.11)),
+        ((0.20, 0.42, 0.62), circle(u, v, 0, 0.10, 0.07)),
+    ]
+
+
+def snowman(u, v):
+    body = union(circle(u, v, 0, -0.27, 0.25), circle(u, v, 0, 0.03, 0.19))
+    head = circle(u, v, 0, 0.23, 0.145)
+    dots = union(circle(u, v, 0, 0.04, 0.028), circle(u, v, 0, -0.10, 0.028), circle(u, v, 0, -0.24, 0.028))
+    eyes = union(circle(u, v, -0.055, 0.265, 0.026), circle(u, v, 0.055, 0.265, 0.026))
+    arms = union(capsule(u, v, -0.16, 0.05, -0.40, 0.17, 0.022), capsule(u, v, 0.16, 0.05, 0.40, 0.17, 0.022))
+    return [
+        (WOOD, arms),
+        (FREE, union(body, head)),
+        (DARK, both(union(body, head), 0.10 - u)),
+        (BLACK, union(dots, eyes)),
+        (WHITE, box(u, v, 0, 0.125, 0.14, 0.035)),
+        ((0.98, 0.60, 0.15), polygon(u, v, (0.0, 0.19), (0.17, 0.215), (0.0, 0.24))),
+        (BLACK, union(box(u, v, 0, 0.345, 0.19, 0.03), box(u, v, 0, 0.42, 0.115, 0.08))),
+    ]
+
+
+def fish(u, v):
+    body = ellipse(u, v, 0.07, 0, 0.38, 0.25)
+    tail = both(polygon(u, v, (-0.22, 0.0), (-0.5, 0.25), (-0.5, -0.25)), -circle(u, v, -0.58, 0, 0.16))
+    return [
+        (DARK, tail),
+        (DARK, union(polygon(u, v, (-0.12, 0.15), (0.16, 0.17), (-0.10, 0.34)),
+                     polygon(u, v, (-0.02, -0.18), (-0.14, -0.31), (0.12, -0.20)))),
+        (FREE, body),
+        (LIGHT, both(body, union((u - 0.02).abs() - 0.045, (u + 0.16).abs() - 0.04))),
+        (WHITE, circle(u, v, 0.28, 0.06, 0.085)),
+        (BLACK, circle(u, v, 0.30, 0.06, 0.05)),
+    ]  # fmt: skip
+
+
+def mushroom(u, v):
+    cap = both(ellipse(u, v, 0, -0.02, 0.48, 0.50), -0.04 - v)
+    spots = union(circle(u, v, -0.20, 0.18, 0.085), circle(u, v, 0.10, 0.30, 0.09), circle(u, v, 0.26, 0.08, 0.075))
+    spots = union(spots, circle(u, v, -0.36, 0.03, 0.05), circle(u, v, 0.0, 0.07, 0.06))
+    return [
+        ((0.96, 0.91, 0.80), polygon(u, v, (-0.17, -0.5), (0.17, -0.5), (0.12, 0.0), (-0.12, 0.0))),
+        ((0.86, 0.78, 0.66), ellipse(u, v, 0, -0.05, 0.40, 0.07)),
+        (FREE, cap),
+        (WHITE, both(spots, cap)),
+    ]
+
+
+def flower(u, v):
+    x, y = u, v - 0.17
+    r = (x * x + y * y).sqrt().clamp(min=1e-4)
+    c = y / r
+    petals = (r - 0.235 - 0.095 * (16 * c**5 - 20 * c**3 + 5 * c)) * 0.7  # cos(5 φ): five petals
+    leaves = union(ellipse(u, v, -0.13, -0.36, 0.13, 0.055), ellipse(u, v, 0.13, -0.30, 0.13, 0.055))
+    green = (0.16, 0.45, 0.20)
+    return [
+        (green, union(box(u, v, 0, -0.27, 0.032, 0.23), leaves)),
+        (FREE, petals),
+        (DARK, both(petals, r - 0.15)),
+        ((0.98, 0.85, 0.30), circle(u, v, 0, 0.17, 0.11)),
+    ]
+
+
+def umbrella(u, v):
+    dome = both(ellipse(u, v, 0, 0.02, 0.5, 0.44), 0.02 - v)
+    for x in (-0.335, 0.0, 0.335):
+        dome = both(dome, -ellipse(u, v, x, 0.0, 0.165, 0.075))
+    hook = both(circle(u, v, 0.09, -0.40, 0.09).abs() - 0.03, v + 0.40)
+    return [
+        ((0.30, 0.22, 0.18), union(box(u, v, 0, -0.17, 0.03, 0.24), hook, box(u, v, 0, 0.46, 0.02, 0.05))),
+        (FREE, dome),
+        (WHITE, both(dome, (u.abs() / (1.02 - (v / 0.46) ** 2).clamp(min=0.1).sqrt() - 0.25).abs() - 0.085)),
+    ]
+
+
+SHAPES: dict[str, Callable[[Tensor, Tensor], list]] = {
+    "house": house, "tree": tree, "car": car, "boat": boat, "balloon": balloon, "cactus": cactus, "rocket": rocket,
+    "snowman": snowman, "fish": fish, "mushroom": mushroom, "flower": flower, "umbrella": umbrella,
+}  # fmt: skip
+MIRRORED = ("car", "boat", "fish", "house", "snowman", "umbrella")  # may look the other way
+
+
+def figure(name: str, g: Factors, size: int) -> list[tuple[str | RGB, Map]]:
+    """Return the object's layers: (colour, coverage), the lowest first."""
+    grid = Grid(g, size)
+    side, angle = number(g["size"]), g["angle"]
+    x, y = (grid.X - number(g["x"])) / side, (number(g["y"]) - grid.Y) / side  # (n, 1, S), (n, S, 1)
+    cos, sin = number(angle.cos()), number(angle.sin())
+    u, v = cos * x + sin * y, cos * y - sin * x
+    if name in MIRRORED:
+        u = u * number(g["_mirror"])
+    scale = side * size
+    return [(colour, (0.5 - d * scale).clamp(0, 1)) for colour, d in SHAPES[name](u, v)]
+
+
+def lay(layers: list[tuple[str | RGB, Map]], g: Factors) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """As `flatten`, with the free colour and the night put in; and how much of each pixel is painted in it."""
+    palette = torch.tensor(list(COLOURS.values()), device=g["colour"].device)
+    free = palette[g["colour"]] * g["_shade"][:, None]  # (n, 3)
+    tones = {FREE: free, DARK: free * 0.80, LIGHT: free + (1 - free) * 0.35}
+    coloured = [
+        (lit(tones[c].unbind(1) if isinstance(c, str) else c, g, NIGHT_OBJECT), coverage) for c, coverage in layers
+    ]
+    colours, weights, through = flatten(coloured)
+    own = [i for i, (c, _) in enumerate(layers) if isinstance(c, str)]
+    return colours, weights, through, weights[:, own].sum(1)
+
+
+# ----- what falls or hangs in the air
+
+def rain(g: Factors, grid: Grid) -> list[Layer]:
+    X, Y, p = grid.X, grid.Y, number(g["_drops"])
+    u = (X + 0.25 * Y) * 9 + p * 9
+    k = u.floor()
+    fall = (Y * 2.6 + p + 0.37 * k + 0.3 * torch.sin(k * 2.4)) % 1.0
+    streak = grid.cover((u - k - 0.5).abs() / 9 - 0.008) * (fall < 0.45)
+    return [(lit((0.80, 0.87, 0.95), g, (0.6, 0.65, 0.8)), streak * 0.55)]
+
+
+def fog(g: Factors, grid: Grid) -> list[Layer]:
+    X, Y, p = grid.X, grid.Y, number(g["_drops"])
+    bands = 0.30 + 0.14 * torch.sin((Y * 2.2 + waves(X, (0.12, 0.8, p)) + p) * math.tau)
+    return [(lit((0.88, 0.90, 0.92), g, (0.36, 0.40, 0.52)), bands.expand(-1, grid.size, grid.size))]
+
+
+def snowfall(g: Factors, grid: Grid) -> list[Layer]:
+    X, Y, p = grid.X, grid.Y, number(g["_drops"])
+    u, v = X * 7 + p * 3, Y * 7 + p * 7
+    i, j = u.floor(), v.floor()
+    du = u - i - 0.5 - 0.3 * torch.sin(i * 2.4 + j * 3.7)
+    dv = v - j - 0.5 - 0.3 * torch.sin(i * 5.1 + j * 1.3)
+    flake = grid.cover(((du**2 + dv**2).sqrt() - 0.12) / 7)
+    return [(lit((1.0, 1.0, 1.0), g, (0.75, 0.78, 0.9)), flake * 0.9)]
+
+
+VEILS: dict[str, Callable[[Factors, Grid], list[Layer]]] = {"rain": rain, "fog": fog, "snowfall": snowfall}
+
+
+# ------------------------------------------------------------------------------------------------------------ captions
+
+TEMPLATES = (
+    "a {colour} {object}",
+    "a picture of a {colour} {object}",
+    "a postcard of a {colour} {object}",
+    "a postcard with a {colour} {object} on it",
+    "here you see a {colour} {object}",
+    "the {object} is {colour}",
+    "a small {colour} {object}",
+    "a big {colour} {object}",
+)
+_FORMS = (  # {it}: "a small red boat", {where}: "at sea", {when}: ", at night"
+    "{it} {where}{when}",
+    "{it} {where}{when}",
+    "a postcard of {it} {where}{when}",
+    "a picture of {it} {where}{when}",
+    "{where}: {it}{when}",
+    "here you see {it} {where}{when}",
+    "{it}{when}, {where}",
+    "the {object} is {colour}, {where}{when}",
+)
+_WHERE = {
+    "meadow": ("in a meadow", "on the green meadow", "in the meadow"),
+    "desert": ("in the desert", "in the sandy desert", "in a desert"),
+    "snow": ("in the snow", "in deep snow", "where there is snow"),
+    "sea": ("at sea", "by the sea", "on the blue sea"),
+    "forest": ("in the forest", "in a dark forest", "at the edge of a forest"),
+    "city": ("in the city", "in a city", "on a city street"),
+}
+_AIR = {
+    "clear": ("under a clear sky", "in fine weather"),
+    "cloudy": ("under clouds", "on a cloudy day"),
+    "rain": ("in the rain", "while it rains"),
+    "fog": ("in fog", "in the mist"),
+    "snowfall": ("among falling flakes", "while flakes fall"),
+}
+_NIGHT = ("at night", "by night", "in the dark of night")
+_DAY = ("by day", "in daylight")
+
+
+def describe(factors: Factors) -> list[str]:
+    """Return one caption for each card; every one names object, colour and biome, and "night" only at night.
+
+    Size (small below 0.43, big above 0.57), weather and day are named now and then. Numbers in "_words" choose the words.
+    """
+
+    def pick(choices: tuple[str, ...], number: float) -> str:
+        return choices[min(int(number * len(choices)), len(choices) - 1)]
+
+    objects, colours = [OBJECTS[i] for i in factors["object"].tolist()], list(COLOURS)
+    rows = zip(
+        objects, *(factors[name].tolist() for name in ("colour", "biome", "weather", "night", "size", "_words"))
+    )
+    captions = []
+    for name, colour, biome, weather, night, size, (a, b, c, d, e) in rows:
+        large = ("small ", "little ") if size < 0.43 else ("big ", "large ") if size > 0.57 else ("",)
+        large = pick(large, b) if c < 0.7 else ""
+        adjective = f"{large}{colours[colour]}"
+        it = f"{'an' if adjective[0] in 'aeiou' else 'a'} {adjective} {name}"
+        when = f", {pick(_NIGHT, d)}" if night and d < 0.9 else f", {pick(_DAY, e)}" if not night and d < 0.1 else ""
+        air = f", {pick(_AIR[BIOME_AIR[weather]], d)}" if e > 0.6 else ""
+        form = pick(_FORMS, a)
+        where = pick(_WHERE[BIOMES[biome]], b)
+        captions.append(
+            form.format(it=it, where=where, when=(air if weather and "day" in air and night else air) + when,
+                        object=name, colour=adjective)
+        )  # fmt: skip
+    return captions
+
+
+BIOME_AIR = WEATHERS
