@@ -368,3 +368,33 @@ def test_muon_run_that_was_killed_ends_with_the_same_weights(tmp_path):
     run(tmp_path / "state", kill=9)
     again = run(tmp_path / "state")
     assert all(again[name].equal(tensor) for name, tensor in whole.items())
+
+
+# ---- Muon -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(3, 20, 30), (2, 40, 10), (1, 16, 16)])
+def test_orthogonalise_keeps_the_singular_vectors_and_evens_the_values(shape):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    y = train.orthogonalise(x, steps=5)
+    u, s, v = torch.linalg.svd(x, full_matrices=False)
+    values = (u.mT @ y @ v.mT).diagonal(dim1=1, dim2=2)
+    assert torch.allclose(u @ torch.diag_embed(values) @ v, y, atol=1e-3)
+    assert values[s > 0.2 * s.max()].min() > 0.6 and values.max() < 1.3
+
+
+def test_muon_is_torchs():
+    """torch's own computes in bfloat16: equal to its rounding."""
+    g = torch.Generator().manual_seed(0)
+    ours = [torch.nn.Parameter(torch.randn(shape, generator=g)) for shape in ((8, 24), (24, 8), (8, 24))]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
+    one = train.Muon(ours, lr=0.02, weight_decay=0.1)
+    other = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, ns_steps=3)
+    for _ in range(5):
+        for p, q in zip(ours, theirs):
+            p.grad = torch.randn(p.shape, generator=g)
+            q.grad = p.grad.clone()
+        one.step()
+        other.step()
+    for p, q in zip(ours, theirs):
+        assert torch.allclose(p, q, atol=2e-3)
