@@ -5,10 +5,11 @@
     images, masks = postcards.render(factors, 96)      # … then the picture of it, here with 96 pixels a side
 
 A card shows one object on the ground of one biome, under a sky. The object's colour is free: it depends on nothing but,
-through the combinations that are held out, the object. All other colours are determined: grass is green, the sea blue.
+through the combinations that are held out, the object. All other colours are determined: grass is green, the sea is
+blue.
 
-All randomness is in `sample`, from a CPU generator; `render` is arithmetic, the same on every device to rounding. Shapes
-are signed distances (negative inside), which one line turns into the share of a pixel that they cover.
+All randomness is in `sample`, from a CPU generator; `render` is arithmetic, the same on every device to rounding.
+Shapes are signed distances (negative inside), which one line turns into the share of a pixel that they cover.
 
 Letters in the shape comments: n cards, S pixels a side, L layers.
 """
@@ -28,16 +29,16 @@ Factors = dict[str, Tensor]  # each (n,); "_words" is (n, 5)
 RGB = tuple[float, float, float]
 Map = Float[Tensor, "n S S"]
 
-# Much the same luminance (0.45 … 0.69): a grey picture says little about the colour that it had.
+# Luminances near each other (0.43 … 0.72), and each card has its own shade: a grey picture says little about the colour.
 COLOURS: dict[str, RGB] = {
-    "red": (0.91, 0.22, 0.20),
-    "orange": (0.97, 0.51, 0.10),
-    "yellow": (0.94, 0.77, 0.13),
+    "red": (0.94, 0.23, 0.21),
+    "orange": (0.97, 0.49, 0.09),
+    "yellow": (0.93, 0.74, 0.10),
     "green": (0.22, 0.70, 0.30),
     "turquoise": (0.13, 0.70, 0.72),
     "blue": (0.24, 0.43, 0.93),
-    "purple": (0.62, 0.34, 0.86),
-    "pink": (0.95, 0.46, 0.70),
+    "purple": (0.63, 0.34, 0.88),
+    "pink": (0.96, 0.43, 0.68),
 }
 BIOMES = ("meadow", "desert", "snow", "sea", "forest", "city")
 WEATHERS = ("clear", "cloudy", "rain", "fog", "snowfall")
@@ -135,7 +136,7 @@ def sample(n: int, generator: torch.Generator, part: str = "train") -> Factors:
         "y": torch.where(flies, between(3, 0.33, 0.5), ground - foot * size),
         "angle": between(8, *ANGLES),
         "_horizon": horizon,
-        "_shade": between(9, 0.84, 1.06),  # brightness of the object's colour
+        "_shade": between(9, 0.74, 1.05),  # brightness of the object's colour
         "_mirror": torch.where(u[10] < 0.5, -1.0, 1.0),
         "_ground": between(11, -0.03, 0.03),  # brightness of the ground
         "_far": u[12],  # where hills, trees and houses stand
@@ -155,7 +156,7 @@ FOOT = {"car": 0.36, "boat": 0.40, "fish": 0.24, "rocket": 0.5}
 
 # ------------------------------------------------------------------------------------------------------------ pictures
 
-CHUNK = 32 * 32 * 32  # pixels that are worked on at a time: so many numbers stay in the processor's cache
+CHUNK = 128 * 32 * 32  # pixels that are worked on at a time: so many numbers stay in the processor's cache
 
 
 def render(
@@ -177,7 +178,7 @@ def paint(factors: Factors, size: int, device: torch.device | str | None = None)
     images = torch.empty(n, 3, size, size, device=device)
     masks, free = (torch.empty(n, 1, size, size, device=device) for _ in range(2))
     for biome, g, rows in groups(f, "biome", size):
-        colours, weights, _ = flatten(scene(BIOMES[biome], g, size))
+        colours, weights, _ = flatten(scene(BIOMES[biome], g, size), g)
         images[rows] = (colours @ weights).view(-1, 3, size, size)
     for kind, g, rows in groups(f, "object", size):
         colours, weights, through, painted = lay(figure(OBJECTS[kind], g, size), g)
@@ -187,7 +188,7 @@ def paint(factors: Factors, size: int, device: torch.device | str | None = None)
         free[rows] = painted.view(-1, 1, size, size)
     for weather, g, rows in groups(f, "weather", size):
         if WEATHERS[weather] in VEILS:
-            colours, weights, through = flatten(VEILS[WEATHERS[weather]](g, Grid(g, size)))
+            colours, weights, through = flatten(VEILS[WEATHERS[weather]](g, Grid(g, size)), g)
             picture = torch.baddbmm(images[rows].flatten(2) * through[:, None], colours, weights)
             images[rows] = picture.view(-1, 3, size, size)
     return images.clamp_(0, 1), masks, free
@@ -199,8 +200,11 @@ def check_size(size: int) -> None:
 
 
 def groups(factors: Factors, name: str, size: int) -> Iterator[tuple[int, Factors, Int[Tensor, " rows"]]]:
-    """Yield (value, factors of some rows that have it, those rows), few enough rows at a time for the cache."""
-    order = factors[name].argsort(stable=True)
+    """Yield (value, factors of some rows that have it, those rows), few enough rows at a time for the cache.
+
+    Rows of one weather stand together: what that weather does not have need not be drawn.
+    """
+    order = (factors[name] * 1000 + factors["weather"] * 2 + factors["night"]).argsort(stable=True)
     values, counts = factors[name].unique(return_counts=True)
     for value, rows in zip(values.tolist(), order.split(counts.tolist())):
         for part in rows.split(max(1, CHUNK // size**2)):
@@ -220,37 +224,50 @@ class Grid:
         return (0.5 - distance * self.size).clamp(0, 1)
 
 
-# A layer is (colour, coverage), the first one lies at the bottom. A colour is (r, g, b), each a number or (n,).
-Layer = tuple[RGB | tuple[Tensor, Tensor, Tensor], Tensor]
+@dataclass(frozen=True)
+class Tone:
+    """A colour that is the same on all cards, but for day and night."""
+
+    day: RGB
+    night: RGB
 
 
-def stack(layers: list, where: Tensor) -> Float[Tensor, "n 3 L"]:
-    columns = [
-        torch.stack([torch.as_tensor(c, dtype=where.dtype, device=where.device).expand(len(where)) for c in rgb], dim=1)
-        for rgb, _ in layers
-    ]
-    return torch.stack(columns, dim=2)
+Colour = Tone | Float[Tensor, "n 3"]
+Layer = tuple[
+    Colour, Map
+]  # what it is painted in, and how much of each pixel it covers; the first one lies at the bottom
+
+NIGHT = (0.42, 0.48, 0.72)  # what is left of red, green and blue at night
+NIGHT_OBJECT = (0.82, 0.82, 0.92)  # more: there is a lamp on the object
 
 
-def flatten(layers: list[Layer]) -> tuple[Float[Tensor, "n 3 L"], Float[Tensor, "n L SS"], Float[Tensor, "n SS"]]:
+def lit(rgb: RGB, left: RGB = NIGHT) -> Tone:
+    """Return the colour, of which these shares of red, green and blue are left at night."""
+    return Tone(rgb, tuple(c * share for c, share in zip(rgb, left)))
+
+
+def ground_tone(rgb: RGB, g: Factors) -> Float[Tensor, "n 3"]:
+    """Return the colour with each card's own brightness of the ground."""
+    left = torch.where(g["night"][:, None], torch.tensor(NIGHT, device=g["night"].device), 1.0)  # (n, 3)
+    return (torch.tensor(rgb, device=left.device) + g["_ground"][:, None]) * left
+
+
+def flatten(
+    layers: list[Layer], g: Factors
+) -> tuple[Float[Tensor, "n 3 L"], Float[Tensor, "n L SS"], Float[Tensor, "n SS"]]:
     """Return the layers' colours, how much of each is seen from above, and how much of what lies below them all."""
-    weights, through = [], 1.0
-    for _, coverage in reversed(layers):
-        weights.append(coverage * through)
-        through = through - weights[-1]
-    weights = torch.stack(weights[::-1], dim=1).flatten(2)
-    return stack(layers, weights[:, 0, 0]), weights, through.flatten(1)
-
-
-# ----- colours
-
-NIGHT = (0.40, 0.46, 0.70)  # what is left of red, green and blue at night
-NIGHT_OBJECT = (0.72, 0.72, 0.84)
-
-
-def lit(rgb: tuple, g: Factors, night: RGB = NIGHT, plus: Tensor | float = 0.0) -> tuple[Tensor, ...]:
-    """Return the colour by day or by night, (n,) for each channel."""
-    return tuple((c + plus) * torch.where(g["night"], dark, 1.0) for c, dark in zip(rgb, night))
+    n, size = len(g["night"]), layers[0][1].shape[-1]
+    weights = torch.empty(n, len(layers), size, size, device=g["night"].device)
+    through = torch.ones(n, size, size, device=weights.device)
+    for i in reversed(range(len(layers))):
+        through -= torch.mul(layers[i][1], through, out=weights[:, i])
+    fixed = [colour if isinstance(colour, Tone) else Tone((0, 0, 0), (0, 0, 0)) for colour, _ in layers]
+    tables = torch.tensor([[tone.day for tone in fixed], [tone.night for tone in fixed]], device=weights.device)
+    colours = tables[g["night"].long()]  # (n, L, 3)
+    for i, (colour, _) in enumerate(layers):
+        if not isinstance(colour, Tone):
+            colours[:, i] = colour
+    return colours.transpose(1, 2), weights.flatten(2), through.flatten(1)
 
 
 def number(values: Float[Tensor, " n"]) -> Float[Tensor, "n 1 1"]:
@@ -269,52 +286,67 @@ SKIES: dict[str, tuple[RGB, RGB]] = {  # at the top, at the horizon
 NIGHT_SKY = ((0.03, 0.05, 0.17), (0.16, 0.19, 0.38))
 
 
-def sky_colour(g: Factors, place: int) -> tuple[Tensor, ...]:
-    day = torch.tensor([SKIES[name][place] for name in WEATHERS], device=g["night"].device)[g["weather"]]  # (n, 3)
+def sky_colour(g: Factors, place: int) -> Float[Tensor, "n 3"]:
+    day = torch.tensor([SKIES[name][place] for name in WEATHERS], device=g["night"].device)[g["weather"]]
     night = torch.tensor(NIGHT_SKY[place], device=day.device) + 0.10 * day
-    return torch.where(g["night"][:, None], night, day).unbind(1)
+    return torch.where(g["night"][:, None], night, day)
 
 
 def scene(biome: str, g: Factors, size: int) -> list[Layer]:
     """Return the layers of sky, sun or moon, clouds, what stands far away, and the ground."""
     grid = Grid(g, size)
-    X, Y = grid.X, grid.Y
     horizon = number(g["_horizon"])
-    one = torch.ones(len(horizon), size, size, device=X.device)
-    layers = [(sky_colour(g, 0), one), (sky_colour(g, 1), (Y / horizon).clamp(0, 1).expand_as(one))]
-    layers += heavens(g, grid)
-    layers += LANDS[biome](g, grid)
-    return layers + shadow(biome, g, grid)
+    one = torch.ones(len(horizon), size, size, device=grid.X.device)
+    layers = [(sky_colour(g, 0), one), (sky_colour(g, 1), (grid.Y / horizon).clamp(0, 1).expand_as(one))]
+    here = [WEATHERS[i] for i in g["weather"].unique().tolist()]
+    if "clear" in here:
+        layers += heavens(g, grid)
+    if here != ["fog"]:
+        layers += clouds(g, grid, second=here != ["clear"])
+    return layers + LANDS[biome](g, grid) + shadow(biome, g, grid)
 
 
 def heavens(g: Factors, grid: Grid) -> list[Layer]:
-    """Sun by day and moon and stars by night where the sky is clear; clouds."""
+    """Sun by day, moon and stars by night; where the sky is clear."""
     X, Y = grid.X, grid.Y
     x, y = number(0.12 + 0.76 * g["_sun"]), 0.15
-    squares = (X - x) ** 2 + (Y - y) ** 2
-    distance = squares.sqrt()
+    distance = ((X - x) ** 2 + (Y - y) ** 2).sqrt()
     clear = number((g["weather"] == WEATHERS.index("clear")).float())
     moon = number(g["night"].float())
     bite = ((X - x - 0.05) ** 2 + (Y - y + 0.035) ** 2).sqrt() - 0.075  # takes the moon's crescent out of the disc
     disc = grid.cover(torch.maximum(distance - 0.09, moon * 0.5 * -bite - (1 - moon))) * clear
     glow = (1 - distance / 0.24).clamp(min=0).square() * clear * (1 - 0.7 * moon) * 0.6
-    white = tuple(torch.where(g["night"], night, day) for day, night in zip((1.0, 0.87, 0.32), (0.97, 0.95, 0.82)))
-    # Stars: one in each cell of a grid, at a place that depends on the cell.
-    u, v = X * 6 + number(g["_sun"]) * 6, Y * 6
+    layers = [(lit((1.0, 0.95, 0.7)), glow), (Tone((1.0, 0.87, 0.32), (0.97, 0.95, 0.82)), disc)]
+    if g["night"].any():
+        star = grid.cover(dots(grid, 6, number(g["_sun"]) * 6, 0.06)) * clear * moon * 0.9
+        layers = [(lit((0.95, 0.95, 0.85), (1, 1, 1)), star), *layers]
+    return layers
+
+
+def dots(grid: Grid, cells: int, shift: Tensor, radius: float) -> Map:
+    """Return the distance to round dots, one in each cell of a grid, at a place that depends on the cell.
+
+    radius: as a share of a cell.
+    """
+    u, v = grid.X * cells + shift, grid.Y * cells + shift  # (n, 1, S), (n, S, 1)
     i, j = u.floor(), v.floor()
     du = u - i - 0.5 - 0.3 * torch.sin(i * 2.4 + j * 3.7)
     dv = v - j - 0.5 - 0.3 * torch.sin(i * 5.1 + j * 1.3)
-    star = grid.cover(((du**2 + dv**2).sqrt() - 0.06) / 6) * clear * moon * 0.9
-    layers = [((0.95, 0.95, 0.85), star), (lit((1.0, 0.95, 0.7), g), glow), (white, disc)]
-    # Clouds: three balls on a flat base; a large bank when it is cloudy, one small cloud otherwise.
-    large = number(torch.tensor([0.75, 1.25, 1.25, 0.01, 1.0], device=X.device)[g["weather"]])
+    return ((du**2 + dv**2).sqrt() - radius) / cells
+
+
+def clouds(g: Factors, grid: Grid, second: bool) -> list[Layer]:
+    """Three balls on a flat base; a large cloud and a second one in bad weather, else a small one; none in fog."""
+    X, Y, weather = grid.X, grid.Y, g["weather"]
+    large = number(torch.tensor([0.75, 1.25, 1.25, 0.01, 1.0], device=X.device)[weather])
     cx, cy = number(g["_cloud"]), number(0.12 + 0.16 * g["_cloud_y"])
-    cloud = cloud_shape((X - cx) / large, (Y - cy) / large) * large
-    second = cloud_shape((X - (cx + 0.55) % 1.2 + 0.1) / large, (Y - cy - 0.1) / large) * large
-    second = second + (large < 1) * 1.0  # only in bad weather
-    grey = torch.tensor([1.0, 0.96, 0.60, 0.9, 0.93], device=X.device)[g["weather"]]
-    tone = lit((grey, grey, grey * 1.02), g, (0.34, 0.38, 0.55))
-    return [*layers, (tone, grid.cover(torch.minimum(cloud, second)) * 0.92)]
+    shape = cloud_shape((X - cx) / large, (Y - cy) / large) * large
+    if second:
+        other = cloud_shape((X - (cx + 0.55) % 1.2 + 0.1) / large, (Y - cy - 0.1) / large) * large
+        shape = torch.minimum(shape, other + (large < 1).float())
+    grey = torch.tensor([1.0, 0.96, 0.60, 0.9, 0.93], device=X.device)[weather][:, None]  # (n, 1)
+    grey = torch.where(g["night"][:, None], grey * torch.tensor([0.34, 0.38, 0.55], device=X.device), grey)
+    return [(grey, grid.cover(shape) * 0.92)]
 
 
 def cloud_shape(u: Tensor, v: Tensor) -> Tensor:
@@ -333,10 +365,10 @@ def meadow(g: Factors, grid: Grid) -> list[Layer]:
     tufts = torch.sin(X * 60 + 9 * torch.sin(Y * 31 + t * 6)) * torch.sin(Y * 75 + t * 30)
     ground = grid.cover(h + waves(X, (0.015, 1.0, p)) - Y)
     return [
-        (lit((0.58, 0.78, 0.47), g), grid.cover(h - 0.07 + waves(X, (0.045, 0.9, p), (0.02, 2.1, 2 * p)) - Y)),
-        (lit((0.46, 0.72, 0.33), g, plus=g["_ground"]), ground),
-        (lit((0.34, 0.60, 0.24), g), ground * (tufts - 0.45).clamp(min=0) * 0.9),
-        (lit((0.38, 0.65, 0.28), g), ground * ((Y - h) * 1.2).clamp(0, 0.6)),
+        (lit((0.58, 0.78, 0.47)), grid.cover(h - 0.07 + waves(X, (0.045, 0.9, p), (0.02, 2.1, 2 * p)) - Y)),
+        (ground_tone((0.46, 0.72, 0.33), g), ground),
+        (lit((0.34, 0.60, 0.24)), ground * (tufts - 0.45).clamp(min=0) * 0.9),
+        (lit((0.38, 0.65, 0.28)), ground * ((Y - h) * 1.2).clamp(0, 0.6)),
     ]
 
 
@@ -347,10 +379,10 @@ def desert(g: Factors, grid: Grid) -> list[Layer]:
     ground = grid.cover(h + waves(X, (0.02, 0.8, p), (0.008, 1.9, t)) - Y)
     ripples = torch.sin((Y * 22 + waves(X, (0.35, 1.3, t), (0.15, 3.1, p))) * math.tau / 2)
     return [
-        (lit((0.80, 0.52, 0.36), g), grid.cover(mesa)),
-        (lit((0.86, 0.68, 0.42), g), grid.cover(h - 0.03 + waves(X, (0.03, 1.2, t)) - Y)),
-        (lit((0.93, 0.79, 0.52), g, plus=g["_ground"]), ground),
-        (lit((0.84, 0.67, 0.40), g), ground * (ripples - 0.55).clamp(min=0) * 1.3),
+        (lit((0.80, 0.52, 0.36)), grid.cover(mesa)),
+        (lit((0.86, 0.68, 0.42)), grid.cover(h - 0.03 + waves(X, (0.03, 1.2, t)) - Y)),
+        (ground_tone((0.93, 0.79, 0.52), g), ground),
+        (lit((0.84, 0.67, 0.40)), ground * (ripples - 0.55).clamp(min=0) * 1.3),
     ]
 
 
@@ -362,10 +394,10 @@ def snow(g: Factors, grid: Grid) -> list[Layer]:
     ground = grid.cover(h + waves(X, (0.018, 0.9, p)) - Y)
     drifts = torch.sin((Y * 13 + waves(X, (0.5, 1.1, t))) * math.tau / 2)
     return [
-        (lit((0.52, 0.60, 0.74), g), grid.cover((top - Y) * 0.76)),
-        (lit((0.95, 0.97, 1.00), g, (0.5, 0.56, 0.76)), grid.cover(torch.maximum(top - Y, Y - (h - 0.17) - jag * 3))),
-        (lit((0.93, 0.95, 0.99), g, (0.46, 0.52, 0.74), g["_ground"]), ground),
-        (lit((0.76, 0.84, 0.94), g), ground * (drifts - 0.5).clamp(min=0) * 1.2),
+        (lit((0.52, 0.60, 0.74)), grid.cover((top - Y) * 0.76)),
+        (lit((0.95, 0.97, 1.00), (0.5, 0.56, 0.76)), grid.cover(torch.maximum(top - Y, Y - (h - 0.17) - jag * 3))),
+        (ground_tone((0.93, 0.95, 0.99), g), ground),
+        (lit((0.76, 0.84, 0.94)), ground * (drifts - 0.5).clamp(min=0) * 1.2),
     ]
 
 
@@ -375,9 +407,9 @@ def sea(g: Factors, grid: Grid) -> list[Layer]:
     near = ((Y - h) / (1 - h)).clamp(0, 1)
     crests = torch.sin((Y * 15 + waves(X, (0.22, 2.2, t), (0.1, 5.0, 3 * t))) * math.tau / 2)
     return [
-        (lit((0.30, 0.62, 0.84), g, plus=g["_ground"]), water),
-        (lit((0.07, 0.36, 0.66), g), water * near),
-        (lit((0.62, 0.84, 0.94), g), water * (crests - 0.6).clamp(min=0) * (1.6 - near)),
+        (ground_tone((0.30, 0.62, 0.84), g), water),
+        (lit((0.07, 0.36, 0.66)), water * near),
+        (lit((0.62, 0.84, 0.94)), water * (crests - 0.6).clamp(min=0) * (1.6 - near)),
     ]
 
 
@@ -394,10 +426,10 @@ def forest(g: Factors, grid: Grid) -> list[Layer]:
     ground = grid.cover(h + waves(X, (0.012, 1.1, p)) - Y)
     litter = torch.sin(X * 47 + 7 * torch.sin(Y * 23 + t * 6)) * torch.sin(Y * 58 + t * 30)
     return [
-        (lit((0.30, 0.50, 0.38), g), firs(7.0, 0.34, p)),
-        (lit((0.13, 0.35, 0.25), g), firs(5.0, 0.27, p + 0.13)),
-        (lit((0.36, 0.40, 0.20), g, plus=g["_ground"]), ground),
-        (lit((0.27, 0.29, 0.14), g), ground * (litter - 0.35).clamp(min=0) * 1.2),
+        (lit((0.30, 0.50, 0.38)), firs(7.0, 0.34, p)),
+        (lit((0.13, 0.35, 0.25)), firs(5.0, 0.27, p + 0.13)),
+        (ground_tone((0.36, 0.40, 0.20), g), ground),
+        (lit((0.27, 0.29, 0.14)), ground * (litter - 0.35).clamp(min=0) * 1.2),
     ]
 
 
@@ -422,12 +454,12 @@ def city(g: Factors, grid: Grid) -> list[Layer]:
     dashes = ((X * 3 + t) % 1.0 - 0.5).abs() / 3 - 0.085
     night = number(g["night"].float())
     return [
-        (lit((0.66, 0.70, 0.80), g), back),
-        (lit((0.50, 0.53, 0.63), g), front),
-        ((1.0, 0.90, 0.58), windows * front * (0.45 + 0.5 * night)),
-        (lit((0.46, 0.46, 0.50), g, plus=g["_ground"]), ground),
-        (lit((0.74, 0.73, 0.72), g), kerb),
-        (lit((0.93, 0.92, 0.88), g), grid.cover(torch.maximum(dashes, (Y - middle).abs() - 0.014))),
+        (lit((0.66, 0.70, 0.80)), back),
+        (lit((0.50, 0.53, 0.63)), front),
+        (lit((1.0, 0.90, 0.58), (1, 1, 1)), windows * front * (0.45 + 0.5 * night)),
+        (ground_tone((0.46, 0.46, 0.50), g), ground),
+        (lit((0.74, 0.73, 0.72)), kerb),
+        (lit((0.93, 0.92, 0.88)), grid.cover(torch.maximum(dashes, (Y - middle).abs() - 0.014))),
     ]
 
 
@@ -454,12 +486,11 @@ def shadow(biome: str, g: Factors, grid: Grid) -> list[Layer]:
 
     layers = []
     if biome == "sea":
-        islet = torch.maximum(oval(0.66, 0.16, 0.05) * 0.16, 0 * u) * size
         islet = grid.cover(oval(0.66, 0.16, 0.05) * 0.16 * size) * (1 - flies) * (1 - floats)
         foam = grid.cover(oval(0.76, 0.20, 0.06) * 0.20 * size) * (1 - flies)
-        layers = [(lit((0.80, 0.92, 0.96), g), foam * 0.75), (lit((0.93, 0.81, 0.55), g), islet)]
-    dark = (1 - oval(0.42, 0.10)).clamp(0, 1) * (1 - flies) * (1 - floats if biome == "sea" else 1.0)
-    return [*layers, (lit((0.08, 0.10, 0.16), g), dark.clamp(max=0.8) * 0.4)]
+        layers = [(lit((0.80, 0.92, 0.96)), foam * 0.75), (lit((0.93, 0.81, 0.55)), islet)]
+    dark = (-1.4 * oval(0.50, 0.09, -0.01)).clamp(0, 1) * (1 - flies) * (1 - floats if biome == "sea" else 1.0)
+    return [*layers, (lit((0.08, 0.10, 0.16)), dark * 0.38)]
 
 
 # ----- objects: local places u to the right and v upwards, -0.5 … 0.5
@@ -560,7 +591,9 @@ def boat(u, v):
 
 
 def balloon(u, v):
-    bag = union(circle(u, v, 0, 0.15, 0.35), polygon(u, v, (-0.11, -0.28), (0.11, -0.28), (0.31, -0.02), (-0.31, -0.02)))
+    bag = union(
+        circle(u, v, 0, 0.15, 0.35), polygon(u, v, (-0.11, -0.28), (0.11, -0.28), (0.31, -0.02), (-0.31, -0.02))
+    )
     side = u.abs() / (1.05 - 2.4 * (v - 0.15) ** 2).clamp(min=0.2)
     return [
         (WOOD, union(capsule(u, v, -0.09, -0.28, -0.06, -0.42, 0.014), capsule(u, v, 0.09, -0.28, 0.06, -0.42, 0.014))),
@@ -644,17 +677,18 @@ def mushroom(u, v):
 
 
 def flower(u, v):
-    x, y = u, v - 0.17
+    x, y = u, v - 0.13
     r = (x * x + y * y).sqrt().clamp(min=1e-4)
     c = y / r
-    petals = (r - 0.235 - 0.095 * (16 * c**5 - 20 * c**3 + 5 * c)) * 0.7  # cos(5 φ): five petals
-    leaves = union(ellipse(u, v, -0.13, -0.36, 0.13, 0.055), ellipse(u, v, 0.13, -0.30, 0.13, 0.055))
+    petals = (r - 0.285 - 0.085 * (16 * c**5 - 20 * c**3 + 5 * c)) * 0.75  # cos(5 φ): five petals
+    leaves = union(ellipse(u, v, -0.15, -0.40, 0.15, 0.065), ellipse(u, v, 0.15, -0.35, 0.15, 0.065))
     green = (0.16, 0.45, 0.20)
     return [
-        (green, union(box(u, v, 0, -0.27, 0.032, 0.23), leaves)),
+        (green, union(box(u, v, 0, -0.30, 0.035, 0.20), leaves)),
         (FREE, petals),
-        (DARK, both(petals, r - 0.15)),
-        ((0.98, 0.85, 0.30), circle(u, v, 0, 0.17, 0.11)),
+        (DARK, both(petals, r - 0.18)),
+        ((0.98, 0.88, 0.36), circle(u, v, 0, 0.13, 0.125)),
+        (WOOD, circle(u, v, 0, 0.13, 0.055)),
     ]
 
 
@@ -691,19 +725,19 @@ def figure(name: str, g: Factors, size: int) -> list[tuple[str | RGB, Map]]:
 
 
 def lay(layers: list[tuple[str | RGB, Map]], g: Factors) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """As `flatten`, with the free colour and the night put in; and how much of each pixel is painted in it."""
-    palette = torch.tensor(list(COLOURS.values()), device=g["colour"].device)
-    free = palette[g["colour"]] * g["_shade"][:, None]  # (n, 3)
-    tones = {FREE: free, DARK: free * 0.80, LIGHT: free + (1 - free) * 0.35}
-    coloured = [
-        (lit(tones[c].unbind(1) if isinstance(c, str) else c, g, NIGHT_OBJECT), coverage) for c, coverage in layers
-    ]
-    colours, weights, through = flatten(coloured)
-    own = [i for i, (c, _) in enumerate(layers) if isinstance(c, str)]
-    return colours, weights, through, weights[:, own].sum(1)
+    """As `flatten`, with the free colour put in; and how much of each pixel is painted in it."""
+    device = g["colour"].device
+    free = torch.tensor(list(COLOURS.values()), device=device)[g["colour"]] * g["_shade"][:, None]  # (n, 3)
+    left = torch.where(g["night"][:, None], torch.tensor(NIGHT_OBJECT, device=device), 1.0)
+    tones = {FREE: free * left, DARK: free * 0.80 * left, LIGHT: (free + (1 - free) * 0.35) * left}
+    coloured = [(tones[c] if isinstance(c, str) else lit(c, NIGHT_OBJECT), coverage) for c, coverage in layers]
+    colours, weights, through = flatten(coloured, g)
+    painted = sum(weights[:, i] for i, (c, _) in enumerate(layers) if isinstance(c, str))
+    return colours, weights, through, painted
 
 
 # ----- what falls or hangs in the air
+
 
 def rain(g: Factors, grid: Grid) -> list[Layer]:
     X, Y, p = grid.X, grid.Y, number(g["_drops"])
@@ -711,23 +745,18 @@ def rain(g: Factors, grid: Grid) -> list[Layer]:
     k = u.floor()
     fall = (Y * 2.6 + p + 0.37 * k + 0.3 * torch.sin(k * 2.4)) % 1.0
     streak = grid.cover((u - k - 0.5).abs() / 9 - 0.008) * (fall < 0.45)
-    return [(lit((0.80, 0.87, 0.95), g, (0.6, 0.65, 0.8)), streak * 0.55)]
+    return [(lit((0.80, 0.87, 0.95), (0.6, 0.65, 0.8)), streak * 0.55)]
 
 
 def fog(g: Factors, grid: Grid) -> list[Layer]:
     X, Y, p = grid.X, grid.Y, number(g["_drops"])
-    bands = 0.30 + 0.14 * torch.sin((Y * 2.2 + waves(X, (0.12, 0.8, p)) + p) * math.tau)
-    return [(lit((0.88, 0.90, 0.92), g, (0.36, 0.40, 0.52)), bands.expand(-1, grid.size, grid.size))]
+    bands = 0.25 + 0.11 * torch.sin((Y * 2.2 + waves(X, (0.12, 0.8, p)) + p) * math.tau)
+    return [(lit((0.88, 0.90, 0.92), (0.36, 0.40, 0.52)), bands.expand(-1, grid.size, grid.size))]
 
 
 def snowfall(g: Factors, grid: Grid) -> list[Layer]:
-    X, Y, p = grid.X, grid.Y, number(g["_drops"])
-    u, v = X * 7 + p * 3, Y * 7 + p * 7
-    i, j = u.floor(), v.floor()
-    du = u - i - 0.5 - 0.3 * torch.sin(i * 2.4 + j * 3.7)
-    dv = v - j - 0.5 - 0.3 * torch.sin(i * 5.1 + j * 1.3)
-    flake = grid.cover(((du**2 + dv**2).sqrt() - 0.12) / 7)
-    return [(lit((1.0, 1.0, 1.0), g, (0.75, 0.78, 0.9)), flake * 0.9)]
+    flake = grid.cover(dots(grid, 6, number(g["_drops"]) * 6, 0.095))
+    return [(lit((1.0, 1.0, 1.0), (0.75, 0.78, 0.9)), flake * 0.9)]
 
 
 VEILS: dict[str, Callable[[Factors, Grid], list[Layer]]] = {"rain": rain, "fog": fog, "snowfall": snowfall}
@@ -753,19 +782,19 @@ _FORMS = (  # {it}: "a small red boat", {where}: "at sea", {when}: ", at night"
     "{where}: {it}{when}",
     "here you see {it} {where}{when}",
     "{it}{when}, {where}",
-    "the {object} is {colour}, {where}{when}",
+    "the {object} is {colour}, and it is {where}{when}",
 )
 _WHERE = {
     "meadow": ("in a meadow", "on the green meadow", "in the meadow"),
     "desert": ("in the desert", "in the sandy desert", "in a desert"),
-    "snow": ("in the snow", "in deep snow", "where there is snow"),
+    "snow": ("in the snow", "in deep snow", "on the white snow"),
     "sea": ("at sea", "by the sea", "on the blue sea"),
     "forest": ("in the forest", "in a dark forest", "at the edge of a forest"),
     "city": ("in the city", "in a city", "on a city street"),
 }
 _AIR = {
     "clear": ("under a clear sky", "in fine weather"),
-    "cloudy": ("under clouds", "on a cloudy day"),
+    "cloudy": ("under clouds", "in cloudy weather"),
     "rain": ("in the rain", "while it rains"),
     "fog": ("in fog", "in the mist"),
     "snowfall": ("among falling flakes", "while flakes fall"),
@@ -777,31 +806,24 @@ _DAY = ("by day", "in daylight")
 def describe(factors: Factors) -> list[str]:
     """Return one caption for each card; every one names object, colour and biome, and "night" only at night.
 
-    Size (small below 0.43, big above 0.57), weather and day are named now and then. Numbers in "_words" choose the words.
+    Size (small below 0.43, big above 0.57), weather and day are named now and then. "_words" has the numbers that choose.
     """
 
     def pick(choices: tuple[str, ...], number: float) -> str:
         return choices[min(int(number * len(choices)), len(choices) - 1)]
 
-    objects, colours = [OBJECTS[i] for i in factors["object"].tolist()], list(COLOURS)
-    rows = zip(
-        objects, *(factors[name].tolist() for name in ("colour", "biome", "weather", "night", "size", "_words"))
-    )
-    captions = []
-    for name, colour, biome, weather, night, size, (a, b, c, d, e) in rows:
-        large = ("small ", "little ") if size < 0.43 else ("big ", "large ") if size > 0.57 else ("",)
-        large = pick(large, b) if c < 0.7 else ""
-        adjective = f"{large}{colours[colour]}"
+    colours, captions = list(COLOURS), []
+    columns = [factors[name].tolist() for name in ("object", "colour", "biome", "weather", "night", "size", "_words")]
+    for kind, colour, biome, weather, night, size, (a, b, c, d, e) in zip(*columns):
+        name, adjective = OBJECTS[kind], colours[colour]
+        if c < 0.7 and not 0.43 <= size <= 0.57:
+            adjective = f"{pick(('small', 'little') if size < 0.43 else ('big', 'large'), b)} {adjective}"
+        when = f", {pick(_AIR[WEATHERS[weather]], d)}" if e > 0.6 else ""
+        if night and d < 0.9:
+            when += f", {pick(_NIGHT, b)}"
+        elif not night and d < 0.15:
+            when += f", {pick(_DAY, b)}"
         it = f"{'an' if adjective[0] in 'aeiou' else 'a'} {adjective} {name}"
-        when = f", {pick(_NIGHT, d)}" if night and d < 0.9 else f", {pick(_DAY, e)}" if not night and d < 0.1 else ""
-        air = f", {pick(_AIR[BIOME_AIR[weather]], d)}" if e > 0.6 else ""
-        form = pick(_FORMS, a)
-        where = pick(_WHERE[BIOMES[biome]], b)
-        captions.append(
-            form.format(it=it, where=where, when=(air if weather and "day" in air and night else air) + when,
-                        object=name, colour=adjective)
-        )  # fmt: skip
+        where = pick(_WHERE[BIOMES[biome]], c)
+        captions.append(pick(_FORMS, a).format(it=it, where=where, when=when, object=name, colour=colours[colour]))
     return captions
-
-
-BIOME_AIR = WEATHERS

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from html import escape
 from io import BytesIO
 
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -48,9 +47,7 @@ def grid(
     plots.show(figure, text="\n".join(filter(None, [title, *said])))
 
 
-def html(
-    images: Tensor | Sequence[Tensor], titles: Sequence | None = None, columns: int = 8, zoom: int = 3
-) -> str:
+def html(images: Tensor | Sequence[Tensor], titles: Sequence | None = None, columns: int = 8, zoom: int = 3) -> str:
     """Return pictures as HTML, each pixel `zoom` screen pixels wide, `columns` in a row, titles below.
 
     Made for `render()` of a widget: nothing is shown here. Raises ValueError as `grid` does, and for zoom < 1.
@@ -65,7 +62,8 @@ def html(
         said = f'<figcaption style="font-size: 12px; max-width: {max(W * zoom, 60)}px">{escape(name)}</figcaption>'
         cells.append(
             f'<figure style="margin: 0"><img alt="{escape(name)}" width="{W * zoom}" height="{H * zoom}" '
-            f'style="image-rendering: pixelated; display: block" src="{data_url(image)}">{said if titles else ""}</figure>'
+            f'style="image-rendering: pixelated; display: block" src="{data_url(image)}">'
+            f"{said if titles else ''}</figure>"
         )
     columns = min(check_columns(columns), len(cells))
     style = f"display: grid; grid-template-columns: repeat({columns}, max-content); gap: 4px; padding: 4px 0"
