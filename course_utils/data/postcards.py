@@ -29,7 +29,7 @@ Factors = dict[str, Tensor]  # each (n,); "_words" is (n, 5)
 RGB = tuple[float, float, float]
 Map = Float[Tensor, "n S S"]
 
-# Luminances near each other (0.43 … 0.72), and each card has its own shade: a grey picture says little about the colour.
+# Luminances near each other (0.43 … 0.72), and each card has its own shade: a grey picture says little of the colour.
 COLOURS: dict[str, RGB] = {
     "red": (0.94, 0.23, 0.21),
     "orange": (0.97, 0.49, 0.09),
@@ -136,7 +136,7 @@ def sample(n: int, generator: torch.Generator, part: str = "train") -> Factors:
         "y": torch.where(flies, between(3, 0.33, 0.5), ground - foot * size),
         "angle": between(8, *ANGLES),
         "_horizon": horizon,
-        "_shade": between(9, 0.74, 1.05),  # brightness of the object's colour
+        "_shade": between(9, 0.78, 1.05),  # brightness of the object's colour
         "_mirror": torch.where(u[10] < 0.5, -1.0, 1.0),
         "_ground": between(11, -0.03, 0.03),  # brightness of the ground
         "_far": u[12],  # where hills, trees and houses stand
@@ -338,15 +338,17 @@ def dots(grid: Grid, cells: int, shift: Tensor, radius: float) -> Map:
 def clouds(g: Factors, grid: Grid, second: bool) -> list[Layer]:
     """Three balls on a flat base; a large cloud and a second one in bad weather, else a small one; none in fog."""
     X, Y, weather = grid.X, grid.Y, g["weather"]
-    large = number(torch.tensor([0.75, 1.25, 1.25, 0.01, 1.0], device=X.device)[weather])
+    large = number(torch.tensor([0.75, 1.25, 1.25, 1.0, 1.0], device=X.device)[weather])
     cx, cy = number(g["_cloud"]), number(0.12 + 0.16 * g["_cloud_y"])
     shape = cloud_shape((X - cx) / large, (Y - cy) / large) * large
     if second:
         other = cloud_shape((X - (cx + 0.55) % 1.2 + 0.1) / large, (Y - cy - 0.1) / large) * large
         shape = torch.minimum(shape, other + (large < 1).float())
     grey = torch.tensor([1.0, 0.96, 0.60, 0.9, 0.93], device=X.device)[weather][:, None]  # (n, 1)
+    grey = grey * torch.tensor([0.97, 1.0, 1.05], device=X.device)
     grey = torch.where(g["night"][:, None], grey * torch.tensor([0.34, 0.38, 0.55], device=X.device), grey)
-    return [(grey, grid.cover(shape) * 0.92)]
+    there = number((weather != WEATHERS.index("fog")).float())
+    return [(grey, grid.cover(shape) * there * 0.92)]
 
 
 def cloud_shape(u: Tensor, v: Tensor) -> Tensor:
@@ -421,13 +423,14 @@ def forest(g: Factors, grid: Grid) -> list[Layer]:
         k = u.floor()
         top = h - height * (0.78 + 0.22 * torch.sin(k * 2.4 + phase * 6))
         away = (u - k - 0.5).abs() / number_of
-        return grid.cover(torch.maximum((away * 3.2 - (Y - top)) * 0.3, Y - h - 0.06))
+        slope = 2 * number_of * (0.56 * height + 0.06)  # so that even the smallest end where the next one begins
+        return grid.cover(torch.maximum((away * slope - (Y - top)) / slope, Y - h - 0.06))
 
     ground = grid.cover(h + waves(X, (0.012, 1.1, p)) - Y)
     litter = torch.sin(X * 47 + 7 * torch.sin(Y * 23 + t * 6)) * torch.sin(Y * 58 + t * 30)
     return [
-        (lit((0.30, 0.50, 0.38)), firs(7.0, 0.34, p)),
-        (lit((0.13, 0.35, 0.25)), firs(5.0, 0.27, p + 0.13)),
+        (lit((0.30, 0.50, 0.38)), firs(8.0, 0.36, p)),
+        (lit((0.13, 0.35, 0.25)), firs(6.0, 0.28, p + 0.13)),
         (ground_tone((0.36, 0.40, 0.20), g), ground),
         (lit((0.27, 0.29, 0.14)), ground * (litter - 0.35).clamp(min=0) * 1.2),
     ]
@@ -442,9 +445,10 @@ def city(g: Factors, grid: Grid) -> list[Layer]:
         top = h - low - (high - low) * (0.5 + 0.5 * torch.sin(k * 2.4 + phase * 6))
         inside = torch.maximum((u - k - 0.5).abs() / number_of - 0.46 / number_of, top - Y)
         i, j = (u - k) * 4, (Y - top) * 20  # windows: a grid in each block, some of them lit
-        on = ((i % 1.0 - 0.5).abs() < 0.28) & ((j % 1.0 - 0.5).abs() < 0.3) & (j > 0.6) & (Y < h - 0.02)
+        across, down = ((i % 1.0 - 0.5).abs() - 0.29) / (4 * number_of), ((j % 1.0 - 0.5).abs() - 0.31) / 20
         lights = torch.sin(i.floor() * 5.3 + j.floor() * 2.9 + k * 1.7) > 0
-        return grid.cover(torch.maximum(inside, Y - h - 0.02)), (on & lights).float()
+        windows = grid.cover(across) * grid.cover(down) * grid.cover(top + 0.05 - Y) * grid.cover(Y - h + 0.02)
+        return grid.cover(torch.maximum(inside, Y - h - 0.02)), windows * lights
 
     back, _ = blocks(6.0, 0.16, 0.34, p)
     front, windows = blocks(4.0, 0.05, 0.24, p + 0.37)
@@ -541,15 +545,15 @@ both = torch.maximum  # the intersection of two shapes
 
 
 def house(u, v):
-    walls = box(u, v, 0, -0.21, 0.36, 0.29)
+    walls = box(u, v, 0, -0.19, 0.38, 0.31)
     return [
         (WOOD, box(u, v, 0.24, 0.28, 0.07, 0.17)),
         (FREE, walls),
         (DARK, both(walls, 0.20 - u)),
-        ((0.38, 0.24, 0.22), polygon(u, v, (-0.5, 0.04), (0.5, 0.04), (0.0, 0.5))),
+        ((0.38, 0.24, 0.22), polygon(u, v, (-0.5, 0.09), (0.5, 0.09), (0.0, 0.48))),
         ((0.33, 0.20, 0.14), box(u, v, 0.12, -0.33, 0.085, 0.17)),
-        (WHITE, box(u, v, -0.17, -0.15, 0.125, 0.125)),
-        (GLASS, box(u, v, -0.17, -0.15, 0.085, 0.085)),
+        (WHITE, box(u, v, -0.18, -0.13, 0.115, 0.115)),
+        (GLASS, box(u, v, -0.18, -0.13, 0.08, 0.08)),
     ]
 
 
@@ -744,7 +748,7 @@ def rain(g: Factors, grid: Grid) -> list[Layer]:
     u = (X + 0.25 * Y) * 9 + p * 9
     k = u.floor()
     fall = (Y * 2.6 + p + 0.37 * k + 0.3 * torch.sin(k * 2.4)) % 1.0
-    streak = grid.cover((u - k - 0.5).abs() / 9 - 0.008) * (fall < 0.45)
+    streak = grid.cover((u - k - 0.5).abs() / 9 - 0.008) * grid.cover(((fall - 0.5).abs() - 0.23) / 2.6)
     return [(lit((0.80, 0.87, 0.95), (0.6, 0.65, 0.8)), streak * 0.55)]
 
 
@@ -806,7 +810,7 @@ _DAY = ("by day", "in daylight")
 def describe(factors: Factors) -> list[str]:
     """Return one caption for each card; every one names object, colour and biome, and "night" only at night.
 
-    Size (small below 0.43, big above 0.57), weather and day are named now and then. "_words" has the numbers that choose.
+    Size (small below 0.43, big above 0.57), weather and day are named now and then. The numbers in "_words" choose.
     """
 
     def pick(choices: tuple[str, ...], number: float) -> str:
