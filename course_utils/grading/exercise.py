@@ -13,6 +13,7 @@ Where students write a class, a case is a `Module`: what it is built with, its w
 """
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,5 +177,6 @@ def load_exercises(folder: Path) -> dict[str, Exercise]:
         raise FileNotFoundError(f"{path} is missing: exercises and their known mistakes stand there")
     spec = importlib.util.spec_from_file_location(f"mistakes_of_{path.parent.name}", path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # so that `inspect` finds the source of its classes
     spec.loader.exec_module(module)
     return {e.name: e for e in vars(module).values() if isinstance(e, Exercise)}
