@@ -1,0 +1,874 @@
+"""Assignment 3, GPT: what is asked in each exercise, how it is compared, and the mistakes we know by name.
+
+Each exercise stands in one place: points and comparison, then its cases (small ones that can be checked by hand, then
+random ones; the same function draws the visible and the hidden cases), then wrong functions with the hint for those who
+wrote them. Three exercises ask for a class: there a wrong class changes one method of a right one.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from course_utils.grading.exercise import Exercise, Module, close, exact
+
+LIBRARY = [
+    "course_utils.losses.mean_cross_entropy",
+    "course_utils.losses.next_token_loss",
+    "course_utils.models.sampling.next_token_probabilities",
+    "course_utils.models.transformer.Block",
+    "course_utils.models.transformer.GPT",
+    "course_utils.models.transformer.KVCache",
+    "course_utils.models.transformer.MLP",
+    "course_utils.models.transformer.SelfAttention",
+    "course_utils.models.transformer.Transformer",
+    "course_utils.models.transformer.attention",
+    "course_utils.models.transformer.visible_keys",
+]
+ATTENTION = [
+    "torch.nn.MultiheadAttention",
+    "torch.nn.TransformerDecoderLayer",
+    "torch.nn.TransformerEncoderLayer",
+    "torch.nn.functional.multi_head_attention_forward",
+    "torch.nn.functional.scaled_dot_product_attention",
+]
+CROSS_ENTROPY = [
+    "torch.nn.functional.cross_entropy",
+    "torch.nn.functional.nll_loss",
+]
+NEAR = close(rtol=1e-4, atol=1e-5)  # sums in another order differ in the last digits
+
+
+@torch.no_grad()
+def _weights(module: nn.Module, g: torch.Generator, zero: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """Random weights for all parameters of a module, by name; those whose name ends in one of `zero` are 0."""
+    found = {}
+    for name, parameter in module.state_dict().items():
+        drawn = torch.randn(parameter.shape, generator=g)
+        if "norm" in name:
+            drawn = 0.3 * drawn + (1 if name.endswith("weight") else 0)
+        elif parameter.ndim == 2:
+            drawn = drawn / math.sqrt(parameter.shape[1])
+        found[name] = 0 * drawn if zero and name.endswith(zero) else drawn
+    return found
+
+
+def _past(g: torch.Generator, batch: int, heads: int, length: int, dim: int) -> tuple[Tensor, Tensor]:
+    """Keys and values (B, H, P, d) of `length` earlier tokens."""
+    k, v = torch.randn(2, batch, heads, length, dim // heads, generator=g)
+    return k.clone(), v.clone()
+
+
+# --- 1. Look back -----------------------------------------------------------------------------------------------------
+
+causal_attention = Exercise("causal_attention", points=3, compare=NEAR, banned=LIBRARY + ATTENTION)
+
+
+@causal_attention.cases
+def _(g):
+    q = torch.tensor([[0.0, 0, 0, 0], [2 * math.log(3), 0, 0, 0]])[None, None]
+    k = torch.tensor([[0.0, 0, 0, 0], [1.0, 0, 0, 0]])[None, None]
+    v = torch.tensor([[8.0, 0, 0, 0], [4.0, 0, 0, 0]])[None, None]
+    yield q, k, v  # the example in the text
+    yield q[:, :, 1:], k, v  # the second query alone, both keys
+    for batch, heads, queries, keys, d in ((1, 1, 4, 4, 3), (2, 3, 5, 5, 4), (2, 2, 3, 7, 6), (3, 2, 1, 5, 2)):
+        q = torch.randn(batch, heads, queries, d, generator=g)
+        yield q, *torch.randn(2, batch, heads, keys, d, generator=g).unbind(0)
+
+
+def _seen(q: Tensor, k: Tensor) -> Tensor:
+    """(T, S) bool: which keys each query may see, if the queries are the last T of the S tokens."""
+    T, S = q.shape[-2], k.shape[-2]
+    return torch.ones(T, S, dtype=torch.bool).tril(S - T)
+
+
+def _scores(q: Tensor, k: Tensor) -> Tensor:
+    return q @ k.mT / math.sqrt(q.shape[-1])
+
+
+def _attend(scores: Tensor, seen: Tensor, v: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
+    weights = scores.masked_fill(~seen, -math.inf).softmax(axis)
+    return weights @ v, weights
+
+
+@causal_attention.mistake(
+    "the mask is the wrong triangle: your tokens see themselves and what comes *after* them. Token i may see the "
+    "keys up to i: `tril`, not `triu`."
+)
+def looks_ahead(q, k, v):
+    T, S = q.shape[-2], k.shape[-2]
+    return _attend(_scores(q, k), torch.ones(T, S, dtype=torch.bool).triu(S - T), v)
+
+
+@causal_attention.mistake("there is no mask: each token sees those after it, too.")
+def no_mask(q, k, v):
+    return _attend(_scores(q, k), torch.ones_like(_seen(q, k)), v)
+
+
+@causal_attention.mistake(
+    "your tokens do not see themselves. The mask hides what comes *after* a token; the token itself is seen, else "
+    "the first one sees nothing at all."
+)
+def does_not_see_itself(q, k, v):
+    return _attend(_scores(q, k), _seen(q, k).tril(k.shape[-2] - q.shape[-2] - 1), v)
+
+
+@causal_attention.mistake("the scores are not divided by √d.")
+def not_scaled(q, k, v):
+    return _attend(q @ k.mT, _seen(q, k), v)
+
+
+@causal_attention.mistake("you divide by d, the formula by √d.")
+def divided_by_d(q, k, v):
+    return _attend(q @ k.mT / q.shape[-1], _seen(q, k), v)
+
+
+@causal_attention.mistake("you *multiply* by √d: divide.")
+def multiplied_by_root(q, k, v):
+    return _attend(q @ k.mT * math.sqrt(q.shape[-1]), _seen(q, k), v)
+
+
+@causal_attention.mistake(
+    "your *columns* sum to 1: this is softmax over the queries. Each query shares its attention out among the keys, "
+    "the last axis."
+)
+def softmax_over_queries(q, k, v):
+    return _attend(_scores(q, k), _seen(q, k), v, -2)
+
+
+@causal_attention.mistake(
+    "what is hidden gets the weight 0 *after* the softmax, and the rest no longer adds up to 1. Set its score to −∞ "
+    "before the softmax."
+)
+def zeroed_after_softmax(q, k, v):
+    weights = _scores(q, k).softmax(-1) * _seen(q, k)
+    return weights @ v, weights
+
+
+@causal_attention.mistake(
+    "what is hidden gets the score 0, and $e^0 = 1$: it is still looked at. The score that gives the weight 0 is −∞."
+)
+def score_zero(q, k, v):
+    weights = (_scores(q, k) * _seen(q, k)).softmax(-1)
+    return weights @ v, weights
+
+
+@causal_attention.mistake(
+    "with more keys than queries your mask begins at the wrong end: the first query sees the first key alone. The "
+    "queries are the *last* T of the S tokens, so the first one sees S − T + 1 keys: `tril(S - T)`."
+)
+def mask_at_the_wrong_end(q, k, v):
+    return _attend(_scores(q, k), torch.ones_like(_seen(q, k)).tril(), v)
+
+
+# --- 2. Several heads, and a cache ------------------------------------------------------------------------------------
+
+SelfAttention = Exercise("SelfAttention", points=4, compare=NEAR, banned=LIBRARY + ATTENTION)
+
+
+class Attention(nn.Module):
+    """A right one; the mistakes below change one method each."""
+
+    def __init__(self, dim, heads):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def split(self, x):  # (B, T, D) -> three times (B, H, T, d)
+        B, T, _ = x.shape
+        return self.qkv(x).view(B, T, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+
+    def extend(self, past, k, v):  # each (B, H, P, d) and (B, H, T, d) -> (B, H, S, d)
+        return (k, v) if past is None else (torch.cat([past[0], k], 2), torch.cat([past[1], v], 2))
+
+    def seen(self, T, S):
+        return torch.ones(T, S, dtype=torch.bool).tril(S - T)
+
+    def root(self, x, q):
+        return math.sqrt(q.shape[-1])
+
+    def merge(self, y):  # (B, H, T, d) -> (B, T, D)
+        return y.transpose(1, 2).flatten(2)
+
+    def forward(self, x, past=None):
+        q, k, v = self.split(x)
+        k, v = self.extend(past, k, v)
+        scores = q @ k.mT / self.root(x, q)
+        weights = scores.masked_fill(~self.seen(q.shape[2], k.shape[2]), -math.inf).softmax(-1)
+        return self.out(self.merge(weights @ v)), (k, v)
+
+
+@SelfAttention.cases
+def _(g):
+    x = torch.tensor([[[1.0, 2, 3, 4], [5.0, 6, 7, 8]]])
+    only_values = torch.cat([torch.zeros(8, 4), torch.eye(4)])
+    plain = {"qkv.weight": only_values, "qkv.bias": torch.zeros(12)}
+    plain |= {"out.weight": torch.eye(4), "out.bias": torch.zeros(4)}
+    yield Module((4, 2), plain, (x,))  # the example in the text
+    v = x.view(1, 2, 2, 2).transpose(1, 2)  # (B, H, T, d)
+    past = (torch.zeros(1, 2, 1, 2), v[:, :, :1].clone())
+    yield Module((4, 2), plain, (x[:, 1:], past))  # its second token, the first one in the cache
+    for dim, heads, batch, time, before in ((6, 2, 2, 4, 0), (8, 4, 3, 5, 0), (6, 3, 2, 1, 4), (8, 2, 2, 3, 2)):
+        state = _weights(Attention(dim, heads), g)
+        x = torch.randn(batch, time, dim, generator=g)
+        past = (_past(g, batch, heads, before, dim),) if before else ()
+        yield Module((dim, heads), state, (x, *past))
+
+
+@SelfAttention.mistake(
+    "the heads are cut with `view(B, H, T, d)` alone: that mixes the tokens. A head takes its d numbers *of each "
+    "token*: first view(B, T, H, d), then exchange the axes of T and H."
+)
+class HeadsWithoutTranspose(Attention):
+    def split(self, x):
+        B, T, D = x.shape
+        return [part.reshape(B, self.heads, T, D // self.heads) for part in self.qkv(x).split(D, -1)]
+
+
+@SelfAttention.mistake(
+    "the heads are put together with `reshape(B, T, D)` alone: that mixes the tokens. First exchange the axes of H "
+    "and T again, (B, H, T, d) → (B, T, H, d)."
+)
+class MergedWithoutTranspose(Attention):
+    def merge(self, y):
+        B, H, T, d = y.shape
+        return y.reshape(B, T, H * d)
+
+
+@SelfAttention.mistake(
+    "you divide by √D. Each head's queries and keys have d = D/H numbers: divide by √d = √(D/H), or a head's softmax "
+    "comes out too flat."
+)
+class DividedByTheWholeWidth(Attention):
+    def root(self, x, q):
+        return math.sqrt(x.shape[-1])
+
+
+@SelfAttention.mistake(
+    "the numbers of `qkv` are read in another order. The first D are the queries of all heads, then come D for the "
+    "keys and D for the values; you cut into heads first."
+)
+class HeadsBeforeQueriesKeysValues(Attention):
+    def split(self, x):
+        B, T, _ = x.shape
+        return self.qkv(x).view(B, T, self.heads, 3, -1).permute(3, 0, 2, 1, 4)
+
+
+@SelfAttention.mistake(
+    "your heads take every H-th number. Head h has d *neighbouring* numbers, h·d … (h + 1)·d − 1: view(B, T, H, d), "
+    "not view(B, T, d, H)."
+)
+class EveryHthNumber(Attention):
+    def split(self, x):
+        B, T, _ = x.shape
+        return self.qkv(x).view(B, T, 3, -1, self.heads).permute(2, 0, 4, 1, 3)
+
+
+@SelfAttention.mistake("there is no mask: each token sees those after it, too.")
+class NoMask(Attention):
+    def seen(self, T, S):
+        return torch.ones(T, S, dtype=torch.bool)
+
+
+@SelfAttention.mistake("the last matrix is missing: what the heads found goes through `out`.")
+class WithoutOut(Attention):
+    def forward(self, x, past=None):
+        q, k, v = self.split(x)
+        k, v = self.extend(past, k, v)
+        weights = (q @ k.mT / self.root(x, q)).masked_fill(~self.seen(q.shape[2], k.shape[2]), -math.inf).softmax(-1)
+        return self.merge(weights @ v), (k, v)
+
+
+@SelfAttention.mistake(
+    "`past` is not used: the new tokens see each other and nothing before. Put the earlier keys and values in front "
+    "of the new ones, along the axis of time."
+)
+class PastIgnored(Attention):
+    def extend(self, past, k, v):
+        return k, v
+
+
+@SelfAttention.mistake("the earlier keys and values come *before* the new ones: torch.cat([past, new], dim=2).")
+class PastBehindTheNew(Attention):
+    def extend(self, past, k, v):
+        return (k, v) if past is None else (torch.cat([k, past[0]], 2), torch.cat([v, past[1]], 2))
+
+
+@SelfAttention.mistake(
+    "the result is right, and what you hand back overwrites the cache with the new keys and values alone. Hand back "
+    "all S of them, else the next token has no past."
+)
+class CacheOverwritten(Attention):
+    def forward(self, x, past=None):
+        y, (k, v) = super().forward(x, past)
+        return y, (k[:, :, -x.shape[1] :], v[:, :, -x.shape[1] :])
+
+
+@SelfAttention.mistake(
+    "with a past your mask begins at the wrong end: the first new token sees the first key alone. It sees all "
+    "earlier ones and itself, P + 1 keys: `tril(P)`."
+)
+class MaskWithoutThePast(Attention):
+    def seen(self, T, S):
+        return torch.ones(T, S, dtype=torch.bool).tril()
+
+
+# --- 3. The block -----------------------------------------------------------------------------------------------------
+
+Block = Exercise("Block", points=3, compare=NEAR, banned=LIBRARY + ATTENTION)
+
+
+class Layer(nn.Module):
+    """A right block; the mistakes below change one method each."""
+
+    def __init__(self, dim, heads):
+        super().__init__()
+        self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attention = Attention(dim, heads)
+        self.mlp = nn.ModuleDict({"up": nn.Linear(dim, 4 * dim), "down": nn.Linear(4 * dim, dim)})
+
+    def bend(self, x):
+        return F.gelu(x, approximate="tanh")
+
+    def think(self, x):
+        return self.mlp["down"](self.bend(self.mlp["up"](x)))
+
+    def forward(self, x, past=None):
+        y, present = self.attention(self.norm_1(x), past)
+        x = x + y
+        return x + self.think(self.norm_2(x)), present
+
+
+@Block.cases
+def _(g):
+    zero = ("out.weight", "down.weight")
+    state = _weights(Layer(2, 1), g, zero=(*zero, "qkv.weight", "qkv.bias"))
+    state |= {"attention.out.bias": torch.tensor([1.0, 1.0]), "mlp.down.bias": torch.tensor([0.0, 2.0])}
+    yield Module((2, 1), state, (torch.tensor([[[10.0, 20.0], [30.0, 50.0]]]),))  # the example in the text
+    for dim, heads, batch, time, before in ((4, 1, 2, 3, 0), (6, 2, 2, 4, 0), (8, 4, 1, 6, 0), (6, 3, 2, 1, 3)):
+        state = _weights(Layer(dim, heads), g)
+        past = (_past(g, batch, heads, before, dim),) if before else ()
+        yield Module((dim, heads), state, (2 * torch.randn(batch, time, dim, generator=g), *past))
+
+
+@Block.mistake(
+    "you normalise *after* adding (post-norm: BERT, and the transformer of 2017). GPT-2 normalises what goes *into* "
+    "the attention and into the MLP, and leaves the sum alone: x + f(norm(x))."
+)
+class NormAfter(Layer):
+    def forward(self, x, past=None):
+        y, present = self.attention(x, past)
+        x = self.norm_1(x + y)
+        return self.norm_2(x + self.think(x)), present
+
+
+@Block.mistake("nothing is added: both residuals are missing. The result of each part is *added* to what was there.")
+class NoResidual(Layer):
+    def forward(self, x, past=None):
+        y, present = self.attention(self.norm_1(x), past)
+        return self.think(self.norm_2(y)), present
+
+
+@Block.mistake("the residual around the MLP is missing: add what it gives to what went in.")
+class NoResidualAtTheMLP(Layer):
+    def forward(self, x, past=None):
+        y, present = self.attention(self.norm_1(x), past)
+        return self.think(self.norm_2(x + y)), present
+
+
+@Block.mistake("the residual around the attention is missing: add what it gives to what went in.")
+class NoResidualAtTheAttention(Layer):
+    def forward(self, x, past=None):
+        x, present = self.attention(self.norm_1(x), past)
+        return x + self.think(self.norm_2(x)), present
+
+
+@Block.mistake(
+    "you add to the *normalised* x, so the way straight through is lost. Normalise what goes into f alone: x + "
+    "f(norm(x)), where the first x is untouched."
+)
+class AddedToTheNormalised(Layer):
+    def forward(self, x, past=None):
+        x = self.norm_1(x)
+        y, present = self.attention(x, past)
+        x = self.norm_2(x + y)
+        return x + self.think(x), present
+
+
+@Block.mistake(
+    "the MLP gets the x from before the attention. First the attention adds its part, then the MLP reads that."
+)
+class SideBySide(Layer):
+    def forward(self, x, past=None):
+        y, present = self.attention(self.norm_1(x), past)
+        return x + y + self.think(self.norm_2(x)), present
+
+
+@Block.mistake("the MLP reads x without `norm_2`: each of the two parts has a norm of its own in front.")
+class SecondNormMissing(Layer):
+    def forward(self, x, past=None):
+        y, present = self.attention(self.norm_1(x), past)
+        x = x + y
+        return x + self.think(x), present
+
+
+@Block.mistake("`norm_1` stands in front of the MLP, too: that one has its own, `norm_2`.")
+class FirstNormTwice(Layer):
+    def forward(self, x, past=None):
+        y, present = self.attention(self.norm_1(x), past)
+        x = x + y
+        return x + self.think(self.norm_1(x)), present
+
+
+@Block.mistake("between `up` and `down` nothing bends: two linear maps in a row are one. GELU is missing.")
+class NothingBends(Layer):
+    def bend(self, x):
+        return x
+
+
+@Block.mistake("your MLP has ReLU; GPT-2's has GELU: F.gelu(…, approximate='tanh').")
+class WithReLU(Layer):
+    def bend(self, x):
+        return x.relu()
+
+
+@Block.mistake("that is the exact GELU; GPT-2 uses its formula with tanh: F.gelu(…, approximate='tanh').")
+class ExactGELU(Layer):
+    def bend(self, x):
+        return F.gelu(x)
+
+
+@Block.mistake("`past` does not reach the attention: hand it on.")
+class PastNotHandedOn(Layer):
+    def forward(self, x, past=None):
+        return super().forward(x)
+
+
+# --- 4. How many numbers? ---------------------------------------------------------------------------------------------
+
+count_parameters = Exercise("count_parameters", points=2, compare=exact(), banned=LIBRARY)
+
+
+@count_parameters.cases
+def _(g):
+    yield 2, 3, 1, 1, 1  # the example in the text
+    yield 50257, 1024, 768, 12, 12  # GPT-2, the smallest
+    for _ in range(4):
+        V, C, d, L, H = (int(torch.randint(low, high, (), generator=g)) for low, high in RANGES)
+        yield V, C, d * H, L, H
+
+
+RANGES = ((100, 60_000), (20, 3_000), (2, 130), (2, 100), (2, 20))
+
+
+def _count(V, C, D, L, matrices=12, biases=9, norms=4, last=2) -> int:
+    """`matrices` D², `biases` D and `norms` D in each layer, `last` D at the end, and the vectors."""
+    return (V + C) * D + L * (matrices * D**2 + (biases + norms) * D) + last * D
+
+
+@count_parameters.mistake(
+    "you count the matrix from D back to V again. In GPT-2 it is the table of the token vectors once more (*tied*), "
+    "and costs nothing."
+)
+def output_counted_again(vocab_size, context, dim, layers, heads):
+    return _count(vocab_size, context, dim, layers) + vocab_size * dim
+
+
+@count_parameters.mistake(
+    "that is 12 L D² and the vectors: the biases and the norms (a scale and a shift each) are missing."
+)
+def matrices_alone(vocab_size, context, dim, layers, heads):
+    return _count(vocab_size, context, dim, layers, biases=0, norms=0, last=0)
+
+
+@count_parameters.mistake("the biases are missing: 3D + D for the attention, 4D + D for the MLP, in each layer.")
+def biases_missing(vocab_size, context, dim, layers, heads):
+    return _count(vocab_size, context, dim, layers, biases=0)
+
+
+@count_parameters.mistake("the norms are missing: two in each layer and one at the end, each with a scale and a shift.")
+def norms_missing(vocab_size, context, dim, layers, heads):
+    return _count(vocab_size, context, dim, layers, norms=0, last=0)
+
+
+@count_parameters.mistake(
+    "a norm has two vectors of D numbers, the scale (weight) and the shift (bias); you count one."
+)
+def norms_without_shift(vocab_size, context, dim, layers, heads):
+    return _count(vocab_size, context, dim, layers, norms=2, last=1)
+
+
+@count_parameters.mistake("the last norm, after all blocks, is missing: 2 D.")
+def last_norm_missing(vocab_size, context, dim, layers, heads):
+    return _count(vocab_size, context, dim, layers, last=0)
+
+
+@count_parameters.mistake("the position vectors are missing: `context` times D.")
+def positions_missing(vocab_size, context, dim, layers, heads):
+    return _count(vocab_size, 0, dim, layers)
+
+
+@count_parameters.mistake(
+    "you give each head its own D × 3D matrix. The heads *share out* the D numbers: with more heads each one is "
+    "narrower, and the count stays the same."
+)
+def matrices_for_each_head(vocab_size, context, dim, layers, heads):
+    return _count(vocab_size, context, dim, layers, matrices=3 * heads + 9, biases=3 * heads + 6)
+
+
+@count_parameters.mistake("the vectors of tokens and positions are missing: (V + C) D.")
+def vectors_missing(vocab_size, context, dim, layers, heads):
+    return _count(0, 0, dim, layers)
+
+
+# --- 5. The loss ------------------------------------------------------------------------------------------------------
+
+next_token_loss = Exercise("next_token_loss", points=2, compare=close(), banned=LIBRARY + CROSS_ENTROPY)
+
+
+@next_token_loss.cases
+def _(g):
+    p = torch.tensor([[[0.25, 0.25, 0.5], [0.125, 0.75, 0.125], [0.5, 0.25, 0.25]]])
+    yield p.log(), torch.tensor([[1, 2, 0]])  # the example in the text
+    yield torch.tensor([[[1000.0, 0, -1000], [0, 1000.0, 999], [0, 0, 0]]]), torch.tensor([[1, 0, 2]])  # e^1000
+    for batch, time, size in ((1, 2, 4), (3, 5, 4), (4, 8, 10), (2, 20, 30)):
+        tokens = torch.randint(size, (batch, time), generator=g)
+        tokens[0, 0], tokens[0, 1] = 0, 1
+        yield 3 * torch.randn(batch, time, size, generator=g), tokens
+
+
+def _nats(logits: Tensor, targets: Tensor) -> Tensor:
+    """(B, T) −ln P(target)."""
+    return -logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+
+
+@next_token_loss.mistake(
+    "nothing is shifted: you ask the model for the token that it has just read. The logits at place t predict the "
+    "token at t + 1."
+)
+def not_shifted(logits, tokens):
+    return _nats(logits, tokens).mean()
+
+
+@next_token_loss.mistake(
+    "shifted the wrong way: you ask for the token *before*. Leave out the last logits and the first token, not the "
+    "other way round."
+)
+def shifted_the_wrong_way(logits, tokens):
+    return _nats(logits[:, 1:], tokens[:, :-1]).mean()
+
+
+@next_token_loss.mistake(
+    "with `roll` the last place is asked for the *first* token of its text. Nothing follows the last token: leave "
+    "its logits out."
+)
+def goes_round(logits, tokens):
+    return _nats(logits, tokens.roll(-1, 1)).mean()
+
+
+@next_token_loss.mistake("this is the sum. Divide it by how many predictions there are, B · (T − 1).")
+def sum_instead_of_mean(logits, tokens):
+    return _nats(logits[:, :-1], tokens[:, 1:]).sum()
+
+
+@next_token_loss.mistake("you divide by B · T, and there are only B · (T − 1) predictions.")
+def divided_by_all_places(logits, tokens):
+    return _nats(logits[:, :-1], tokens[:, 1:]).sum() / tokens.numel()
+
+
+@next_token_loss.mistake(
+    "you add up each text's places and take the mean of the texts alone: the mean is over B · (T − 1)."
+)
+def mean_over_texts_only(logits, tokens):
+    return _nats(logits[:, :-1], tokens[:, 1:]).sum(1).mean()
+
+
+@next_token_loss.mistake("that is in bits. The loss is in nats: the natural logarithm.")
+def in_bits(logits, tokens):
+    return _nats(logits[:, :-1], tokens[:, 1:]).mean() / math.log(2)
+
+
+@next_token_loss.mistake("the sign is missing: ln P is negative, the loss is −ln P.")
+def sign_missing(logits, tokens):
+    return -_nats(logits[:, :-1], tokens[:, 1:]).mean()
+
+
+@next_token_loss.mistake(
+    "$e^{1000}$ is infinite, so large logits give nan or infinity. Subtract the largest logit of each place first, "
+    "or use `log_softmax` or `logsumexp`, which do."
+)
+def overflow(logits, tokens):
+    p = logits.exp() / logits.exp().sum(-1, keepdim=True)
+    return -p[:, :-1].gather(-1, tokens[:, 1:, None]).log().mean()
+
+
+@next_token_loss.mistake("the softmax goes over the places. It goes over the vocabulary, the last axis.")
+def softmax_over_time(logits, tokens):
+    return -logits.log_softmax(1)[:, :-1].gather(-1, tokens[:, 1:, None]).mean()
+
+
+@next_token_loss.mistake(
+    "the logits are not normalised: −(the target's logit) alone is no −ln P. Subtract the logarithm of the sum of "
+    "all tokens' $e^{logit}$."
+)
+def logits_not_normalised(logits, tokens):
+    return -logits[:, :-1].gather(-1, tokens[:, 1:, None]).mean()
+
+
+# --- 6. What may come next --------------------------------------------------------------------------------------------
+
+next_probabilities = Exercise("next_probabilities", points=3, compare=close(), banned=LIBRARY)
+
+
+@next_probabilities.cases
+def _(g):
+    def logits(*shares):
+        return torch.tensor([shares]).log()
+
+    yield logits(0.5, 0.25, 0.15, 0.1), 1.0, None, 0.6  # the examples in the text
+    yield logits(0.5, 0.25, 0.15, 0.1), 1.0, 2, None
+    yield logits(0.5, 0.25, 0.25), 0.5, None, None
+    yield logits(0.1, 0.4, 0.1, 0.3, 0.1), 1.0, 3, None  # three are as likely as the third
+    yield logits(0.05, 0.9, 0.05), 1.0, None, 0.3  # the first one alone is more than 0.3
+    yield logits(0.4, 0.1, 0.2, 0.3), 1.0, 3, 0.75  # top-p of what top-k leaves: 2 tokens, not 3
+    yield logits(0.3, 0.4, 0.2, 0.1), 0.5, None, 0.75  # temperature first: 2 tokens, not 3
+    yield torch.tensor([[1.0, 3.0, 2.0], [0.5, -1.0, 0.0]]), 0.0, None, None  # greedy
+    yield 2 * torch.randn(3, 12, generator=g), 1.5, 40, 0.8  # more than there are
+    yield 2 * torch.randn(4, 30, generator=g), 0.7, 10, 0.9
+
+
+def _filtered(logits, temperature, top_k, top_p, before=lambda ordered: ordered.cumsum(-1) - ordered) -> Tensor:
+    """The right answer; `before` says how much of the probability stands in front of each token, in falling order."""
+    if temperature == 0:
+        return F.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
+    logits = _top_k(logits / temperature, top_k)
+    return _top_p(logits.softmax(-1), top_p, before)
+
+
+def _top_k(logits: Tensor, top_k: int | None) -> Tensor:
+    if top_k is None or top_k >= logits.shape[-1]:
+        return logits
+    return logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -math.inf)
+
+
+def _top_p(p: Tensor, top_p: float | None, before=lambda ordered: ordered.cumsum(-1) - ordered) -> Tensor:
+    if top_p is None:
+        return p
+    ordered, index = p.sort(descending=True, stable=True)
+    p = torch.zeros_like(p).scatter(-1, index, ordered * (before(ordered) < top_p))
+    return p / p.sum(-1, keepdim=True)
+
+
+@next_probabilities.mistake(
+    "the token with which the sum first reaches `top_p` is left out (and where the likeliest alone is more than "
+    "that, nothing is left). It belongs to those that stay: look at the sum of those *before* it."
+)
+def crossing_token_dropped(logits, temperature, top_k, top_p):
+    return _filtered(logits, temperature, top_k, top_p, lambda ordered: ordered.cumsum(-1))
+
+
+@next_probabilities.mistake(
+    "one token too many stays under top-p: stop with the token that makes the sum reach the share, not one later."
+)
+def one_too_many(logits, temperature, top_k, top_p):
+    return _filtered(logits, temperature, top_k, top_p, lambda o: F.pad(o.cumsum(-1) - o, (1, -1)))
+
+
+@next_probabilities.mistake("you multiply by the temperature: divide, so that a low one makes the likeliest likelier.")
+def temperature_multiplied(logits, temperature, top_k, top_p):
+    return _filtered(logits, temperature and 1 / temperature, top_k, top_p)
+
+
+@next_probabilities.mistake(
+    "you divide the *probabilities* by the temperature, and normalising takes that out again. Divide the logits."
+)
+def probabilities_divided(logits, temperature, top_k, top_p):
+    return _filtered(logits, temperature and 1.0, top_k, top_p)
+
+
+@next_probabilities.mistake(
+    "temperature 0 is division by zero. It means greedy: the likeliest token has probability 1."
+)
+def nan_at_zero(logits, temperature, top_k, top_p):
+    return _top_p(_top_k(logits / temperature, top_k).softmax(-1), top_p)
+
+
+@next_probabilities.mistake(
+    "what stays no longer sums to 1. After top-k and after top-p, divide by the sum of what is left."
+)
+def not_normalised(logits, temperature, top_k, top_p):
+    kept = _filtered(logits, temperature, top_k, top_p) > 0
+    return kept * (logits / temperature).softmax(-1) if temperature else kept.float()
+
+
+@next_probabilities.mistake(
+    "of several tokens that are as likely as the k-th you keep some and drop others. Nothing tells them apart: all "
+    "of them stay, even if that makes more than k."
+)
+def ties_cut(logits, temperature, top_k, top_p):
+    if temperature == 0:
+        return _filtered(logits, temperature, top_k, top_p)
+    best = logits.sort(descending=True, stable=True).indices[:, : top_k or logits.shape[-1]]
+    logits = torch.full_like(logits, -math.inf).scatter(-1, best, logits.gather(-1, best) / temperature)
+    return _top_p(logits.softmax(-1), top_p)
+
+
+@next_probabilities.mistake(
+    "top-p comes before top-k in yours. First top-k, then softmax of what is left, then top-p of *those* probabilities."
+)
+def top_p_first(logits, temperature, top_k, top_p):
+    if temperature == 0:
+        return _filtered(logits, temperature, top_k, top_p)
+    p = _top_p((logits / temperature).softmax(-1), top_p)
+    return _top_k(p.log(), top_k).softmax(-1)
+
+
+@next_probabilities.mistake("the temperature comes last in yours. It comes first, and changes what top-p leaves.")
+def temperature_last(logits, temperature, top_k, top_p):
+    if temperature == 0:
+        return _filtered(logits, temperature, top_k, top_p)
+    p = _filtered(logits, 1.0, top_k, top_p)
+    return (p.log() / temperature).softmax(-1)
+
+
+@next_probabilities.mistake(
+    "the dropped tokens get the logit 0, and $e^0 = 1$: they can still be drawn. The logit that gives the "
+    "probability 0 is −∞."
+)
+def dropped_get_logit_0(logits, temperature, top_k, top_p):
+    p = _filtered(logits, temperature, top_k, top_p)
+    return torch.where(p > 0, logits / temperature, 0).softmax(-1) if temperature else p
+
+
+@next_probabilities.mistake(
+    "your probabilities are in falling order, not in the order of the tokens: after sorting, put each back into its "
+    "place (`scatter`, or index with what `sort` gave)."
+)
+def left_sorted(logits, temperature, top_k, top_p):
+    return _filtered(logits, temperature, top_k, top_p).sort(descending=True).values
+
+
+# --- 7. The whole -----------------------------------------------------------------------------------------------------
+
+GPT = Exercise("GPT", points=3, compare=NEAR, banned=LIBRARY + ATTENTION)
+
+
+class Model(nn.Module):
+    """A right one; the mistakes below change one method each."""
+
+    def __init__(self, vocab_size, context, dim, layers, heads):
+        super().__init__()
+        self.tokens = nn.Embedding(vocab_size, dim)
+        self.positions = nn.Embedding(context, dim)
+        self.blocks = nn.ModuleList(Layer(dim, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(dim)
+
+    def places(self, T, P):  # which position vectors the T tokens after P earlier ones get
+        return self.positions.weight[P : P + T]
+
+    def stack(self, x, past):
+        present = []
+        for i, block in enumerate(self.blocks):
+            x, kv = block(x, None if past is None else past[i])
+            present.append(kv)
+        return x, present
+
+    def end(self, x):
+        return self.norm(x) @ self.tokens.weight.T
+
+    def forward(self, tokens, past=None):
+        P = 0 if past is None else past[0][0].shape[2]
+        x, present = self.stack(self.tokens(tokens) + self.places(tokens.shape[1], P), past)
+        return self.end(x), present
+
+
+@GPT.cases
+def _(g):
+    zero = ("qkv.weight", "qkv.bias", "out.weight", "out.bias", "down.weight", "down.bias", "norm.bias")
+    state = _weights(Model(2, 2, 2, 1, 1), g, zero=zero)
+    state |= {"tokens.weight": torch.eye(2), "positions.weight": torch.tensor([[0.0, 0.0], [0.0, 3.0]])}
+    state |= {"norm.weight": torch.ones(2)}
+    yield Module((2, 2, 2, 1, 1), state, (torch.tensor([[0, 0]]),))  # the example in the text
+    past = [(torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1, 2))]
+    yield Module((2, 2, 2, 1, 1), state, (torch.tensor([[0]]), past))  # its second token, the first one in the cache
+    for V, C, D, L, H, batch, time, before in (
+        (11, 8, 6, 2, 2, 2, 5, 0),
+        (7, 6, 8, 3, 4, 3, 6, 0),
+        (9, 9, 6, 2, 3, 2, 1, 4),
+        (8, 7, 4, 3, 2, 2, 3, 3),
+    ):
+        state = _weights(Model(V, C, D, L, H), g)
+        past = ([_past(g, batch, H, before, D) for _ in range(L)],) if before else ()
+        yield Module((V, C, D, L, H), state, (torch.randint(V, (batch, time), generator=g), *past))
+
+
+@GPT.mistake(
+    "with a past the positions begin at 0 again. After P tokens in the cache the next one is at position P (counted "
+    "from 0): take the positions P … P + T − 1."
+)
+class PositionsBeginAgain(Model):
+    def places(self, T, P):
+        return self.positions.weight[:T]
+
+
+@GPT.mistake("with a past your positions are one too low: P tokens stand at 0 … P − 1, the next one is at P.")
+class PositionsOneTooLow(Model):
+    def places(self, T, P):
+        start = max(P - 1, 0)
+        return self.positions.weight[start : start + T]
+
+
+@GPT.mistake("the position vectors are not added: without them the model cannot tell which token came first.")
+class WithoutPositions(Model):
+    def places(self, T, P):
+        return 0
+
+
+@GPT.mistake("the last norm, between the blocks and the logits, is missing.")
+class LastNormMissing(Model):
+    def end(self, x):
+        return x @ self.tokens.weight.T
+
+
+@GPT.mistake("you give probabilities (or their logarithms). Asked for are the logits, before any softmax.")
+class ProbabilitiesInsteadOfLogits(Model):
+    def end(self, x):
+        return (self.norm(x) @ self.tokens.weight.T).softmax(-1)
+
+
+@GPT.mistake("each layer has its own cache: block i goes on from `past[i]`. All of yours go on from `past[0]`.")
+class AllFromTheFirstCache(Model):
+    def stack(self, x, past):
+        return super().stack(x, None if past is None else [past[0]] * len(self.blocks))
+
+
+@GPT.mistake("the blocks do not get `past`: after the first call the model has forgotten all that it has read.")
+class BlocksWithoutPast(Model):
+    def stack(self, x, past):
+        return super().stack(x, None)
+
+
+@GPT.mistake("you go through the first block L times. Each layer has weights of its own.")
+class FirstBlockAgainAndAgain(Model):
+    def stack(self, x, past):
+        present = []
+        for i in range(len(self.blocks)):
+            x, kv = self.blocks[0](x, None if past is None else past[i])
+            present.append(kv)
+        return x, present
+
+
+@GPT.mistake("what you hand back are all layers' caches in reverse: `present[i]` belongs to block i.")
+class CachesInReverse(Model):
+    def stack(self, x, past):
+        x, present = super().stack(x, past)
+        return x, present[::-1]
+
+
+@GPT.mistake("you hand back the last block's keys and values alone. Every block needs its own the next time.")
+class OnlyTheLastCache(Model):
+    def stack(self, x, past):
+        x, present = super().stack(x, past)
+        return x, present[-1:]
