@@ -3,11 +3,17 @@
 import math
 
 import pytest
+import scipy.stats
 import torch
 from assignment_tests import *  # noqa: F403
 from assignment_tests import Assignment
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
-from course_utils import losses
+from course_utils import evaluate, losses
+from course_utils.compare import difference
+from course_utils.grading.exercise import distribution
+from course_utils.models import transformer
 
 ASSIGNMENT = Assignment(
     "a4_bert",
@@ -15,8 +21,15 @@ ASSIGNMENT = Assignment(
         "mask_tokens": lambda codes, *others: (codes, codes),
         "mlm_loss": lambda logits, targets: torch.tensor(1.0),
         "attention_weights": lambda scores, mask: torch.full_like(scores, 1 / scores.shape[-1]),
+        "mean_pool": lambda hidden, mask: hidden.mean(1),
+        "draw_labels": lambda labels, k, repeats, generator: torch.randint(
+            len(labels), (repeats, k * (int(labels.max()) + 1)), generator=generator
+        ),
+        "mean_and_error": lambda right: (right.float().mean((1, 2)), torch.zeros(len(right))),
+        "which_library": lambda features, labels, new_features: torch.zeros(len(new_features), dtype=torch.long),
     },
     names={"torch": torch, "math": math},
+    slow=("which_library",),  # `test_real_sentences_leave_room` has more draws of it
 )
 
 
@@ -41,3 +54,119 @@ def test_loss_is_the_librarys(seed):
     targets[torch.rand(4, 9, generator=g) < 0.7] = -100
     expected = losses.masked_language_modelling_loss(logits, targets)
     assert torch.allclose(ASSIGNMENT.solution("mlm_loss")(logits, targets), expected)
+
+
+def test_later_examples_by_hand_are_what_the_solution_gives():
+    hidden, mask = next(ASSIGNMENT.exercises["mean_pool"].draw(torch.Generator()))
+    assert ASSIGNMENT.solution("mean_pool")(hidden, mask).tolist() == [[2, 3]]
+    labels, k, _, seed = next(ASSIGNMENT.exercises["draw_labels"].draw(torch.Generator()))
+    rows = ASSIGNMENT.solution("draw_labels")(labels, k, 6000, torch.Generator().manual_seed(seed.n))
+    found, count = rows.unique(dim=0, return_counts=True)
+    assert found.tolist() == [[0, 1], [0, 2], [0, 4], [1, 3], [2, 3], [3, 4]]
+    assert (count - 1000).abs().max() < 5 * math.sqrt(6000 / 6 * 5 / 6)
+    (right,) = next(ASSIGNMENT.exercises["mean_and_error"].draw(torch.Generator()))
+    mean, error = ASSIGNMENT.solution("mean_and_error")(right)
+    assert (float(mean), float(error)) == pytest.approx((0.75, 0.25 / math.sqrt(3)))
+    case = next(ASSIGNMENT.exercises["which_library"].draw(torch.Generator()))
+    guessed = ASSIGNMENT.solution("which_library")(*case.arguments)
+    assert guessed[0] == 1  # as the text says
+    assert guessed.equal(case.truth)
+
+
+def test_pooled_vectors_are_the_librarys():
+    g = torch.Generator().manual_seed(0)
+    hidden, mask = torch.randn(4, 9, 7, generator=g), torch.rand(4, 9, generator=g) < 0.6
+    mask[1] = False
+    assert torch.allclose(ASSIGNMENT.solution("mean_pool")(hidden, mask), transformer.mean_pool(hidden, mask))
+
+
+def test_right_draws_fail_as_rarely_as_they_should():
+    """The rows' steps are taken for independent: at 1 in 20, about 1 right answer in 20 must fail, and no more."""
+    draw, loose, failed, tried = ASSIGNMENT.solution("draw_labels"), distribution("pairs", alpha=0.05), 0, 0
+    for seed in range(60):
+        g = torch.Generator().manual_seed(seed)
+        for labels, k, repeats, _ in ASSIGNMENT.exercises["draw_labels"].draw(g):
+            if repeats < 100:
+                continue  # there is one answer alone
+            ours, theirs = ({"value": draw(labels, k, repeats, g)} for _ in range(2))
+            failed, tried = failed + (difference(loose, ours, theirs) is not None), tried + 1
+    assert abs(failed - 0.05 * tried) < 4 * math.sqrt(0.05 * 0.95 * tried)
+
+
+def one_draw_for_all(labels, k, repeats, generator):
+    """Wrong, and without a name in `mistakes.py`: which row it repeats is chance, so no stored answer is like it."""
+    members = [(labels == c).nonzero()[:, 0] for c in range(int(labels.max()) + 1)]
+    row = torch.cat([m[torch.randperm(len(m), generator=generator)[:k]] for m in members])
+    return row.sort().values.repeat(repeats, 1)
+
+
+def classes_drawn_alike(labels, k, repeats, generator):
+    """Wrong: the same random numbers for each class, so who is drawn in one tells who is drawn in the next."""
+    same, drawn = torch.rand(repeats, len(labels), generator=generator), []
+    for c in range(int(labels.max()) + 1):
+        members = (labels == c).nonzero()[:, 0]
+        drawn.append(members[same[:, : len(members)].argsort(1)[:, :k]])
+    return torch.cat(drawn, 1).sort(1).values
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("wrong", [one_draw_for_all, classes_drawn_alike])
+def test_draws_that_depend_on_each_other_lose_points(wrong, seed):
+    result = ASSIGNMENT.judged(wrong, "draw_labels", seed)
+    assert result.held < result.cases
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_errors_are_scipys(seed):
+    g = torch.Generator().manual_seed(seed)
+    right = torch.rand(3, 7, 20, generator=g) < 0.6
+    mean, error = ASSIGNMENT.solution("mean_and_error")(right)
+    share = right.double().mean(2)
+    assert mean.tolist() == pytest.approx(share.mean(1).tolist())
+    assert error.tolist() == pytest.approx(scipy.stats.sem(share.numpy(), axis=1).tolist())
+
+
+def test_classifier_agrees_with_scikit_learn():
+    """The same loss: scikit-learn's C is 1 / (N λ)."""
+    *_, case = ASSIGNMENT.exercises["which_library"].draw(torch.Generator().manual_seed(0))
+    x, y, new = case.arguments
+    scaler = StandardScaler().fit(x)
+    model = LogisticRegression(C=1 / len(x), max_iter=1000, tol=1e-8).fit(scaler.transform(x), y)
+    agree = ASSIGNMENT.solution("which_library")(x, y, new) == torch.from_numpy(model.predict(scaler.transform(new)))
+    assert agree.float().mean() > 0.98  # our deviation is over N − 1
+
+
+@pytest.mark.parametrize(
+    "borrowed",
+    [
+        lambda x, y, new: LogisticRegression().fit(x, y).predict(new),
+        lambda x, y, new: evaluate.linear_probe(x, y, new, torch.zeros(len(new)).long()),
+    ],
+)
+def test_librarys_classifier_is_banned_during_the_check(borrowed):
+    result = ASSIGNMENT.judged(borrowed, "which_library")
+    assert result.points == 0
+    assert "build it yourself" in result.message
+
+
+def test_scaler_of_scikit_learn_is_allowed():
+    def by_scaler(x, y, new):
+        scaler = StandardScaler().fit(x.numpy())
+        x, new = (torch.tensor(scaler.transform(f.numpy())).float() for f in (x, new))
+        return ASSIGNMENT.solution("which_library")(x, y, new)
+
+    result = ASSIGNMENT.judged(by_scaler, "which_library")
+    assert result.held == result.cases, result.message
+
+
+def test_real_sentences_leave_room():
+    """A right answer clears the threshold by far in each of many draws of the real case."""
+    shares = []
+    for seed in range(12):
+        *_, case = ASSIGNMENT.exercises["which_library"].draw(torch.Generator().manual_seed(100 + seed))
+        guessed = ASSIGNMENT.solution("which_library")(*case.arguments)
+        shares.append(float((guessed == case.truth).float().mean()))
+    mean = sum(shares) / len(shares)
+    deviation = (sum((s - mean) ** 2 for s in shares) / (len(shares) - 1)) ** 0.5
+    threshold = ASSIGNMENT.exercises["which_library"].compare["threshold"]
+    assert mean - 3 * deviation > threshold > 1 / 3 + 3 * math.sqrt(2 / 9 / len(case.truth))

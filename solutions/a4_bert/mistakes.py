@@ -6,11 +6,12 @@ wrote them.
 """
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from course_utils.grading.exercise import Exercise, close
+from course_utils.grading.exercise import Case, Exercise, Seed, accuracy, close, distribution
 
 LIBRARY = [
     "course_utils.losses.mask_tokens",
@@ -303,6 +304,417 @@ def padding_queries_zeroed(scores, mask):
     "(B, 1, 1, T)."
 )
 def mask_along_the_heads(scores, mask):
-    B, H, T, _ = scores.shape
+    B, H = scores.shape[:2]
     rows = mask[torch.arange(H) % B]  # (H, T), what broadcasting does where B = H
     return _softmax(scores, rows[None, :, None, :].expand_as(scores))
+
+
+# --- 4. One vector for a text -----------------------------------------------------------------------------------------
+
+mean_pool = Exercise("mean_pool", points=2, compare=close(), banned=LIBRARY)
+
+
+@mean_pool.cases
+def _(g):
+    hidden = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]])
+    yield hidden, torch.tensor([[True, True, False]])  # the example in the text
+    yield torch.randn(2, 3, 4, generator=g), torch.tensor([[True, True, False], [False, False, False]])
+    yield torch.randn(3, 5, 5, generator=g), _lengths(g, 3, 5)  # as many places as features
+    for batch, time, size in ((4, 6, 3), (5, 7, 4)):
+        hidden, mask = torch.randn(batch, time, size, generator=g), _lengths(g, batch, time)
+        mask[0, 2:] = False
+        if batch == 5:
+            mask[1, 3:] = True
+            mask[1, :3] = False  # padding on the left
+        yield torch.where(mask[:, :, None], hidden, 1000 * hidden), mask
+
+
+@mean_pool.mistake(
+    "you divide by T, padding included: a short text's vector shrinks, the more so the longer its neighbours are. "
+    "Divide by how many real tokens the text has."
+)
+def divided_by_all_places(hidden, mask):
+    return (hidden * mask[:, :, None]).mean(1)
+
+
+@mean_pool.mistake(
+    "padding's vectors are in the sum; you divide by the right count, but of the wrong sum. Multiply by the mask first."
+)
+def padding_in_the_sum(hidden, mask):
+    return hidden.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+@mean_pool.mistake("the mask is not used: this is the mean over all T places, padding among them.")
+def padding_in_the_mean(hidden, mask):
+    return hidden.mean(1)
+
+
+@mean_pool.mistake("a text that is all padding gives 0/0 = nan. Its vector is 0: divide by at least 1.")
+def nan_without_any_token(hidden, mask):
+    return (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+
+
+@mean_pool.mistake("this is the first place's vector, [CLS]. Asked for is the mean over all real tokens.")
+def first_place_alone(hidden, mask):
+    return hidden[:, 0].clone()
+
+
+@mean_pool.mistake("this is the largest value of each feature. Asked for is the mean.")
+def largest_instead_of_mean(hidden, mask):
+    top = hidden.masked_fill(~mask[:, :, None], -math.inf).amax(1)
+    return torch.where(mask.any(1, keepdim=True), top, 0.0)
+
+
+@mean_pool.mistake("this is the sum. Divide it by how many real tokens the text has.")
+def sum_of_the_vectors(hidden, mask):
+    return (hidden * mask[:, :, None]).sum(1)
+
+
+@mean_pool.mistake("you divide all texts by the same number, the batch's mean length. Each text has its own length.")
+def one_length_for_all(hidden, mask):
+    return (hidden * mask[:, :, None]).sum(1) / mask.sum(1).float().mean().clamp(min=1)
+
+
+@mean_pool.mistake(
+    "mask[:, None, :] lines up with the features, not with the places (it only fits where T = D). Make it (B, T, 1)."
+)
+def mask_along_the_features(hidden, mask):
+    return (hidden * mask[:, None, :]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+# --- 5. Labels, drawn fairly ------------------------------------------------------------------------------------------
+
+# Rows that increase are sets: the law of a right answer is one and the same, however it draws. Within a row each index
+# stands at most once, so the steps away from an index are independent draws, and `pairs` tests their law.
+draw_labels = Exercise("draw_labels", points=3, compare=distribution("pairs"), banned=LIBRARY)
+
+
+@draw_labels.cases
+def _(g):
+    def seed():
+        return Seed(int(torch.randint(2**31, (), generator=g)))
+
+    yield torch.tensor([0, 1, 1, 0, 1]), 1, 600, seed()  # the example in the text
+    yield torch.tensor([1, 0, 1, 0]), 2, 60, seed()  # all there is: one answer alone
+    yield torch.arange(9) // 3, 2, 400, seed()  # class by class
+    for sizes, k, repeats in (((9, 3), 2, 500), ((4, 5, 3), 2, 500), ((3, 2, 4, 3), 1, 500)):
+        labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+        yield labels[torch.randperm(len(labels), generator=g)], k, repeats, seed()
+
+
+def _of_each(labels: Tensor) -> list[Tensor]:
+    """For each class the indices of its members, in order."""
+    return [(labels == c).nonzero()[:, 0] for c in range(int(labels.max()) + 1)]
+
+
+def _shuffled(size: int, k: int, repeats: int, generator: torch.Generator) -> Tensor:
+    """(R, k) different numbers below `size`, in random order."""
+    return torch.rand(repeats, size, generator=generator).argsort(1)[:, :k]
+
+
+@draw_labels.mistake(
+    "you draw *with* replacement: the same sentence can be in a row twice, and its second label is worth nothing."
+)
+def with_replacement(labels, k, repeats, generator):
+    drawn = [m[torch.randint(len(m), (repeats, k), generator=generator)] for m in _of_each(labels)]
+    return torch.cat(drawn, 1).sort(1).values
+
+
+@draw_labels.mistake(
+    "you draw C · k of all sentences, whatever their class. It must be k of *each* class: else a row may lack a class."
+)
+def not_of_each_class(labels, k, repeats, generator):
+    return _shuffled(len(labels), k * len(_of_each(labels)), repeats, generator).sort(1).values
+
+
+@draw_labels.mistake(
+    "you take the first k of each class, every time. Nothing is drawn, so there is nothing to average."
+)
+def first_k(labels, k, repeats, generator):
+    return torch.cat([m[:k] for m in _of_each(labels)]).sort().values.repeat(repeats, 1)
+
+
+@draw_labels.mistake("a row has k sentences in all. It must have k of each class, C · k together.")
+def k_in_all(labels, k, repeats, generator):
+    return _shuffled(len(labels), k, repeats, generator).sort(1).values
+
+
+@draw_labels.mistake("the right sentences, but the rows do not increase. Sort each row.")
+def not_sorted(labels, k, repeats, generator):
+    return torch.cat([m[_shuffled(len(m), k, repeats, generator)] for m in _of_each(labels)], 1)
+
+
+@draw_labels.mistake("each class is sorted by itself. Sort the whole row, after the classes are put together.")
+def sorted_within_classes(labels, k, repeats, generator):
+    drawn = [m[_shuffled(len(m), k, repeats, generator).sort(1).values] for m in _of_each(labels)]
+    return torch.cat(drawn, 1)
+
+
+@draw_labels.mistake(
+    "these are places *within* a class (its 0th, its 1st sentence). Wanted are indices into `labels`: look the places "
+    "up in the list of the class's members."
+)
+def places_within_the_class(labels, k, repeats, generator):
+    return torch.cat([_shuffled(len(m), k, repeats, generator) for m in _of_each(labels)], 1).sort(1).values
+
+
+@draw_labels.mistake("these are the labels of the drawn sentences. Wanted are their indices.")
+def labels_instead_of_indices(labels, k, repeats, generator):
+    return labels[torch.cat([m[_shuffled(len(m), k, repeats, generator)] for m in _of_each(labels)], 1)]
+
+
+# --- 6. Error bars ----------------------------------------------------------------------------------------------------
+
+mean_and_error = Exercise("mean_and_error", points=2, compare=close(), banned=LIBRARY)
+
+
+@mean_and_error.cases
+def _(g):
+    yield (torch.tensor([[[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]]).bool(),)  # the example in the text
+    yield ((torch.rand(2, 1, 6, generator=g) < torch.tensor([[[0.3]], [[0.7]]])).repeat(1, 4, 1),)  # all draws alike
+    for kinds, draws, sentences in ((3, 10, 40), (4, 2, 25), (5, 5, 5), (2, 30, 8)):
+        rate = 0.2 + 0.6 * torch.rand(kinds, draws, 1, generator=g)
+        yield (torch.rand(kinds, draws, sentences, generator=g) < rate,)
+
+
+@mean_and_error.mistake(
+    "that is how far *single* draws scatter. The mean of R draws is better known than one of them: divide by √R."
+)
+def scatter_of_single_draws(right):
+    share = right.float().mean(2)
+    return share.mean(1), share.std(1)
+
+
+@mean_and_error.mistake(
+    "you divide the squares by R, and the formula by R − 1 (`correction=1`, torch's default and not numpy's): the "
+    "draws are closer to their own mean than to the true one."
+)
+def divided_by_R(right):
+    share = right.float().mean(2)
+    return share.mean(1), share.std(1, correction=0) / share.shape[1] ** 0.5
+
+
+@mean_and_error.mistake(
+    "√(p(1 − p)/(R·N)) takes all R · N answers for independent. They are not: one unlucky draw of labels spoils all N "
+    "answers at once. Ask the R shares how far they differ."
+)
+def as_if_all_were_independent(right):
+    p = right.float().mean((1, 2))
+    return p, (p * (1 - p) / (right.shape[1] * right.shape[2])).sqrt()
+
+
+@mean_and_error.mistake("you divide by √N, the number of sentences. What is averaged are R draws.")
+def divided_by_root_N(right):
+    share = right.float().mean(2)
+    return share.mean(1), share.std(1) / right.shape[2] ** 0.5
+
+
+@mean_and_error.mistake(
+    "your error is taken over the *sentences*: how much they differ in difficulty. Asked for is how much the R draws "
+    "of labels differ: first the share of each draw (mean over the last axis), then their deviation."
+)
+def over_the_sentences(right):
+    share = right.float().mean(1)
+    return share.mean(1), share.std(1) / share.shape[1] ** 0.5
+
+
+@mean_and_error.mistake("that is the variance (over R). Take the root: an error has the unit of the mean.")
+def variance_instead_of_deviation(right):
+    share = right.float().mean(2)
+    return share.mean(1), share.var(1) / share.shape[1]
+
+
+@mean_and_error.mistake("the mean comes first, then the error.")
+def error_first(right):
+    share = right.float().mean(2)
+    return share.std(1) / share.shape[1] ** 0.5, share.mean(1)
+
+
+@mean_and_error.mistake("one number for everything. Each of the K rows has its own mean and its own error.")
+def all_rows_together(right):
+    share = right.float().mean(2)
+    return share.mean(), share.std() / share.numel() ** 0.5
+
+
+# --- 7. Which library? ------------------------------------------------------------------------------------------------
+
+# The class LogisticRegression itself is not banned: the code of its `fit` is a wrapper's that all estimators share.
+LINEAR_MODELS = ["LogisticRegression", "LogisticRegressionCV", "RidgeClassifier"]
+which_library = Exercise(
+    "which_library",
+    points=4,
+    compare=accuracy(0.45),
+    banned=LIBRARY
+    + ["course_utils.evaluate.linear_probe", "course_utils.evaluate.logistic_regression"]
+    + [f"sklearn.linear_model.{name}.__init__" for name in LINEAR_MODELS],
+)
+
+
+@which_library.cases
+def _(g):
+    features = torch.tensor([[1.0, 100.0], [1.0, 300.0], [3.0, 100.0], [3.0, 300.0]])
+    new = torch.tensor([[3.5, 50.0], [2.5, 250.0], [1.25, 400.0], [2.25, 500.0]])
+    yield Case((features, torch.tensor([0, 0, 1, 1]), new), torch.tensor([1, 1, 0, 1]))  # the example in the text
+    yield _units(g)
+    yield _one_class_in_the_new(g)
+    yield _far_from_the_middle(g)
+    yield _no_order_among_classes(g)
+    yield _sentences(g)
+
+
+CORNERS = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
+
+
+def _around(g: torch.Generator, centres: Tensor, each: list[int], spread: float) -> tuple[Tensor, Tensor]:
+    """((N, D) points scattered around their class's centre, (N,) its class), in random order."""
+    labels = torch.arange(len(each)).repeat_interleave(torch.tensor(each))
+    labels = labels[torch.randperm(len(labels), generator=g)]
+    return centres[labels] + spread * torch.randn(len(labels), centres.shape[1], generator=g), labels
+
+
+def _units(g: torch.Generator) -> Case:
+    """Four classes in two features of some thousandths; a third feature in thousands tells nothing."""
+    x, y = _around(g, CORNERS, [12] * 4, 0.25)
+    new, truth = _around(g, CORNERS, [20] * 4, 0.25)
+    x, new = (torch.cat([1e-3 * f, 1e3 * torch.randn(len(f), 1, generator=g)], 1) for f in (x, new))
+    return Case((x, y, new), truth)
+
+
+def _one_class_in_the_new(g: torch.Generator) -> Case:
+    """All new sentences are of one class: they have a mean of their own, and it tells."""
+    x, y = _around(g, 2 * CORNERS, [15] * 4, 0.6)
+    each = [0] * 4
+    each[int(torch.randint(1, 4, (), generator=g))] = 160
+    new, truth = _around(g, 2 * CORNERS, each, 0.6)
+    return Case((x, y, new), truth)
+
+
+def _far_from_the_middle(g: torch.Generator) -> Case:
+    """The border between a small class and a large one is not at the mean of all features."""
+    centres = torch.tensor([[5.0, 0.0], [0.0, 0.0], [2.0, 0.0]])
+    x, y = _around(g, centres, [20, 40, 40], 0.15)
+    centres[2, 0] = 2.4
+    new, truth = _around(g, centres, [8, 8, 60], 0.15)
+    return Case((x, y.clamp(max=1), new), truth.clamp(max=1))
+
+
+def _no_order_among_classes(g: torch.Generator) -> Case:
+    """Class 3 is no more like class 2 than like class 0; and one feature is always the same."""
+    centres = CORNERS[[0, 3, 2, 1]]
+    x, y = _around(g, centres, [15] * 4, 0.25)
+    new, truth = _around(g, centres, [15] * 4, 0.25)
+    x, new = (torch.cat([f, torch.full((len(f), 1), 5.0)], 1) for f in (x, new))
+    return Case((x, y, new), truth)
+
+
+@cache
+def _pooled() -> list[tuple[Tensor, Tensor]]:
+    """(features (N, 128), labels (N,)) by BERT of sentences of three libraries: to train on, and held out."""
+    from course_utils import pretrained
+    from course_utils.data import text
+    from course_utils.models import transformer
+
+    bert, tokenizer = pretrained.load("bert", device="cpu")
+    libraries, found = ["numpy", "sklearn", "matplotlib"], []
+    for part in ("train", "held_out"):
+        sentences, names = text.labelled_sentences(part, libraries, limit=300, seed=4)
+        codes, mask = tokenizer.encode_batch(sentences, 48)
+        with torch.no_grad():
+            pairs = zip(codes.split(100), mask.split(100))
+            features = torch.cat([transformer.mean_pool(bert.encode(c, m), m) for c, m in pairs])
+        found.append((features, torch.tensor([libraries.index(name) for name in names])))
+    return found
+
+
+def _sentences(g: torch.Generator) -> Case:
+    """Real sentences' features: 60 labels of each of three libraries, and 60 new ones of each."""
+    parts = []
+    for (features, labels), each in zip(_pooled(), (60, 60)):
+        rows = torch.cat([m[torch.randperm(len(m), generator=g)[:each]] for m in _of_each(labels)])
+        rows = rows[torch.randperm(len(rows), generator=g)]
+        parts += [features[rows], labels[rows]]
+    return Case(tuple(parts[:3]), parts[3])
+
+
+def _scores(x: Tensor, y: Tensor, new: Tensor, bias: bool = True) -> Tensor:
+    """(M, C) logits of a logistic regression, with a penalty on all weights but the bias."""
+    x, new = (torch.cat([f, torch.full((len(f), 1), float(bias))], 1) for f in (x, new))
+    weight = torch.zeros(x.shape[1], int(y.max()) + 1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        found = torch.nn.functional.cross_entropy(x @ weight, y) + weight[:-1].square().sum() / 2
+        found.backward()
+        return found
+
+    optimizer.step(loss)
+    return (new @ weight).detach()
+
+
+def _standard(x: Tensor, by: Tensor) -> Tensor:
+    """x with the mean and the deviation of `by` taken out, feature by feature; a constant feature gives 0."""
+    return (x - by.mean(0)) / by.std(0).clamp(min=1e-8)
+
+
+@which_library.mistake(
+    "the features are not standardised. One feature in thousands drowns another in thousandths, and the penalty on "
+    "the weights hits the small one alone: subtract each feature's mean, divide by its deviation."
+)
+def not_standardised(features, labels, new_features):
+    return _scores(features, labels, new_features).argmax(1)
+
+
+@which_library.mistake(
+    "the new features are standardised by their *own* mean and deviation. Then what a sentence gets depends on its "
+    "neighbours: use the mean and the deviation of the labelled features for both."
+)
+def new_ones_by_themselves(features, labels, new_features):
+    new = _standard(new_features, new_features)
+    return _scores(_standard(features, features), labels, new).argmax(1)
+
+
+@which_library.mistake(
+    "there is no bias: all borders between classes go through the mean of all features. Add one number for each class."
+)
+def no_bias(features, labels, new_features):
+    new = _standard(new_features, features)
+    return _scores(_standard(features, features), labels, new, bias=False).argmax(1)
+
+
+@which_library.mistake(
+    "you fit *one* number to the label and round it. Libraries have no order: class 3 is no more like 2 than like 0. "
+    "Give each class a score of its own, and take the largest."
+)
+def label_as_a_number(features, labels, new_features):
+    x, new = (torch.cat([_standard(f, features), torch.ones(len(f), 1)], 1).double() for f in (features, new_features))
+    weight = torch.linalg.solve(x.T @ x + 0.1 * torch.eye(x.shape[1]).double(), x.T @ labels.double())
+    return (new @ weight).round().clamp(0, int(labels.max())).long()
+
+
+@which_library.mistake(
+    "a feature that is the same for all sentences has the deviation 0, and 0/0 = nan spoils every score. Divide by a "
+    "deviation of at least, say, 1e-8."
+)
+def constant_feature_gives_nan(features, labels, new_features):
+    mean, deviation = features.mean(0), features.std(0)
+    return _scores((features - mean) / deviation, labels, (new_features - mean) / deviation).argmax(1)
+
+
+@which_library.mistake(
+    "you standardise each *sentence* over its features. It is the other way round: each feature over the sentences, "
+    "dim=0."
+)
+def each_sentence_by_itself(features, labels, new_features):
+    x, new = (_standard(f.T, f.T).T for f in (features, new_features))
+    return _scores(x, labels, new).argmax(1)
+
+
+@which_library.mistake("this is the class with the *smallest* score. Take the largest.")
+def least_likely(features, labels, new_features):
+    return _scores(_standard(features, features), labels, _standard(new_features, features)).argmin(1)
+
+
+@which_library.mistake("these are the scores of all classes. Wanted is the class with the largest, one for a sentence.")
+def scores_instead_of_classes(features, labels, new_features):
+    return _scores(_standard(features, features), labels, _standard(new_features, features))

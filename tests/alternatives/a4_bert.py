@@ -95,3 +95,137 @@ def weights_with_nan_removed(scores, mask):
     B, H, T, _ = scores.shape
     visible = mask.view(B, 1, 1, T).expand(B, H, T, T)
     return torch.nan_to_num(torch.softmax(scores.masked_fill(visible.logical_not(), float("-inf")), dim=3))
+
+
+# --- 4 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("mean_pool")
+def pooled_in_a_loop(hidden, mask):
+    rows = [h[m].mean(0) if m.any() else torch.zeros_like(h[0]) for h, m in zip(hidden, mask)]
+    return torch.stack(rows)
+
+
+@alternative("mean_pool")
+def pooled_with_einsum(hidden, mask):
+    weight = mask.to(hidden.dtype)
+    weight = weight / weight.sum(1, keepdim=True).clamp(min=1)
+    return torch.einsum("bt,btd->bd", weight, hidden)
+
+
+@alternative("mean_pool")
+def pooled_with_nanmean(hidden, mask):
+    return torch.nanmean(hidden.masked_fill(~mask.unsqueeze(-1), math.nan), dim=1).nan_to_num(0.0)
+
+
+# --- 5 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("draw_labels")
+def drawn_with_randperm(labels, k, repeats, generator):
+    rows = []
+    for _ in range(repeats):
+        row = []
+        for c in labels.unique():
+            members = torch.where(labels == c)[0]
+            row += members[torch.randperm(len(members), generator=generator)[:k]].tolist()
+        rows.append(sorted(row))
+    return torch.tensor(rows)
+
+
+@alternative("draw_labels")
+def drawn_with_multinomial(labels, k, repeats, generator):
+    classes = int(labels.max()) + 1
+    weight = torch.nn.functional.one_hot(labels, classes).T.double()  # (C, N)
+    drawn = torch.multinomial(weight.repeat(repeats, 1), k, generator=generator)  # (R · C, k), without replacement
+    return drawn.view(repeats, classes * k).sort(1)[0]
+
+
+@alternative("draw_labels")
+def drawn_by_one_shuffle(labels, k, repeats, generator):
+    rows = []
+    for _ in range(repeats):
+        order = torch.randperm(len(labels), generator=generator)  # all of them; then the first k of each class
+        taken = [order[labels[order] == c][:k] for c in range(int(labels.max()) + 1)]
+        rows.append(torch.cat(taken).sort().values)
+    return torch.stack(rows)
+
+
+# --- 6 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("mean_and_error")
+def error_in_loops(right):
+    means, errors = [], []
+    for table in right.tolist():
+        shares = [sum(row) / len(row) for row in table]
+        R, mean = len(shares), sum(shares) / len(shares)
+        means.append(mean)
+        errors.append(math.sqrt(sum((s - mean) ** 2 for s in shares) / (R - 1) / R))
+    return torch.tensor(means), torch.tensor(errors)
+
+
+@alternative("mean_and_error")
+def error_with_numpy(right):
+    import numpy
+
+    share = right.numpy().mean(2)
+    return share.mean(1), share.std(1, ddof=1) / numpy.sqrt(share.shape[1])
+
+
+# --- 7 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("which_library")
+def library_by_gradient_descent(features, labels, new_features):
+    mean, deviation = features.mean(0), features.std(0)
+    deviation = torch.where(deviation > 0, deviation, 1.0)
+    x, new = ((f - mean) / deviation for f in (features, new_features))
+    truth = torch.nn.functional.one_hot(labels).float()  # (N, C)
+    W, b = torch.zeros(x.shape[1], truth.shape[1]), torch.zeros(truth.shape[1])
+    for _ in range(300):
+        gradient = ((x @ W + b).softmax(1) - truth) / len(x)
+        W -= 0.05 * (x.T @ gradient + 1.0 * W)
+        b -= 0.05 * gradient.sum(0)
+    return (new @ W + b).argmax(1)
+
+
+@alternative("which_library")
+def library_by_adam(features, labels, new_features):
+    mean, deviation = features.mean(0), features.std(0) + 1e-8
+    model = torch.nn.Linear(features.shape[1], int(labels.max()) + 1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.02, weight_decay=0.5)
+    for _ in range(200):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model((features - mean) / deviation), labels).backward()
+        optimizer.step()
+    with torch.no_grad():
+        return model((new_features - mean) / deviation).argmax(1)
+
+
+@alternative("which_library")
+def library_with_a_weak_penalty(features, labels, new_features):
+    deviation, mean = torch.std_mean(features, 0, correction=0)
+    x, new = ((f - mean) / deviation.clamp(min=1e-6) for f in (features, new_features))
+    W = torch.zeros(x.shape[1], int(labels.max()) + 1, requires_grad=True)
+    b = torch.zeros(W.shape[1], requires_grad=True)
+    optimizer = torch.optim.LBFGS([W, b], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        found = torch.nn.functional.cross_entropy(x @ W + b, labels) + 0.1 / 2 * W.pow(2).sum()
+        found.backward()
+        return found
+
+    optimizer.step(loss)
+    return torch.argmax(new @ W + b, dim=-1).detach()
+
+
+@alternative("which_library")
+def library_by_least_squares(features, labels, new_features):
+    deviation, mean = torch.std_mean(features.double(), 0)
+    x, new = ((f - mean) / deviation.clamp(min=1e-6) for f in (features, new_features))
+    truth = torch.nn.functional.one_hot(labels).double()
+    b = truth.mean(0)  # x has the mean 0
+    W = torch.linalg.solve(x.T @ x + 30 * torch.eye(x.shape[1]), x.T @ (truth - b))
+    return (new @ W + b).argmax(1)
