@@ -1,0 +1,500 @@
+"""Assignment 8, CLIP: what is asked in each exercise, how it is compared, and the mistakes we know by name.
+
+Each exercise stands in one place: points and comparison, then its cases (small ones that can be checked by hand, then
+random ones; the same function draws the visible and the hidden cases), then wrong functions with the hint for those who
+wrote them.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from course_utils.data import captioned
+from course_utils.grading.exercise import Case, Exercise, Recipe, accuracy, close, exact
+from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer
+
+LIBRARY = [
+    "course_utils.losses.clip_loss",
+    "course_utils.losses.nt_xent",
+    "course_utils.losses.info_nce",
+    "course_utils.models.clip.zero_shot_classifier",
+    "course_utils.models.clip.recall_at_k",
+]
+
+# --- 1. How well does it fit? -----------------------------------------------------------------------------------------
+
+clip_logits = Exercise("clip_logits", points=2, compare=close(), banned=LIBRARY)
+
+
+@clip_logits.cases
+def _(g):
+    yield torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor(10.0).log()  # in the text
+    yield torch.tensor([[0.0, 0.0], [2.0, 0.0]]), torch.tensor([[5.0, 5.0], [0.0, 0.0]]), torch.tensor(1.0)  # zeros
+    yield torch.randn(3, 4, generator=g), torch.randn(3, 4, generator=g), torch.tensor(7.0)  # beyond the bound
+    yield 3 * torch.randn(4, 5, generator=g), torch.randn(6, 5, generator=g), torch.tensor(1 / 0.07).log()
+    yield 0.1 * torch.randn(5, 8, generator=g), 9 * torch.randn(2, 8, generator=g), torch.tensor(-0.5)
+
+
+def _cosines(image: Tensor, text: Tensor) -> Tensor:
+    return F.normalize(image, dim=1) @ F.normalize(text, dim=1).T
+
+
+@clip_logits.mistake("these are inner products: divide every vector by its length first, the captions' too.")
+def not_normalised(image, text, log_scale):
+    return log_scale.exp().clamp(max=100) * image @ text.T
+
+
+@clip_logits.mistake("only the pictures' vectors have the length 1. The captions' must have it, too.")
+def only_pictures_normalised(image, text, log_scale):
+    return log_scale.exp().clamp(max=100) * F.normalize(image, dim=1) @ text.T
+
+
+@clip_logits.mistake(
+    "you divide by $e^s$. $s$ is the logarithm of the *scale*, the inverse of the temperature: multiply."
+)
+def divided_by_the_scale(image, text, log_scale):
+    return _cosines(image, text) / log_scale.exp().clamp(max=100)
+
+
+@clip_logits.mistake("you multiply by $s$. The scale is $e^s$, so that it is positive whatever is learned.")
+def log_scale_as_scale(image, text, log_scale):
+    return _cosines(image, text) * log_scale.clamp(max=100)
+
+
+@clip_logits.mistake("nothing keeps the scale at 100 or below.")
+def no_bound(image, text, log_scale):
+    return log_scale.exp() * _cosines(image, text)
+
+
+@clip_logits.mistake("a vector of zeros gives 0/0 = nan. It has no direction: its logits are 0.")
+def nan_for_zeros(image, text, log_scale):
+    cosines = (image / image.norm(dim=1, keepdim=True)) @ (text / text.norm(dim=1, keepdim=True)).T
+    return log_scale.exp().clamp(max=100) * cosines
+
+
+@clip_logits.mistake("your rows are the captions. A row belongs to a picture, a column to a caption.")
+def transposed(image, text, log_scale):
+    return log_scale.exp().clamp(max=100) * _cosines(text, image)
+
+
+# --- 2. Both ways -----------------------------------------------------------------------------------------------------
+
+CROSS_ENTROPY = ["torch.nn.functional.cross_entropy", "torch.nn.functional.nll_loss"]
+symmetric_loss = Exercise("symmetric_loss", points=3, compare=close(), banned=LIBRARY + CROSS_ENTROPY)
+
+
+@symmetric_loss.cases
+def _(g):
+    yield (torch.tensor([[3.0, 1.0], [6.0, 2.0]]).log(),)  # the example in the text
+    yield (torch.zeros(3, 3) + torch.rand((), generator=g),)  # knows nothing: ln 3
+    yield (100 * torch.tensor([[1.0, 0.9, -1.0], [0.2, 0.1, 0.3], [0.0, 0.0, 1.0]]),)  # e^100 is more than any float
+    for n, size in ((4, 1.0), (7, 3.0), (12, 10.0)):
+        yield (size * (torch.randn(n, n, generator=g) + torch.eye(n)),)
+
+
+def _directions(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,) ln P along the rows and along the columns."""
+    return logits.log_softmax(1).diagonal(), logits.log_softmax(0).diagonal()
+
+
+@symmetric_loss.mistake("this asks only for the caption of each picture (rows). Ask the columns, too, and average.")
+def rows_alone(logits):
+    return -_directions(logits)[0].mean()
+
+
+@symmetric_loss.mistake("this asks only for the picture of each caption (columns). Ask the rows, too, and average.")
+def columns_alone(logits):
+    return -_directions(logits)[1].mean()
+
+
+@symmetric_loss.mistake("both directions are added up. The loss is their mean: divide by 2.")
+def not_halved(logits):
+    return -sum(part.mean() for part in _directions(logits))
+
+
+@symmetric_loss.mistake("this is the sum over the pairs. Divide by how many there are.")
+def sum_instead_of_mean(logits):
+    return -sum(part.sum() for part in _directions(logits)) / 2
+
+
+@symmetric_loss.mistake(
+    "your softmax is over all N² logits at once. It is over a row (all captions of one picture), and over a column."
+)
+def softmax_over_the_whole_matrix(logits):
+    return -(logits.diagonal() - logits.flatten().logsumexp(0)).mean()
+
+
+@symmetric_loss.mistake(
+    "$e^{100}$ is infinite, so large logits give nan or infinity. Subtract the largest logit first, or use "
+    "`log_softmax` or `logsumexp`, which do."
+)
+def overflow(logits):
+    e = logits.exp()
+    return -((e.diagonal() / e.sum(1)).log() + (e.diagonal() / e.sum(0)).log()).mean() / 2
+
+
+@symmetric_loss.mistake(
+    "you average the probabilities and take the logarithm of the mean. First the logarithm, then the mean."
+)
+def logarithm_of_the_mean(logits):
+    return -sum(part.exp().mean().log() for part in _directions(logits)) / 2
+
+
+@symmetric_loss.mistake("that is in bits. The loss is in nats: the natural logarithm.")
+def in_bits(logits):
+    return -sum(part.mean() for part in _directions(logits)) / 2 / math.log(2)
+
+
+# --- 3. No twins in a batch -------------------------------------------------------------------------------------------
+
+distinct_batch = Exercise("distinct_batch", points=2, compare=exact(), banned=LIBRARY)
+
+
+@distinct_batch.cases
+def _(g):
+    captions = ["a fish", "a car", "a fish", "a car", "a house"]
+    for n in (2, 3, 4):
+        yield torch.tensor([2, 0, 3, 1, 4]), captions, n  # the example in the text
+    words = ("a red car", "a blue car", "the car is red", "a red fish", "a fish", "a house", "A house", "a car ")
+    for length, n in ((12, 4), (20, 6), (30, 8)):
+        picked = torch.randint(len(words), (length,), generator=g).tolist()
+        yield torch.randperm(length, generator=g), [words[i] for i in picked], n
+
+
+def _firsts(order: list[int], captions: list[str]) -> list[int]:
+    found = {}
+    for i in order:
+        found.setdefault(captions[i], i)
+    return list(found.values())
+
+
+@distinct_batch.mistake(
+    "you take the first n and then throw the twins out, so the batch is too small. Go on until there are n."
+)
+def thrown_out_afterwards(order, captions, n):
+    return torch.tensor(_firsts(order[:n].tolist(), captions))
+
+
+@distinct_batch.mistake("there are still twins in the batch: a caption that was taken may not be taken again.")
+def twins_kept(order, captions, n):
+    return order[:n].clone()
+
+
+@distinct_batch.mistake("you go through the pictures from 0 on. Go through them in the order that is given.")
+def order_ignored(order, captions, n):
+    return torch.tensor(_firsts(list(range(len(captions))), captions)[:n])
+
+
+@distinct_batch.mistake("the right pictures, but sorted by number. Leave them in the order in which they were taken.")
+def sorted_by_number(order, captions, n):
+    return torch.tensor(sorted(_firsts(order.tolist(), captions)[:n]))
+
+
+@distinct_batch.mistake("of equal captions you take the *last* one in the order. Take the first.")
+def last_of_equals(order, captions, n):
+    last = {captions[i]: i for i in order.tolist()}
+    return torch.tensor([i for i in order.tolist() if last[captions[i]] == i][:n])
+
+
+@distinct_batch.mistake(
+    "a caption is compared with the one before it only. Compare it with all that were taken: a set is good for that."
+)
+def only_neighbours_compared(order, captions, n):
+    order = order.tolist()
+    return torch.tensor([i for t, i in enumerate(order) if t == 0 or captions[i] != captions[order[t - 1]]][:n])
+
+
+@distinct_batch.mistake("these are places in `order`. Asked for are the pictures' numbers, which stand there.")
+def places_in_the_order(order, captions, n):
+    order = order.tolist()
+    return torch.tensor([order.index(i) for i in _firsts(order, captions)[:n]])
+
+
+# --- 4. Many prompts, one class ---------------------------------------------------------------------------------------
+
+class_vectors = Exercise("class_vectors", points=3, compare=close(), banned=LIBRARY)
+
+
+@class_vectors.cases
+def _(g):
+    yield torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]), 1  # the example in the text
+    yield torch.tensor([[0.0, 2.0], [5.0, 0.0], [0.0, 1.0]]), torch.tensor([2, 0, 2]), 4  # classes 1 and 3 have none
+    for prompts, dim, count in ((6, 4, 2), (12, 8, 5), (20, 16, 6)):
+        lengths = torch.rand(prompts, 1, generator=g) * 9 + 0.5
+        classes = torch.cat([torch.arange(count), torch.randint(count, (prompts - count,), generator=g)])
+        classes = classes[torch.randperm(prompts, generator=g)]
+        classes[classes == 0] = 1 if count == 5 else 0  # there one class has no prompt
+        yield lengths * torch.randn(prompts, dim, generator=g), classes, count
+
+
+def _means(vectors: Tensor, classes: Tensor, count: int) -> Tensor:
+    sums = vectors.new_zeros(count, vectors.shape[1]).index_add(0, classes, vectors)
+    return sums / torch.bincount(classes, minlength=count).clamp(min=1)[:, None]
+
+
+@class_vectors.mistake(
+    "you average the prompts as they are: the longer one wins. Divide each by its length before you average."
+)
+def prompts_not_normalised(prompts, classes, count):
+    return F.normalize(_means(prompts, classes, count), dim=1)
+
+
+@class_vectors.mistake(
+    "the mean of vectors of length 1 is shorter than 1, shortest where the prompts disagree. Divide it by its length."
+)
+def mean_not_normalised(prompts, classes, count):
+    return _means(F.normalize(prompts, dim=1), classes, count)
+
+
+@class_vectors.mistake("nothing is normalised: each prompt must have the length 1, and so must the mean.")
+def nothing_normalised(prompts, classes, count):
+    return _means(prompts, classes, count)
+
+
+@class_vectors.mistake("a class without prompts gives 0/0 = nan. Its vector is zeros.")
+def nan_without_prompts(prompts, classes, count):
+    return torch.stack([F.normalize(F.normalize(prompts, dim=1)[classes == c].mean(0), dim=0) for c in range(count)])
+
+
+@class_vectors.mistake("only one prompt of each class is used. Average all of them.")
+def last_prompt_alone(prompts, classes, count):
+    found = prompts.new_zeros(count, prompts.shape[1])
+    for vector, c in zip(F.normalize(prompts, dim=1), classes.tolist()):
+        found[c] = vector
+    return found
+
+
+@class_vectors.mistake("you normalise the columns (dim=0). A vector is a row: dim=1.")
+def columns_normalised(prompts, classes, count):
+    return F.normalize(_means(F.normalize(prompts, dim=0), classes, count), dim=1)
+
+
+# --- 5. Sum over what you do not ask ----------------------------------------------------------------------------------
+
+zero_shot = Exercise("zero_shot", points=3, compare=close(), banned=LIBRARY)
+
+
+@zero_shot.cases
+def _(g):
+    yield torch.tensor([[1.0]]), torch.tensor([[[4.0], [1.0]], [[3.0], [2.0]]]).log(), 1.0  # the example in the text
+    yield torch.tensor([[1.0, 0.0]]), torch.tensor([[[1.0, 0.0]] * 2, [[0.6, 0.8]] * 2, [[0.0, 1.0]] * 2]), 100.0
+    for n, objects, colours, dim, scale in (
+        (3, 4, 3, 5, 1.0),
+        (5, 3, 4, 8, 10.0),
+        (4, 6, 2, 16, 30.0),
+        (4, 4, 4, 6, 5.0),
+    ):
+        pairs = F.normalize(torch.randn(objects, colours, dim, generator=g), dim=2)
+        yield F.normalize(torch.randn(n, dim, generator=g), dim=1), pairs, scale
+
+
+def _logits(image: Tensor, pairs: Tensor, scale: float) -> Tensor:
+    """(N, O, C)"""
+    return scale * torch.einsum("ne,oce->noc", image, pairs)
+
+
+@zero_shot.mistake(
+    "you take a softmax over the objects for each colour alone, and average these. One softmax over all pairs, then "
+    "the sum over the colours: a colour that does not fit must not have a say."
+)
+def softmax_for_each_colour(image, pairs, scale):
+    return _logits(image, pairs, scale).softmax(1).mean(2)
+
+
+@zero_shot.mistake(
+    "the colours are averaged away before the softmax. Sum over them after it: exp of a mean is not a sum of exps."
+)
+def averaged_before(image, pairs, scale):
+    return _logits(image, pairs, scale).mean(2).softmax(1)
+
+
+@zero_shot.mistake("you take each object's best colour alone. The formula sums over all of its colours.")
+def best_colour_alone(image, pairs, scale):
+    return _logits(image, pairs, scale).amax(2).softmax(1)
+
+
+@zero_shot.mistake("the scale is not used.")
+def scale_forgotten(image, pairs, scale):
+    return _logits(image, pairs, 1.0).flatten(1).softmax(1).view(len(image), *pairs.shape[:2]).sum(2)
+
+
+@zero_shot.mistake("you divide by the scale. It is the *inverse* of the temperature: multiply.")
+def divided_by_the_scale_(image, pairs, scale):
+    return _logits(image, pairs, 1 / scale).flatten(1).softmax(1).view(len(image), *pairs.shape[:2]).sum(2)
+
+
+@zero_shot.mistake(
+    "this is the probability of each *colour*: you sum over the objects. Sum over the colours, the last axis."
+)
+def colours_instead(image, pairs, scale):
+    return _logits(image, pairs, scale).flatten(1).softmax(1).view(len(image), *pairs.shape[:2]).sum(1)
+
+
+@zero_shot.mistake(
+    "$e^{100}$ is infinite, and infinity by infinity is nan. `softmax` subtracts the largest logit first; do the same."
+)
+def overflow_(image, pairs, scale):
+    e = _logits(image, pairs, scale).exp()
+    return e.sum(2) / e.sum((1, 2))[:, None]
+
+
+@zero_shot.mistake(
+    "these are means over the colours of the pairs' probabilities, so a row does not sum to 1. Sum over the colours."
+)
+def mean_over_colours(image, pairs, scale):
+    return _logits(image, pairs, scale).flatten(1).softmax(1).view(len(image), *pairs.shape[:2]).mean(2)
+
+
+# --- 6. Found among the first k ---------------------------------------------------------------------------------------
+
+recall_both_ways = Exercise("recall_both_ways", points=3, compare=close(), banned=LIBRARY)
+
+
+@recall_both_ways.cases
+def _(g):
+    example = torch.tensor([[0.9, 0.1, 0.5], [0.7, 0.6, 0.1], [0.4, 0.8, 0.3]])
+    yield example, 2  # the example in the text
+    yield example, 1
+    for n, k, signal in ((12, 1, 1.0), (15, 3, 1.0), (30, 5, 1.0), (30, 2, 2.0)):
+        hubs = torch.randn(1, n, generator=g)  # captions that are near to everything: the two directions differ
+        yield torch.randn(n, n, generator=g) + signal * torch.eye(n) + hubs, k
+
+
+def _ranks(similarity: Tensor) -> tuple[Tensor, Tensor]:
+    own = similarity.diagonal()
+    return (similarity > own[:, None]).sum(1), (similarity > own).sum(0)
+
+
+@recall_both_ways.mistake(
+    "the two are exchanged: a row holds the captions of one picture, so pictures to captions ranks a row."
+)
+def exchanged(similarity, k):
+    a, b = _ranks(similarity)
+    return (b < k).float().mean(), (a < k).float().mean()
+
+
+@recall_both_ways.mistake(
+    "both numbers are from pictures to captions. The second ranks the pictures of a caption: a column."
+)
+def one_way_twice(similarity, k):
+    a, _ = _ranks(similarity)
+    return (a < k).float().mean(), (a < k).float().mean()
+
+
+@recall_both_ways.mistake(
+    "you count the first k + 1. The best one has the rank 0 (nothing is better), so it must be *below* k."
+)
+def one_too_many(similarity, k):
+    return tuple((rank <= k).float().mean() for rank in _ranks(similarity))
+
+
+@recall_both_ways.mistake("you rank from the wrong end: a larger similarity is better.")
+def smallest_first(similarity, k):
+    return tuple((rank < k).float().mean() for rank in _ranks(-similarity))
+
+
+@recall_both_ways.mistake("you divide by k. Each query has one right answer: it is found or not.")
+def divided_by_k(similarity, k):
+    return tuple((rank < k).float().mean() / k for rank in _ranks(similarity))
+
+
+@recall_both_ways.mistake("these are how many were found. Divide by the number of pictures.")
+def counts(similarity, k):
+    return tuple((rank < k).float().sum() for rank in _ranks(similarity))
+
+
+@recall_both_ways.mistake("whatever k is, you look at the best one alone.")
+def k_ignored(similarity, k):
+    return tuple((rank < 1).float().mean() for rank in _ranks(similarity))
+
+
+# --- 7. Name new pictures ---------------------------------------------------------------------------------------------
+
+name_new_pictures = Exercise("name_new_pictures", points=4, compare=accuracy(0.7), banned=LIBRARY)
+
+THINGS, PAINTS = ("house", "cactus", "car", "umbrella"), ("red", "yellow", "green", "blue")
+FORMS, TONES = ("rows", "columns"), ("red", "green", "blue")
+STRIPE_PROMPTS = (["{} {}"], ["{} {}", "{} stripes in {}", "you see {} {}"])
+
+
+def _stripes(g: torch.Generator, n: int, sentences: list[str]) -> tuple[Tensor, list[str], Tensor]:
+    """n pictures of 8 × 8 with striped rows or columns in three colours, captions, and classes 0 … 5."""
+    form, tone = torch.randint(2, (n,), generator=g), torch.randint(3, (n,), generator=g)
+    line = (torch.arange(8) + torch.randint(4, (n, 1), generator=g)) // 2 % 2  # (n, 8)
+    on = torch.where((form == 0)[:, None, None], line[:, :, None], line[:, None, :])  # (n, 8, 8)
+    images = 200 * on[:, None] * torch.eye(3)[tone][:, :, None, None] + 50 * torch.rand(n, 3, 8, 8, generator=g)
+    said = torch.randint(len(sentences), (n,), generator=g)
+    rows = zip(said.tolist(), form.tolist(), tone.tolist())
+    return images.to(torch.uint8), [sentences[s].format(TONES[t], FORMS[f]) for s, f, t in rows], form * 3 + tone
+
+
+@name_new_pictures.cases
+def _(g):
+    for sentences, steps in zip(STRIPE_PROMPTS, (40, 60)):
+        images, captions, _ = _stripes(g, 60, sentences)
+        new, _, truth = _stripes(g, 40, sentences)
+        prompts = [[s.format(t, f) for s in sentences] for f in FORMS for t in TONES]
+        yield Case((images, captions, prompts, new, steps), truth)
+    prompts = [[t.format(object=o, colour=c) for t in captioned.TEMPLATES] for o in THINGS for c in PAINTS]
+    for _ in range(2):
+        seeds = torch.randint(2**31, (2,), generator=g).tolist()
+        shown, new = (
+            {"n": n, "seed": s, "size": 24, "objects": THINGS, "colours": PAINTS} for n, s in zip((800, 150), seeds)
+        )
+        images, captions = (Recipe("captioned.postcards", shown, item=i) for i in (0, 1))
+        _, _, kind, colour = captioned.postcards(**new)
+        truth = 4 * kind + colour
+        yield Case((images, captions, prompts, Recipe("captioned.postcards", new, item=0), 150), truth)
+
+
+def _clip(images: Tensor, captions: list[str], steps: int, seed: int = 0, apart: bool = False):
+    """A trained model and its tokenizer; `apart`: pictures and captions that do not belong together."""
+    g = torch.Generator().manual_seed(seed)
+    tokenizer = WordTokenizer.fit(captions)
+    codes, mask = tokenizer.encode_batch(captions)
+    model = CLIP(CLIPConfig(len(tokenizer), image_width=16, text_dim=32, text_layers=1), g)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(steps):
+        rows = torch.randperm(len(images), generator=g)[:48]
+        others = torch.randperm(len(images), generator=g)[:48] if apart else rows
+        x, y, log_scale = model(images[rows] / 255, codes[others], mask[others])
+        log_p = log_scale.exp() * x @ y.T
+        loss = -(log_p.log_softmax(1).diagonal() + log_p.log_softmax(0).diagonal()).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval(), tokenizer
+
+
+def _named(model: CLIP, tokenizer: WordTokenizer, prompts: list[list[str]], images: Tensor) -> Tensor:
+    with torch.no_grad():
+        classes = torch.stack([model.encode_text(*tokenizer.encode_batch(group)).mean(0) for group in prompts])
+        return (model.encode_image(images) @ F.normalize(classes, dim=1).T).argmax(1)
+
+
+@name_new_pictures.mistake("the model has not been trained: its answers are those of random weights.")
+def not_trained(images, captions, prompts, new_images, steps):
+    return _named(*_clip(images, captions, 0), prompts, new_images / 255)
+
+
+@name_new_pictures.mistake(
+    "pictures and captions are drawn apart, so that row i of one does not belong to row i of the other. Take the same "
+    "rows of images, codes and mask."
+)
+def drawn_apart(images, captions, prompts, new_images, steps):
+    return _named(*_clip(images, captions, steps // 8, apart=True), prompts, new_images / 255)
+
+
+@name_new_pictures.mistake("all pictures get one class: is the argmax over the classes, for each picture?")
+def one_class_for_all(images, captions, prompts, new_images, steps):
+    return torch.zeros(len(new_images), dtype=torch.int64)
+
+
+@name_new_pictures.mistake(
+    "you give the number of the best training caption. Asked for is the class, by its prompts: they may be worded in "
+    "another way, and stand in another order."
+)
+def number_of_a_caption(images, captions, prompts, new_images, steps):
+    return _named(*_clip(images, captions, steps // 8), [[caption] for caption in captions], new_images / 255)

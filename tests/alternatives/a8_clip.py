@@ -1,0 +1,212 @@
+"""Other right answers to assignment 8, in the styles that students write: loops, numpy, einsum, library."""
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer, words_of
+from course_utils.models.convnet import ConvNet, ConvNetConfig
+
+ALTERNATIVES: dict[str, list[Callable]] = {}
+
+
+def alternative(exercise: str) -> Callable[[Callable], Callable]:
+    """Register a right answer to the exercise."""
+
+    def register(function: Callable) -> Callable:
+        ALTERNATIVES.setdefault(exercise, []).append(function)
+        return function
+
+    return register
+
+
+# --- 1 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("clip_logits")
+def logits_in_loops(image, text, log_scale):
+    scale = min(math.exp(float(log_scale)), 100.0)
+    found = torch.zeros(len(image), len(text))
+    for i, x in enumerate(image):
+        for j, y in enumerate(text):
+            lengths = float(x.norm()) * float(y.norm())
+            found[i, j] = scale * float(x @ y) / lengths if lengths > 0 else 0.0
+    return found
+
+
+@alternative("clip_logits")
+def logits_by_cosine_similarity(image, text, log_scale):
+    cosines = torch.nn.functional.cosine_similarity(image[:, None], text[None], dim=2)
+    return torch.minimum(log_scale, torch.tensor(100.0).log()).exp() * cosines
+
+
+# --- 2 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("symmetric_loss")
+def loss_in_loops(logits):
+    total = 0.0
+    for i in range(len(logits)):
+        for line in (logits[i], logits[:, i]):
+            total -= float(line.double().log_softmax(0)[i])
+    return torch.tensor(total / (2 * len(logits)), dtype=logits.dtype)
+
+
+@alternative("symmetric_loss")
+def loss_written_out(logits):
+    losses = []
+    for z in (logits, logits.T):
+        z = z - z.amax(1, keepdim=True)
+        log_p = z - z.exp().sum(1, keepdim=True).log()
+        losses.append(-torch.einsum("ii->", log_p) / len(z))
+    return torch.stack(losses).mean()
+
+
+# --- 3 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("distinct_batch")
+def batch_by_dictionary(order, captions, n):
+    first = {}
+    for i in order.tolist():
+        first.setdefault(captions[i], i)
+    return torch.tensor(list(first.values())[:n])
+
+
+@alternative("distinct_batch")
+def batch_with_tensors(order, captions, n):
+    kinds = {caption: kind for kind, caption in enumerate(dict.fromkeys(captions))}
+    codes = torch.tensor([kinds[captions[i]] for i in order.tolist()])  # (N,)
+    twin_before = (codes[:, None] == codes[None, :]).tril(-1).any(1)
+    return order[~twin_before][:n]
+
+
+# --- 4 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("class_vectors")
+def vectors_in_loops(prompts, classes, count):
+    found = []
+    for c in range(count):
+        mine = [row / row.norm() for row, k in zip(prompts, classes.tolist()) if k == c]
+        mean = sum(mine) / len(mine) if mine else torch.zeros(prompts.shape[1])
+        found.append(mean / mean.norm() if mine else mean)
+    return torch.stack(found)
+
+
+@alternative("class_vectors")
+def vectors_by_a_matrix(prompts, classes, count):
+    belongs = torch.nn.functional.one_hot(classes, count).to(prompts.dtype)  # (P, C)
+    belongs = belongs / belongs.sum(0).clamp(min=1)
+    means = torch.einsum("pc,pe->ce", belongs, prompts / prompts.norm(dim=1, keepdim=True))
+    lengths = means.norm(dim=1, keepdim=True)
+    return means / torch.where(lengths > 0, lengths, torch.ones_like(lengths))
+
+
+# --- 5 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("zero_shot")
+def probabilities_by_logsumexp(image, pairs, scale):
+    logits = scale * torch.einsum("ne,oce->noc", image, pairs)
+    return logits.logsumexp(2).softmax(1)
+
+
+@alternative("zero_shot")
+def probabilities_in_loops(image, pairs, scale):
+    rows = []
+    for x in image:
+        logits = scale * (pairs @ x)  # (O, C)
+        e = (logits - logits.max()).exp()
+        rows.append(e.sum(1) / e.sum())
+    return torch.stack(rows)
+
+
+# --- 6 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("recall_both_ways")
+def recall_by_topk(similarity, k):
+    found = []
+    for z in (similarity, similarity.T):
+        nearest = z.topk(k, dim=1).indices
+        found.append(float((nearest == torch.arange(len(z))[:, None]).any(1).float().mean()))
+    return found[0], found[1]
+
+
+@alternative("recall_both_ways")
+def recall_in_loops(similarity, k):
+    n, hits = len(similarity), [0, 0]
+    for i in range(n):
+        for way, line in enumerate((similarity[i].tolist(), similarity[:, i].tolist())):
+            hits[way] += sorted(range(n), key=lambda j, line=line: -line[j]).index(i) < k
+    return [torch.tensor(hit / n) for hit in hits]
+
+
+# --- 7 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("name_new_pictures")
+def named_without_twins(images, captions, prompts, new_images, steps):
+    """Batches without twins, cosine schedule, another seed."""
+    g = torch.Generator().manual_seed(1)
+    tokenizer = WordTokenizer.fit(captions)
+    codes, mask = tokenizer.encode_batch(captions)
+    model = CLIP(CLIPConfig(len(tokenizer), dim=48, image_width=16, text_dim=32, text_layers=1), g)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=steps + 1)
+    for _ in range(steps):
+        seen, rows = set(), []
+        for i in torch.randperm(len(images), generator=g)[:60].tolist():
+            if captions[i] not in seen:
+                seen.add(captions[i])
+                rows.append(i)
+        x, y, log_scale = model(images[rows].float() / 255, codes[rows], mask[rows])
+        logits = log_scale.exp() * x @ y.T
+        loss = (logits.logsumexp(1) + logits.logsumexp(0) - 2 * logits.diagonal()).mean() / 2
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    model.eval()
+    with torch.no_grad():
+        classes = [model.encode_text(*tokenizer.encode_batch(group)).sum(0) for group in prompts]
+        classes = torch.stack([vector / vector.norm() for vector in classes])
+        return (model.encode_image(new_images.float() / 255) @ classes.T).argmax(1)
+
+
+@alternative("name_new_pictures")
+def named_by_a_bag_of_words(images, captions, prompts, new_images, steps):
+    """A text encoder of one's own: the mean of its words' vectors; the best of a class's prompts counts."""
+    words = sorted({word for caption in captions for word in words_of(caption)})
+
+    def bag(sentences):
+        found = torch.zeros(len(sentences), len(words))
+        for row, sentence in zip(found, sentences):
+            for word in words_of(sentence):
+                row[words.index(word)] += 1 / len(words_of(sentence))
+        return found
+
+    g = torch.Generator().manual_seed(0)
+    see = torch.nn.Sequential(ConvNet(ConvNetConfig(width=16), g), torch.nn.Linear(64, 64, bias=False))
+    read = torch.nn.Sequential(torch.nn.Linear(len(words), 64), torch.nn.ReLU(), torch.nn.Linear(64, 64))
+    with torch.no_grad():
+        for layer in (see[1], read[0], read[2]):
+            layer.weight.normal_(0, layer.in_features**-0.5, generator=g)
+    optimizer = torch.optim.AdamW([*see.parameters(), *read.parameters()], lr=4e-3)
+    x, y, unit = images.float() / 255, bag(captions), torch.nn.functional.normalize
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = 4e-3 * min((step + 1) / 20, 1.5 * (1 - step / steps), 1.0)
+        rows = torch.randint(len(images), (48,), generator=g)
+        logits = 14.0 * unit(see(x[rows])) @ unit(read(y[rows])).T
+        own = torch.arange(48)
+        loss = torch.nn.functional.cross_entropy(logits, own) + torch.nn.functional.cross_entropy(logits.T, own)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    see.eval()
+    with torch.no_grad():
+        pictures = unit(see(new_images.float() / 255))
+        return torch.stack([(pictures @ unit(read(bag(group))).T).mean(1) for group in prompts], dim=1).argmax(1)

@@ -1,0 +1,47 @@
+"""Pictures with short captions by a seed: they are postcards, the words are true, the seed decides."""
+
+import pytest
+import torch
+
+from course_utils.data import captioned, postcards
+
+
+def test_captions_say_what_is_there():
+    images, captions, kinds, colours = captioned.postcards(60, 3, objects=("fish", "house"), colours=("orange", "blue"))
+    assert images.shape == (60, 3, 32, 32) and images.dtype == torch.uint8 and images.max() > 200
+    assert set(kinds.tolist()) == set(colours.tolist()) == {0, 1}
+    for caption, kind, colour in zip(captions, kinds.tolist(), colours.tolist()):
+        assert ("fish", "house")[kind] in caption and ("orange", "blue")[colour] in caption
+        assert " a orange" not in f" {caption}"
+    assert any("an orange" in caption for caption in captions) and any("a blue" in caption for caption in captions)
+    assert len(set(captions)) > 10, "the wording varies"
+
+
+def test_the_pictures_are_the_worlds():
+    images, _, kinds, colours = captioned.postcards(20, 5, part="all", size=24)
+    factors = postcards.sample(64, torch.Generator().manual_seed(5), "all")
+    expected, _ = postcards.render({name: column[:20] for name, column in factors.items()}, 24)
+    assert (images / 255 - expected).abs().max() < 0.003
+    assert kinds.equal(factors["object"][:20]) and colours.equal(factors["colour"][:20])
+
+
+def test_the_seed_decides_and_parts_are_kept_apart():
+    a, b, c = (captioned.postcards(10, seed)[0] for seed in (0, 0, 1))
+    assert a.equal(b) and not a.equal(c)
+    for part, hidden in (("train", False), ("held_out", True)):
+        kinds, colours = captioned.postcards(50, 0, part=part)[2:]
+        assert (postcards.HELD_OUT[kinds, colours] == hidden).all()
+    assert len(captioned.postcards(0, 0)[0]) == 0
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="objects must be some of house, .*got .*'ship'"):
+        captioned.postcards(3, 0, objects=("ship",))
+    with pytest.raises(ValueError, match="colours must be some of red"):
+        captioned.postcards(3, 0, colours=())
+    with pytest.raises(ValueError, match="n must be"):
+        captioned.postcards(-1, 0)
+    with pytest.raises(ValueError, match="'held_out' has none"):
+        captioned.postcards(3, 0, part="held_out", objects=("house",), colours=("blue",))
+    with pytest.raises(ValueError, match="part must be one of"):
+        captioned.postcards(3, 0, part="some")
