@@ -32,6 +32,7 @@ from course_utils.check import ExerciseCases, Verdict
 from course_utils.grading import inside, outputs
 from course_utils.grading.judge import Judge, no_verdict
 from course_utils.grading.sandbox import DEFAULTS, Limits, SandboxError, missing
+from course_utils.grading.warm import Parent
 from course_utils.plain import Answer
 
 GRACE_S = 3  # for a cell to end after its interrupt
@@ -65,6 +66,7 @@ def execute(
     limits: Limits = DEFAULTS,
     sandbox: bool = True,
     judge_class: type[Judge] = Judge,
+    warm: Parent | None = None,
 ) -> Result:
     """Run all cells and judge the exercises.
 
@@ -72,6 +74,7 @@ def execute(
         exercises: name -> cases; the cell with grade_id `check_NAME` is judged.
         files: folder whose files (not its notebooks) are copied to where the notebook runs.
         sandbox: False runs an ordinary kernel, for one's own notebook.
+        warm: forks the kernels, which start faster so; where it cannot, they start from cold.
 
     Raises:
         SandboxError: no kernel can be started here; never for what the notebook does.
@@ -79,12 +82,14 @@ def execute(
     if sandbox and (problem := missing()):
         raise SandboxError(problem)
     begin = time.monotonic()
-    with _terminable(), tempfile.TemporaryDirectory(prefix="course-", dir=_short_folder()) as name:
+    warm = warm if sandbox and warm and warm.alive else None
+    room = warm.spool if warm else _short_folder()
+    with _terminable(), tempfile.TemporaryDirectory(prefix="course-", dir=room) as name:
         judge_folder = Path(name, "judge")
         judge_folder.mkdir()
         judge_folder.chmod(0o755)  # whatever the umask
         with judge_class(exercises, judge_folder) as judge:
-            run = _Run(notebook, judge, _Place(Path(name), files and Path(files).resolve(), limits, sandbox))
+            run = _Run(notebook, judge, _Place(Path(name), files and Path(files).resolve(), limits, sandbox, warm))
             try:
                 run_sync(run.all_cells)()
             finally:
@@ -103,6 +108,7 @@ class _Place:
     files: Path | None
     limits: Limits
     sandbox: bool
+    warm: Parent | None
 
 
 class _Dead(Exception):
@@ -371,7 +377,7 @@ class _Manager(AsyncKernelManager):
         self.judge, self.work, self.place = place.folder / "judge", Path(f"{path}.work"), place
         provisioner = {"provisioner_name": "local-provisioner"}
         if place.sandbox:
-            config = {"limits": place.limits, "judge": self.judge, "files": place.files}
+            config = {"limits": place.limits, "judge": self.judge, "files": place.files, "warm": place.warm}
             provisioner = {"provisioner_name": "course-sandbox", "config": config}
         self._kernel_spec = KernelSpec(
             argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],

@@ -19,11 +19,12 @@ from nbgrader.plugins import CsvExportPlugin
 from course_utils.check import ExerciseCases, Verdict
 from course_utils.grading import sandbox
 from course_utils.grading.course import Blocked, Course, CourseError, convert, write
-from course_utils.grading.record import STAGED, hidden_cases, run
+from course_utils.grading.record import STAGED, hidden_cases, parent, run
 from course_utils.grading.release import generate, read
 from course_utils.grading.repair import NOTES
 from course_utils.grading.submissions import Submission, stage
 from course_utils.grading.submissions import submissions as all_submissions
+from course_utils.grading.warm import Parent
 
 
 @dataclass
@@ -99,11 +100,12 @@ def grade(
             f"{course.root / 'submitted'} is empty: put each student's folder there, submitted/NAME/{name}/"
         )
     with _alone(course, name), tempfile.TemporaryDirectory() as temporary:
+        forks = parent(course, name) if len(found) > 1 and not unsafe else None  # it loads while we get ready
         generate(course, name, Path(temporary), course.directory().db_url)  # a fresh clone has no gradebook
         cases = hidden_cases(course, name)
         shutil.rmtree(course.private(name) / STAGED, ignore_errors=True)
         with ThreadPoolExecutor(workers) as pool:
-            work = [pool.submit(_prepare, course, name, s, cases, not unsafe, again) for s in found]
+            work = [pool.submit(_prepare, course, name, s, cases, not unsafe, again, forks) for s in found]
             try:
                 for number, (submission, future) in enumerate(zip(found, work), start=1):
                     yield number, len(found), _finish(course, name, submission.student, future, not unsafe)
@@ -120,11 +122,19 @@ def grade(
 
 
 def _prepare(
-    course: Course, name: str, submission: Submission, cases: dict[str, ExerciseCases], sandboxed: bool, again: bool
+    course: Course,
+    name: str,
+    submission: Submission,
+    cases: dict[str, ExerciseCases],
+    sandboxed: bool,
+    again: bool,
+    forks: Parent | None,
 ) -> dict[str, Any]:
     place = course.private(name) / STAGED / submission.student / name
     notebook = stage(course, name, submission, place)
-    return run(course, name, notebook, place, cases, sandboxed, again) | {"staged": notebook.metadata[NOTES]["notes"]}
+    return run(course, name, notebook, place, cases, sandboxed, again, forks) | {
+        "staged": notebook.metadata[NOTES]["notes"]
+    }
 
 
 def _finish(course: Course, name: str, student: str, future: Any, sandboxed: bool) -> Sheet:

@@ -1,6 +1,7 @@
 """What runs first in the sandbox: prepares the student's folder and the limits, gives up all rights, starts the kernel.
 
-Called by `sandbox.py` under bubblewrap as `python -I -B inside.py SPEC` with a JSON object:
+Called by `sandbox.py` under bubblewrap as `python -I -B inside.py SPEC` with a JSON object (at a warm start `parent.py`
+calls the same functions):
 sockets: port -> file descriptor of a listening socket; uid: become this user (or null); limits: rlimit -> value;
 files_bytes: how much is copied of the submission's files.
 """
@@ -39,15 +40,21 @@ def copy_files(source: str, target: str, most_bytes: int) -> None:
                 print(f"The file {name!a} was not copied: {error.strerror}.", file=sys.stderr)
 
 
+def copy_fonts() -> None:
+    """Matplotlib's list of fonts, which takes seconds to make, goes to where matplotlib looks for it."""
+    if os.path.isdir(f"{KERNEL}/fonts"):
+        shutil.copytree(f"{KERNEL}/fonts", f"{HOME}/.cache/matplotlib", dirs_exist_ok=True)
+
+
 def prepare(spec: dict) -> None:
+    """Make the student's folder and the limits, and become the user of the sandbox."""
     import resource  # not there on Windows, where only `copy_files` is used
 
     for folder in (HOME, WORK):
         os.makedirs(folder)
     if os.path.isdir(FILES):
         copy_files(FILES, WORK, spec["files_bytes"])
-    if os.path.isdir(f"{KERNEL}/fonts"):  # matplotlib's list of fonts, which takes seconds to make
-        shutil.copytree(f"{KERNEL}/fonts", f"{HOME}/.cache/matplotlib")
+    copy_fonts()
     if uid := spec["uid"]:
         for folder, folders, files in (*os.walk(HOME), *os.walk(WORK)):
             for name in [".", *folders, *files]:
@@ -60,13 +67,10 @@ def prepare(spec: dict) -> None:
         file.write("1000")  # if the machine runs out of memory, this goes first
     for name, value in spec["limits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
-    sys.path.insert(0, CODE)
 
 
-def main() -> None:
-    spec = json.loads(sys.argv[1])
-    prepare(spec)
-
+def kernel(spec: dict) -> None:
+    """Run the kernel, until it is told to end."""
     import zmq
 
     if not spec["sockets"]:  # this was a test whether all works
@@ -92,6 +96,13 @@ def main() -> None:
     os.chdir(WORK)  # only now: nothing there takes part in the start
     sys.path.append(os.getcwd())  # last, so that nothing there shadows a library
     app.start()
+
+
+def main() -> None:
+    spec = json.loads(sys.argv[1])
+    prepare(spec)
+    sys.path.insert(0, CODE)
+    kernel(spec)
 
 
 if __name__ == "__main__":

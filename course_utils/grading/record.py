@@ -25,12 +25,13 @@ from traitlets import Bool
 import course_utils
 from course_utils.check import ExerciseCases, load_cases, save_cases
 from course_utils.grading import execute as executor
-from course_utils.grading import sandbox
+from course_utils.grading import sandbox, warm
 from course_utils.grading.course import Course, CourseError, write
 from course_utils.grading.feedback import harmless
 from course_utils.grading.release import build_cases, read
 from course_utils.grading.repair import NOTES, repair
 from course_utils.grading.submissions import copy_files
+from course_utils.grading.warm import Parent, imports
 
 STAGED = "staged"  # folder in `Course.private`: submissions that are repaired already
 
@@ -54,12 +55,15 @@ class Execute(NbGraderPreprocessor):
 
     enabled = Bool(True)  # not to be switched off: a notebook that was not run would get full marks
     sandbox = Bool(True, help="Whether students' code runs in a sandbox").tag(config=True)
+    done = 0  # notebooks in this process
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         directory, names = self.parent.parent.coursedir, resources["nbgrader"]
         course, name = Course(Path(directory.root)), names["assignment"]
         place = Path(directory.format_path(directory.submitted_directory, names["student"], name))
-        outcome = run(course, name, nb, place, hidden_cases(course, name), self.sandbox)
+        Execute.done += 1  # one kernel is as quick from cold; nbgrader may ask for a whole class
+        forks = parent(course, name) if self.sandbox and Execute.done > 1 else None
+        outcome = run(course, name, nb, place, hidden_cases(course, name), self.sandbox, forks=forks)
         return inscribe(nb, outcome), resources
 
 
@@ -108,12 +112,14 @@ def run(
     cases: dict[str, ExerciseCases],
     sandboxed: bool = True,
     again: bool = False,
+    forks: Parent | None = None,
 ) -> dict[str, Any]:
     """The outcome of a repaired notebook: outputs, verdicts, notes, usage; kept, so that it is found out once.
 
     Args:
         place: the submission's folder; its files are there when the notebook runs, but the release's win.
         again: do not use what is kept.
+        forks: the warm parent of the kernels.
 
     Raises:
         CourseError: there is no sandbox here.
@@ -133,7 +139,7 @@ def run(
         kept = course.private(name) / "results" / f"{key}.json"
         if not again and (outcome := _load(kept)):
             return outcome | {"notes": notes + outcome["notes"]}
-        result = executor.execute(notebook, cases, files=files, limits=limits, sandbox=sandboxed)
+        result = executor.execute(notebook, cases, files=files, limits=limits, sandbox=sandboxed, warm=forks)
     outcome = {
         "key": key,
         "outputs": [c.get("outputs", []) for c in result.notebook.cells],
@@ -143,6 +149,11 @@ def run(
     }
     write(kept, json.dumps(outcome), 0o600)
     return outcome | {"notes": notes + outcome["notes"]}
+
+
+def parent(course: Course, name: str) -> Parent | None:
+    """The warm parent for an assignment: it has imported what the solution imports."""
+    return warm.shared(imports(read(course.solution(name))))
 
 
 def hidden_cases(course: Course, name: str) -> dict[str, ExerciseCases]:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ PARTS = ("bin", "lib", "lib32", "lib64", "libexec", "share", "pyvenv.cfg")  # of
 SYSTEM = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime", "/sys/devices/system/cpu")
 CHANNELS = ("shell", "iopub", "control", "stdin", "hb")
 RELAYED = CHANNELS[:3]  # nobody out here listens to the others
+RIGHTS = ("SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE")  # that root's `inside.py` keeps until it has become another user
 
 
 class SandboxError(RuntimeError):
@@ -65,11 +66,13 @@ class SandboxProvisioner(LocalProvisioner):
         limits: what the kernel may use.
         judge: folder with the judge's socket, seen inside as /run/course.
         files: folder that is copied to where the notebook runs.
+        warm: a `warm.Parent` that forks the kernel, which then has little to import; `judge` must lie in its spool.
     """
 
     limits = Instance(Limits, ())
     judge = Instance(Path, allow_none=True)
     files = Instance(Path, allow_none=True)
+    warm = Instance(object, allow_none=True)
 
     reason: str | None = None  # why we ended the kernel, for people
     sent_bytes = 0
@@ -88,14 +91,16 @@ class SandboxProvisioner(LocalProvisioner):
             raise SandboxError('the sandbox has no network: its kernel needs transport="ipc"')
         folder.mkdir()
         folder.chmod(0o755)  # whatever the umask
-        _copy_fonts(folder / "fonts")
+        copy_fonts(folder / "fonts")
         ports = {channel: info[f"{channel}_port"] for channel in CHANNELS}
         seen_inside = info | {"ip": f"{inside.KERNEL}/k", "key": info["key"].decode()}
         (folder / "kernel.json").write_text(json.dumps(seen_inside))
         (folder / "kernel.json").chmod(0o644)
         inner = {port: listen(folder / f"k-{port}") for port in ports.values()}
         try:
-            self.process, stderr = _start(self.limits, folder, self.judge, self.files, inner)
+            self.process, stderr = self._fork(folder, inner) or _start(
+                self.limits, folder, self.judge, self.files, inner
+            )
         finally:
             for listener in inner.values():
                 listener.close()
@@ -107,6 +112,25 @@ class SandboxProvisioner(LocalProvisioner):
             start_thread(relay, listener, folder / f"k-{port}", self._spend, self._refused)
         return info
 
+    def _fork(self, folder: Path, sockets: dict[int, socket.socket]) -> tuple[Any, int] | None:
+        """A kernel of the warm parent and where to read its stderr; None without a parent, or if it cannot."""
+        if self.warm is None:
+            return None
+        spec = kernel_spec(self.limits, folder)
+        seen = {"/etc/passwd": folder / "passwd", inside.KERNEL: folder}
+        if self.judge:
+            seen["/run/course"] = self.judge
+        if self.files:  # what a kernel sees must lie in the parent's folder
+            shutil.copytree(self.files, folder.with_suffix(".files"), symlinks=True)
+            seen[inside.FILES] = folder.with_suffix(".files")
+        stderr, its_stderr = _pipe()
+        process = self.warm.fork(spec, seen, its_stderr, sockets)
+        os.close(its_stderr)
+        if process is None:
+            os.close(stderr)
+            return None
+        return process, stderr
+
     def end(self, reason: str | None = None) -> None:
         """Kill all processes of the sandbox.
 
@@ -115,7 +139,7 @@ class SandboxProvisioner(LocalProvisioner):
         """
         if (process := self.process) and process.poll() is None:
             self.reason = self.reason or reason
-            _kill(process)
+            process.kill()
 
     async def kill(self, restart: bool = False) -> None:
         self.end()
@@ -135,7 +159,8 @@ class SandboxProvisioner(LocalProvisioner):
             shut(listener)
         if self._watchdog:
             self._watchdog.join(5)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for folder in (self._folder, self._folder.with_suffix(".files")):
+            shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def _folder(self) -> Path:
@@ -149,13 +174,13 @@ class SandboxProvisioner(LocalProvisioner):
     def _refused(self) -> None:
         self.end(f"put out more than {self.limits.message_bytes / MiB:.3g} MiB at once")
 
-    def _watch(self, process: subprocess.Popen, stderr: int) -> None:
+    def _watch(self, process: Any, stderr: int) -> None:
         """Ends the kernel when its processes together use too much; keeps the first lines that it says on stderr."""
         limits = self.limits
         try:
             while process.poll() is None:
                 begin = time.monotonic()
-                memory, cpu_s, processes = _usage(process.pid, limits.memory_bytes)
+                memory, cpu_s, processes = _usage(process, limits.memory_bytes)
                 self.peak_memory_bytes, self.cpu_s = max(self.peak_memory_bytes, memory), max(self.cpu_s, cpu_s)
                 if memory > limits.memory_bytes:
                     self.end(f"used more than {limits.memory_bytes / MiB:.0f} MiB of memory")
@@ -163,11 +188,11 @@ class SandboxProvisioner(LocalProvisioner):
                     self.end(f"started more than {limits.processes} processes")
                 elif cpu_s > limits.notebook_s * (limits.threads + 1):
                     self.end(f"used more than {cpu_s:.0f} s of processor time")
-                self.stderr = (self.stderr + _read(stderr))[:8192]
+                self.stderr = (self.stderr + read(stderr))[:8192]
                 time.sleep(max(0.1, 20 * (time.monotonic() - begin)))  # looking costs at most a twentieth of a core
         finally:
             self.end("could not be watched")
-            self.stderr = (self.stderr + _read(stderr))[:8192]
+            self.stderr = (self.stderr + read(stderr))[:8192]
             os.close(stderr)
 
 
@@ -183,7 +208,7 @@ def missing() -> str | None:
     with tempfile.TemporaryDirectory(prefix="course-") as folder:
         process, stderr = _start(Limits(), Path(folder), None, None, {})
         code = process.wait()
-        said = _read(stderr).decode(errors="replace").strip()
+        said = read(stderr).decode(errors="replace").strip()
         os.close(stderr)
     if code == 0:
         return None
@@ -202,9 +227,18 @@ def _advice() -> str:
 
 def _start(
     limits: Limits, folder: Path, judge: Path | None, files: Path | None, sockets: dict[int, socket.socket]
-) -> tuple[subprocess.Popen, int]:
+) -> tuple["Bubblewrap", int]:
     """The process of bubblewrap, and where to read its stderr."""
-    root = _is_root()
+    spec = kernel_spec(limits, folder) | {"sockets": {port: s.fileno() for port, s in sockets.items()}}
+    seen = {"/etc/passwd": folder / "passwd", inside.KERNEL: folder, "/run/course": judge, inside.FILES: files}
+    program = ["inside.py", json.dumps(spec)]
+    keep = [s.fileno() for s in sockets.values()]
+    return launch(program, limits, seen, RIGHTS if is_root() else (), keep, seccomp.filter_program())
+
+
+def kernel_spec(limits: Limits, folder: Path) -> dict[str, Any]:
+    """What `inside.py` is told, but for the sockets; writes the list of users into the folder."""
+    root = is_root()
     uid = 30_000 + secrets.randbelow(30_000) if root else None  # its own user: a limit on processes is per user
     (folder / "passwd").write_text(f"student:x:{uid or os.getuid()}:{uid or os.getgid()}::{inside.HOME}:/bin/sh\n")
     (folder / "passwd").chmod(0o644)
@@ -217,21 +251,44 @@ def _start(
     }
     if root or _kernel_version() >= (5, 14):  # earlier, the limit counts all processes of the grader's user
         limited["RLIMIT_NPROC"] = limits.processes
-    spec = {"sockets": {port: s.fileno() for port, s in sockets.items()}, "uid": uid, "limits": limited}
-    spec["files_bytes"] = limits.disk_bytes // 2
-    options = "\0".join(_bubblewrap(limits, folder, judge, files, root)).encode()
-    stderr, its_stderr = os.pipe()
-    os.set_blocking(stderr, False)
-    ends = [its_stderr, options_end := _readable(options), filter_end := _readable(seccomp.filter_program())]
+    return {"uid": uid, "limits": limited, "files_bytes": limits.disk_bytes // 2, "disk_bytes": limits.disk_bytes}
+
+
+def launch(
+    program: list[str],
+    limits: Limits,
+    seen: dict[str, Path | None],
+    rights: Iterable[str],
+    keep: list[int],
+    system_calls: bytes | None = None,
+) -> tuple["Bubblewrap", int]:
+    """Start one of the programs of this folder under bubblewrap.
+
+    Args:
+        program: its name, and its arguments.
+        seen: path inside -> what is seen there, read-only; None: an empty folder.
+        rights: capabilities that it keeps.
+        keep: file descriptors that it inherits.
+        system_calls: a seccomp program that decides on each.
+
+    Returns:
+        The process of bubblewrap, and where to read its stderr.
+    """
+    options = "\0".join(_bubblewrap(limits, seen, rights, program[0])).encode()
+    stderr, its_stderr = _pipe()
+    ends = [its_stderr, options_end := _readable(options)]
+    command = [shutil.which("bwrap"), "--args", str(options_end)]
+    if system_calls:
+        ends.append(filter_end := _readable(system_calls))
+        command += ["--seccomp", str(filter_end)]
     try:
-        process = subprocess.Popen(
-            [shutil.which("bwrap"), "--args", str(options_end), "--seccomp", str(filter_end), "--"]
-            + [sys.executable, "-I", "-B", f"{inside.CODE}/inside.py", json.dumps(spec)],
+        process = Bubblewrap(
+            [*command, "--", sys.executable, "-I", "-B", f"{inside.CODE}/{program[0]}", *program[1:]],
             env=_environment(limits),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=its_stderr,
-            pass_fds=[options_end, filter_end, *spec["sockets"].values()],
+            pass_fds=[*ends[1:], *keep],
             start_new_session=True,
         )
     except OSError:
@@ -243,14 +300,16 @@ def _start(
     return process, stderr
 
 
-def _bubblewrap(limits: Limits, folder: Path, judge: Path | None, files: Path | None, root: bool) -> list[str]:
+def _bubblewrap(limits: Limits, seen: dict[str, Path | None], rights: Iterable[str], program: str) -> list[str]:
     """Bubblewrap's options: what is apart, what is seen. Nothing that is not named here is there."""
     options = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    if root:  # needs no namespace of users: `inside.py` becomes another user, for which it keeps these rights till then
+    if (
+        is_root()
+    ):  # needs no namespace of users: `inside.py` becomes another user, for which it keeps these rights till then
         options += ["--cap-drop", "ALL"]
-        options += [o for right in ("SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE") for o in ("--cap-add", f"CAP_{right}")]
     else:
         options += ["--unshare-user"]
+    options += [o for right in rights for o in ("--cap-add", f"CAP_{right}")]
     options += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--proc", "/proc", "--dev", "/dev"]
     for target in ("/tmp", "/dev/shm"):  # all that can be written
         options += ["--perms", "1777", "--size", str(limits.disk_bytes), "--tmpfs", target]
@@ -258,16 +317,19 @@ def _bubblewrap(limits: Limits, folder: Path, judge: Path | None, files: Path | 
     prefixes = ("/usr", "/usr/local", sys.prefix, sys.base_prefix)
     sources = {path: path for prefix in prefixes for path in _parts(prefix)} | {path: path for path in SYSTEM}
     sources |= {path: path for path in ("/bin", "/lib", "/lib32", "/lib64") if not os.path.islink(path)}
-    sources |= {"/etc/passwd": folder / "passwd", inside.KERNEL: folder}
     sources |= {f"{inside.CODE}/course_utils": Path(inside.__file__).parents[1]}
-    optional = {"/run/course": judge, inside.FILES: files, "/run/cache": _cache()}
-    sources |= {target: source for target, source in optional.items() if source}
-    for target in sorted(sources.keys() | {str(parent) for path in sources for parent in Path(path).parents}):
+    sources |= {target: source for target, source in (seen | {"/run/cache": _cache()}).items() if source}
+    for target in sorted(sources.keys() | seen.keys() | {str(p) for path in sources for p in Path(path).parents}):
         options += ["--ro-bind-try", str(sources[target]), target] if target in sources else ["--dir", target]
     for path in ("/bin", "/lib", "/lib32", "/lib64"):
         options += ["--symlink", os.readlink(path), path] if os.path.islink(path) else []
-    grading = f"{inside.CODE}/course_utils/grading"  # hidden; only its launcher is needed
-    options += ["--tmpfs", grading, "--remount-ro", grading, "--ro-bind", inside.__file__, f"{inside.CODE}/inside.py"]
+    here, grading = (
+        Path(__file__).parent,
+        f"{inside.CODE}/course_utils/grading",
+    )  # hidden; only its launchers are needed
+    options += ["--tmpfs", grading, "--remount-ro", grading]
+    for name in dict.fromkeys(("inside.py", program)):
+        options += ["--ro-bind", str(here / name), f"{inside.CODE}/{name}"]
     return [*options, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
 
 
@@ -298,7 +360,7 @@ def _cache() -> Path | None:
     return path if path.is_dir() else None
 
 
-def _is_root() -> bool:
+def is_root() -> bool:
     """Root who can become other users (in some containers root is the only one)."""
     return os.geteuid() == 0 and int(Path("/proc/self/uid_map").read_text().split()[2]) >= 2**16
 
@@ -307,12 +369,19 @@ def _kernel_version() -> tuple[int, ...]:
     return tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
 
 
-def _copy_fonts(target: Path) -> None:
+def copy_fonts(target: Path) -> None:
     """Matplotlib's list of fonts, which takes seconds to make, if this user has one."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     for path in Path(os.environ.get("MPLCONFIGDIR") or f"{home}/matplotlib").expanduser().glob("fontlist-*.json"):
         target.mkdir(exist_ok=True)
         shutil.copy(path, target)
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe that is read without waiting."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    return reading, writing
 
 
 def _readable(data: bytes) -> int:
@@ -323,7 +392,7 @@ def _readable(data: bytes) -> int:
     return reading
 
 
-def _read(descriptor: int) -> bytes:
+def read(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, 65536)
     except BlockingIOError:
@@ -333,12 +402,34 @@ def _read(descriptor: int) -> bytes:
 # --- watching and ending ----------------------------------------------------------------------------------------------
 
 
-def _usage(pid: int, memory_limit: int) -> tuple[int, float, int]:
-    """Memory (bytes), processor time (s) and number of the processes under bubblewrap."""
-    try:
-        processes = psutil.Process(pid).children(recursive=True)
-    except psutil.Error:
-        return 0, 0.0, 0
+class Bubblewrap(subprocess.Popen):
+    """The process of bubblewrap, outside of its sandbox."""
+
+    def processes(self) -> list[psutil.Process]:
+        """Those in the sandbox."""
+        try:
+            return psutil.Process(self.pid).children(recursive=True)
+        except psutil.Error:
+            return []
+
+    def kill(self) -> None:
+        """End the first process in the sandbox and thereby all there; bubblewrap waits for them and ends by itself."""
+        try:
+            children = psutil.Process(self.pid).children()
+            for child in children:
+                child.kill()
+        except psutil.Error:
+            children = []
+        try:
+            self.wait(5 if children else 0)
+        except subprocess.TimeoutExpired:
+            super().kill()
+            self.wait()
+
+
+def _usage(process: Any, memory_limit: int) -> tuple[int, float, int]:
+    """Memory (bytes), processor time (s) and number of the processes in the sandbox."""
+    processes = process.processes()
     memory = sum(_each(processes, lambda p: p.memory_info().rss))
     if memory > memory_limit:  # forks share pages: count each page once, which is slow
         memory = sum(_each(processes, lambda p: p.memory_full_info().pss))
@@ -353,18 +444,3 @@ def _each(processes: list[psutil.Process], measure: Callable[[psutil.Process], f
             pass
         except psutil.AccessDenied:  # it hides; only when all are over the limit already
             yield float("inf")
-
-
-def _kill(process: subprocess.Popen) -> None:
-    """End the first process in the sandbox and thereby all there; bubblewrap waits for them and ends by itself."""
-    try:
-        children = psutil.Process(process.pid).children()
-        for child in children:
-            child.kill()
-    except psutil.Error:
-        children = []
-    try:
-        process.wait(5 if children else 0)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

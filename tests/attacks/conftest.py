@@ -7,6 +7,7 @@ import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
 from course_utils.check import CASES_FILE, answer, save_cases
+from course_utils.grading import warm
 from course_utils.grading.execute import Result, execute
 from course_utils.grading.exercise import Exercise, close, complete
 from course_utils.grading.sandbox import Limits, missing
@@ -61,8 +62,14 @@ def notebook(answer_source: str, before: str = "", after: str = "", plain: str =
     return new_notebook(cells=[c for c in cells if c.source])
 
 
+@pytest.fixture(params=["cold", "warm"])
+def forks(request):
+    """Every attack is tried on a kernel that was started for it, and on one that was forked from a warm parent."""
+    return warm.shared() if request.param == "warm" else None
+
+
 @pytest.fixture
-def hand_in(exercises, tmp_path):
+def hand_in(exercises, tmp_path, forks):
     """Execute a submission in the sandbox; extra files are written into its folder."""
 
     def run(
@@ -75,7 +82,7 @@ def hand_in(exercises, tmp_path):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        return execute(notebook(answer_source, **parts), exercises, files=folder, limits=limits)
+        return execute(notebook(answer_source, **parts), exercises, files=folder, limits=limits, warm=forks)
 
     return run
 

@@ -1,0 +1,84 @@
+"""Kernels forked from a warm parent: as good as cold ones, and cold ones where nothing can be forked."""
+
+import os
+import signal
+import time
+
+import nbformat
+import psutil
+import pytest
+from kernels import QUICK, run, said
+
+from course_utils.grading import sandbox, warm
+
+pytestmark = pytest.mark.skipif(sandbox.missing() is not None, reason=str(sandbox.missing()))
+
+
+@pytest.fixture
+def parent():
+    made = warm.Parent(["decimal", "no_such_module"])
+    yield made
+    made.close()
+
+
+def test_a_forked_kernel_has_the_modules_and_its_limits(parent):
+    result = run("import sys, resource; print('decimal' in sys.modules, resource.getrlimit(resource.RLIMIT_NOFILE))",
+                 "!echo from a shell", warm=parent)  # fmt: skip
+    assert said(result, 0) == "True (1024, 1024)\n" and "from a shell" in said(result)
+    assert result.usage["peak_memory_bytes"] > 20 * 2**20 and not parent.problem
+
+
+def test_it_ends_as_a_cold_one_does(parent):
+    result = run("import os; os._exit(7)", "x = list(range(10**9))", "print('after')", warm=parent)
+    assert "exit code 7" in result.notes[0] and said(result) == "after\n"
+    assert len(parent._process.processes()) == 2, "bubblewrap's own and the parent: keepers and kernels are gone"
+
+
+def test_a_dead_parent_is_replaced_and_meanwhile_kernels_start_cold():
+    warm.close()
+    first = warm.shared()
+    os.kill(first._process.pid, signal.SIGKILL)
+    first._process.wait()
+    assert said(run("print(1)", warm=first)) == "1\n"
+    second = warm.shared()
+    assert second is not first and second.alive
+    warm.close()
+
+
+def test_without_the_right_to_make_namespaces_kernels_start_cold(parent, monkeypatch):
+    """As in many containers: the parent says why, and every notebook runs all the same."""
+    monkeypatch.setattr(warm, "RIGHTS", sandbox.RIGHTS)
+    monkeypatch.setattr(warm, "RIGHTS_OF_OTHERS", ())
+    weak = warm.Parent()
+    try:
+        assert said(run("print(1)", warm=weak)) == "1\n"
+        assert "cannot be forked here" in weak.problem and not weak.alive
+    finally:
+        weak.close()
+
+
+def test_the_end_of_the_grader_is_the_end_of_all(parent):
+    parent._wait_until_loaded()
+    pids = [p.pid for p in psutil.Process(parent._process.pid).children(recursive=True)]
+    assert pids
+    parent.close()
+    deadline = time.monotonic() + 10
+    while any(psutil.pid_exists(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert not parent.spool.exists()
+
+
+def test_imports_of_a_notebook():
+    cells = ["import math\nfrom course_utils.data import text", "%matplotlib inline", "opt = torch.optim.SGD([])"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    assert warm.imports(notebook) == ["math", "course_utils.data", "course_utils.data.text", "torch._dynamo"]
+
+
+def test_many_kernels_leave_nothing_behind(parent):
+    run("1", warm=parent)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        run("1", limits=QUICK, warm=parent)
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
+    assert [p.name for p in parent.spool.iterdir()] == ["parent"]
