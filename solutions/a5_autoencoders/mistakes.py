@@ -1,0 +1,626 @@
+"""Assignment 5, autoencoders: what is asked in each exercise, how it is compared, and the mistakes we know by name.
+
+Each exercise stands in one place: points and comparison, then its cases (small ones that can be checked by hand, then
+random ones; the same function draws the visible and the hidden cases), then wrong functions with the hint for those who
+wrote them.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from course_utils.grading.exercise import Case, Exercise, accuracy, close
+
+LIBRARY = [
+    "course_utils.evaluate.principal_angles",
+    "course_utils.losses.elbo_loss",
+    "course_utils.losses.gaussian_kl",
+    "course_utils.losses.reconstruction_nats",
+    "course_utils.models.autoencoder.corrupt",
+    "course_utils.models.autoencoder.draw",
+    "course_utils.models.autoencoder.LinearAutoencoder",
+]
+
+
+def _double(g: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=g, dtype=torch.double)
+
+
+# --- 1. PCA -----------------------------------------------------------------------------------------------------------
+
+READY_MADE = [
+    "sklearn.decomposition.PCA",
+    "sklearn.decomposition.TruncatedSVD",
+    "torch.pca_lowrank",
+]
+pca = Exercise("pca", points=3, compare=close(), banned=LIBRARY + READY_MADE)
+
+
+@pca.cases
+def _(g):
+    yield torch.tensor([[0.0, 0.0], [6.0, 8.0]], dtype=torch.double), 1  # the example in the text
+    yield torch.tensor([[5.0, 1.0], [1.0, 4.0], [5.0, 1.0], [1.0, 4.0]], dtype=torch.double), 1  # (-0.8, 0.6), turned
+    for samples, inputs, k in ((40, 5, 2), (6, 9, 3), (30, 4, 4)):  # the second: fewer samples than numbers in each
+        spread = torch.arange(inputs, 0, -1, dtype=torch.double) ** 1.5
+        turn = torch.linalg.qr(_double(g, inputs, inputs)).Q
+        yield _double(g, samples, inputs) * spread @ turn + 10 * _double(g, inputs), k
+
+
+def _turned(directions: Tensor) -> Tensor:
+    """Each row with the sign that makes its largest entry positive."""
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    return directions * largest.sign()
+
+
+def _svd(centred: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    found = torch.linalg.svd(centred, full_matrices=False)
+    return _turned(found.Vh[:k]), found.S[:k]
+
+
+@pca.mistake(
+    "the mean is not taken out before the decomposition: your first direction points from zero to the middle of the "
+    "data, and says nothing of how they spread."
+)
+def not_centred(x, k):
+    directions, s = _svd(x, k)
+    return x.mean(0), directions, s**2 / len(x)
+
+
+@pca.mistake("the variances are divided by N − 1. Here they are the mean of the squared coordinates: divide by N.")
+def divided_by_n_minus_1(x, k):
+    directions, s = _svd(x - x.mean(0), k)
+    return x.mean(0), directions, s**2 / (len(x) - 1)
+
+
+@pca.mistake("those are the singular values themselves. A variance is s² / N.")
+def singular_values(x, k):
+    return x.mean(0), *_svd(x - x.mean(0), k)
+
+
+@pca.mistake(
+    "you have the directions of the *smallest* variance. `eigh` sorts from the smallest to the largest: flip it."
+)
+def smallest_variance(x, k):
+    centred = x - x.mean(0)
+    values, columns = torch.linalg.eigh(centred.T @ centred / len(x))
+    return x.mean(0), _turned(columns[:, :k].T), values[:k]
+
+
+@pca.mistake("you divide by the standard deviations. PCA takes out the mean alone: where data spread more, it looks.")
+def standardised(x, k):
+    mean = x.mean(0)
+    directions, s = _svd((x - mean) / x.std(0, correction=0), k)
+    return mean, directions, s**2 / len(x)
+
+
+@pca.mistake(
+    "a direction may come with either sign, and here one is agreed on: the entry that is largest *in size* is "
+    "positive. You look at the first entry."
+)
+def first_entry_positive(x, k):
+    directions, s = _svd(x - x.mean(0), k)
+    return x.mean(0), directions * directions[:, :1].sign(), s**2 / len(x)
+
+
+@pca.mistake("all signs are turned round: the entry of each direction that is largest in size must be *positive*.")
+def largest_entry_negative(x, k):
+    directions, s = _svd(x - x.mean(0), k)
+    return x.mean(0), -directions, s**2 / len(x)
+
+
+@pca.mistake("the directions stand in your columns. They are asked for as rows, (k, D).")
+def directions_as_columns(x, k):
+    directions, s = _svd(x - x.mean(0), k)
+    return x.mean(0), directions.T, s**2 / len(x)
+
+
+# --- 2. A linear autoencoder and its gradients ------------------------------------------------------------------------
+
+AUTOGRAD = [
+    "torch.autograd.grad",
+    "torch.autograd.backward",
+    "torch.Tensor.backward",
+    "torch.func.grad",
+    "torch.func.jacrev",
+    "torch.autograd.functional.jacobian",
+]
+linear_autoencoder = Exercise("linear_autoencoder", points=3, compare=close(), banned=LIBRARY + AUTOGRAD)
+
+
+@linear_autoencoder.cases
+def _(g):
+    def tensor(rows):
+        return torch.tensor(rows, dtype=torch.double)
+
+    yield tensor([[1.0, 2.0]]), tensor([[1.0, 0.0]]), tensor([[1.0], [1.0]])  # the example in the text
+    yield tensor([[1.0, 2.0], [3.0, -1.0]]), torch.eye(2).double(), torch.eye(2).double()  # nothing is lost
+    yield tensor([[3.0, 0.0], [0.0, 1.0]]), tensor([[1.0, 0.0]]), tensor([[1.0], [0.0]])  # PCA: no way down from here
+    for samples, inputs, k in ((5, 3, 2), (12, 6, 3), (7, 8, 1)):
+        yield _double(g, samples, inputs), _double(g, k, inputs), _double(g, inputs, k)
+
+
+def _loss_and_gradients(x, encoder, decoder) -> tuple[Tensor, Tensor, Tensor]:
+    """Summed over the samples, without the factor 2 of the gradients."""
+    codes = x @ encoder.T
+    wrong = codes @ decoder.T - x
+    return (wrong**2).sum(), (wrong @ decoder).T @ x, wrong.T @ codes
+
+
+@linear_autoencoder.mistake(
+    "you take the mean over all N · D numbers. The squared error is *summed* over a sample's D numbers; the mean is "
+    "over the N samples."
+)
+def mean_over_all_numbers(x, encoder, decoder):
+    loss, e, d = _loss_and_gradients(x, encoder, decoder)
+    return loss / x.numel(), 2 * e / x.numel(), 2 * d / x.numel()
+
+
+@linear_autoencoder.mistake("the factor 2 is missing in the gradients: the derivative of r² is 2 r.")
+def factor_2_missing(x, encoder, decoder):
+    loss, e, d = _loss_and_gradients(x, encoder, decoder)
+    return loss / len(x), e / len(x), d / len(x)
+
+
+@linear_autoencoder.mistake("those are sums over the samples. Divide by N, the loss and both gradients.")
+def sums_over_samples(x, encoder, decoder):
+    loss, e, d = _loss_and_gradients(x, encoder, decoder)
+    return loss, 2 * e, 2 * d
+
+
+@linear_autoencoder.mistake(
+    "the gradients have the wrong sign: you would go uphill. The error is $r = \\hat x - x$, and so the loss rises "
+    "with $\\hat x$ where $r > 0$."
+)
+def uphill(x, encoder, decoder):
+    loss, e, d = _loss_and_gradients(x, encoder, decoder)
+    return loss / len(x), -2 * e / len(x), -2 * d / len(x)
+
+
+@linear_autoencoder.mistake(
+    "on its way back to the encoder the error goes through the *decoder*, $D^\\top r$. You send it through the encoder."
+)
+def back_through_the_encoder(x, encoder, decoder):
+    loss, e, d = _loss_and_gradients(x, encoder, decoder)
+    wrong = x @ encoder.T @ decoder.T - x
+    return loss / len(x), 2 * (wrong @ encoder.T).T @ x / len(x), 2 * d / len(x)
+
+
+@linear_autoencoder.mistake(
+    "your gradient of the encoder uses the reconstruction $\\hat x$ where the input $x$ belongs: the encoder reads x."
+)
+def reconstruction_as_input(x, encoder, decoder):
+    loss, e, d = _loss_and_gradients(x, encoder, decoder)
+    again = x @ encoder.T @ decoder.T
+    return loss / len(x), 2 * ((again - x) @ decoder).T @ again / len(x), 2 * d / len(x)
+
+
+@linear_autoencoder.mistake("the two gradients are exchanged: first the encoder's, (k, D), then the decoder's, (D, k).")
+def gradients_exchanged(x, encoder, decoder):
+    loss, e, d = _loss_and_gradients(x, encoder, decoder)
+    return loss / len(x), 2 * d / len(x), 2 * e / len(x)
+
+
+# --- 3. The same subspace? --------------------------------------------------------------------------------------------
+
+principal_angles = Exercise(
+    "principal_angles",
+    points=2,
+    compare=close(rtol=1e-4, atol=1e-5),
+    banned=[*LIBRARY, "scipy.linalg.subspace_angles"],
+)
+
+
+@principal_angles.cases
+def _(g):
+    def tensor(*columns):
+        return torch.tensor(columns, dtype=torch.double).T
+
+    yield tensor([1.0, 0, 0], [0, 1, 0]), tensor([2.0, 0, 0], [0, 3, 3])  # the example in the text
+    yield tensor([1.0, 0, 0, 0], [0, 1, 0, 0]), tensor([0, 0, 5.0, 1], [0, 0, 1, 5])  # nothing in common
+    a = _double(g, 6, 3)
+    yield a, a @ _double(g, 3, 3)  # the same subspace, other columns
+    for inputs, k, near in ((5, 2, 1.0), (8, 3, 0.3), (20, 4, 1.0)):
+        a = _double(g, inputs, k)
+        yield a, a @ _double(g, k, k) + near * _double(g, inputs, k)
+
+
+def _cosines(a: Tensor, b: Tensor) -> Tensor:
+    """Largest first."""
+    return torch.linalg.svdvals(torch.linalg.qr(a).Q.T @ torch.linalg.qr(b).Q).clamp(max=1)
+
+
+@principal_angles.mistake(
+    "your columns have length 1, but they are not at right angles to each other. Make each basis *orthonormal* first, "
+    "with `torch.linalg.qr` for example."
+)
+def normalised_only(a, b):
+    p, q = a / a.norm(dim=0), b / b.norm(dim=0)
+    return torch.linalg.svdvals(p.T @ q).clamp(max=1).acos()
+
+
+@principal_angles.mistake(
+    "you use the columns as they are. The angles are between the *subspaces*: make each basis orthonormal first, so "
+    "that longer or tilted columns change nothing."
+)
+def columns_as_they_are(a, b):
+    return torch.linalg.svdvals(a.T @ b).clamp(max=1).acos()
+
+
+@principal_angles.mistake("the smallest angle comes first: singular values are sorted from the largest down, and so "
+                          "are their angles from the smallest up. You have turned them round.")  # fmt: skip
+def largest_first(a, b):
+    return _cosines(a, b).acos().flip(0)
+
+
+@principal_angles.mistake("those are degrees. Asked for are radians, 0 … π/2.")
+def in_degrees(a, b):
+    return _cosines(a, b).acos() * 180 / math.pi
+
+
+@principal_angles.mistake("those are the cosines. The angles are their arccos.")
+def cosines(a, b):
+    return _cosines(a, b)
+
+
+@principal_angles.mistake(
+    "you compare the first column with the first, the second with the second. Two bases of one subspace can have no "
+    "column in common: take the singular values of $Q_a^\\top Q_b$."
+)
+def column_by_column(a, b):
+    cosine = (torch.linalg.qr(a).Q * torch.linalg.qr(b).Q).sum(0).abs().clamp(max=1)
+    return cosine.acos().sort().values
+
+
+# --- 4. Spoil it ------------------------------------------------------------------------------------------------------
+
+corrupt = Exercise("corrupt", points=2, compare=close(), banned=LIBRARY)
+
+
+@corrupt.cases
+def _(g):
+    x, noise = torch.tensor([[0.5, 1.0, 0.2, 0.8]]), torch.tensor([[1.0, 1.0, -1.0, 0.0]])
+    yield x, noise, torch.tensor([[0.9, 0.05, 0.5, 0.2]]), 0.3, 0.1  # the example in the text
+    yield x, noise, torch.tensor([[0.0, 0.1, 0.25, 0.3]]), 0.0, 0.25  # a number equal to the share is not hidden
+    yield x, 3 * noise, torch.full((1, 4), 0.5), 0.5, 0.0
+    for samples, inputs, sigma, share in ((4, 10, 0.3, 0.2), (6, 20, 0.6, 0.5), (3, 30, 0.1, 0.1)):
+        x, choose = torch.rand(2, samples, inputs, generator=g)
+        yield x, torch.randn(samples, inputs, generator=g), choose, sigma, share
+
+
+@corrupt.mistake("values below 0 or above 1 are no greys: cut to 0 … 1 after the noise.")
+def not_cut(x, noise, choose, sigma, share):
+    return (x + sigma * noise).masked_fill(choose < share, 0)
+
+
+@corrupt.mistake("hidden pixels get noise, too: hide them *after* adding it. A hidden pixel is exactly 0.")
+def hidden_before_the_noise(x, noise, choose, sigma, share):
+    return (x.masked_fill(choose < share, 0) + sigma * noise).clamp(0, 1)
+
+
+@corrupt.mistake("σ is the standard deviation: multiply the noise by σ itself, not by its root or its square.")
+def sigma_squared(x, noise, choose, sigma, share):
+    return (x + sigma**2 * noise).clamp(0, 1).masked_fill(choose < share, 0)
+
+
+@corrupt.mistake("`choose < share` picks the pixels to hide; you hide the others.")
+def the_others_are_hidden(x, noise, choose, sigma, share):
+    return (x + sigma * noise).clamp(0, 1).masked_fill(choose >= share, 0)
+
+
+@corrupt.mistake(
+    "you scale the visible pixels by 1 / (1 − share), as dropout does. Here they keep their values: the model must "
+    "learn from a spoiled picture, not from a brighter one."
+)
+def scaled_like_dropout(x, noise, choose, sigma, share):
+    return (x + sigma * noise).clamp(0, 1).masked_fill(choose < share, 0) / (1 - share)
+
+
+@corrupt.mistake("a pixel whose number *equals* the share is not hidden: <, not ≤.")
+def equal_is_hidden(x, noise, choose, sigma, share):
+    return (x + sigma * noise).clamp(0, 1).masked_fill(choose <= share, 0)
+
+
+@corrupt.mistake("the noise is not added.")
+def without_noise(x, noise, choose, sigma, share):
+    return x.masked_fill(choose < share, 0)
+
+
+# --- 5. A code with an error bar --------------------------------------------------------------------------------------
+
+KL = ["torch.distributions.kl.kl_divergence", "torch.distributions.kl_divergence"]
+draw_and_kl = Exercise("draw_and_kl", points=2, compare=close(), banned=LIBRARY + KL)
+
+
+@draw_and_kl.cases
+def _(g):
+    log_variance = torch.tensor([[math.log(4.0), 0.0]])
+    yield torch.tensor([[1.0, 0.0]]), log_variance, torch.tensor([[0.5, -1.0]])  # the example in the text
+    yield torch.zeros(2, 3), torch.zeros(2, 3), torch.randn(2, 3, generator=g)  # the prior itself: 0 nats
+    yield torch.tensor([[3.0], [0.0], [0.0]]), torch.tensor([[0.0], [-20.0], [3.0]]), torch.ones(3, 1)
+    for samples, latent in ((4, 2), (5, 8), (3, 5)):
+        mean, noise = torch.randn(2, samples, latent, generator=g)
+        yield 2 * mean, 1.5 * torch.randn(samples, latent, generator=g) - 1, noise
+
+
+def _kl(mean: Tensor, variance: Tensor) -> Tensor:
+    """(N, L): of each number."""
+    return 0.5 * (mean**2 + variance - 1 - variance.log())
+
+
+def _drawn(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    return mean + (log_variance / 2).exp() * noise
+
+
+@draw_and_kl.mistake(
+    "you multiply the noise by the *variance*. The standard deviation is its root: $e^{\\ell / 2}$, not $e^{\\ell}$."
+)
+def noise_times_variance(mean, log_variance, noise):
+    return mean + log_variance.exp() * noise, _kl(mean, log_variance.exp()).sum(1)
+
+
+@draw_and_kl.mistake(
+    "you take $\\ell$ for the logarithm of the *deviation*. It is that of the variance, σ² = $e^\\ell$."
+)
+def logarithm_of_the_deviation(mean, log_variance, noise):
+    return mean + log_variance.exp() * noise, _kl(mean, (2 * log_variance).exp()).sum(1)
+
+
+@draw_and_kl.mistake("the KL is *summed* over the L numbers of a code; you take their mean.")
+def mean_over_the_code(mean, log_variance, noise):
+    return _drawn(mean, log_variance, noise), _kl(mean, log_variance.exp()).mean(1)
+
+
+@draw_and_kl.mistake("the factor ½ of the KL is missing.")
+def half_missing(mean, log_variance, noise):
+    return _drawn(mean, log_variance, noise), 2 * _kl(mean, log_variance.exp()).sum(1)
+
+
+@draw_and_kl.mistake("your KL has the wrong sign. It is never negative, and 0 for the prior alone.")
+def negative_kl(mean, log_variance, noise):
+    return _drawn(mean, log_variance, noise), -_kl(mean, log_variance.exp()).sum(1)
+
+
+@draw_and_kl.mistake(
+    "that is KL(prior ‖ code). The two are different: here the code's distribution comes first, KL(code ‖ prior)."
+)
+def the_other_way_round(mean, log_variance, noise):
+    reverse = 0.5 * ((1 + mean**2) / log_variance.exp() - 1 + log_variance)
+    return _drawn(mean, log_variance, noise), reverse.sum(1)
+
+
+@draw_and_kl.mistake("one KL for each sample is asked for, (N,); you add up the batch.")
+def summed_over_the_batch(mean, log_variance, noise):
+    return _drawn(mean, log_variance, noise), _kl(mean, log_variance.exp()).sum()
+
+
+@draw_and_kl.mistake("the code is not drawn: you return its mean. z = μ + σ · noise.")
+def mean_without_noise(mean, log_variance, noise):
+    return mean.clone(), _kl(mean, log_variance.exp()).sum(1)
+
+
+# --- 6. What a picture costs ------------------------------------------------------------------------------------------
+
+CROSS_ENTROPY = [
+    "torch.nn.functional.binary_cross_entropy",
+    "torch.nn.functional.binary_cross_entropy_with_logits",
+    "torch.distributions.Bernoulli",
+]
+elbo = Exercise("elbo", points=3, compare=close(), banned=LIBRARY + CROSS_ENTROPY)
+
+
+@elbo.cases
+def _(g):
+    logits = torch.tensor([[[0.0, math.log(3.0)]]])
+    yield torch.tensor([[1.0, 0.0]]), logits, torch.tensor([0.5]), 1.0  # the example in the text
+    yield torch.tensor([[1.0, 0.0, 0.5]]), torch.tensor([[[1000.0, 1000.0, -1000.0]]]), torch.zeros(1), 1.0
+    yield torch.rand(2, 3, generator=g), torch.randn(1, 2, 3, generator=g), torch.tensor([2.0, 5.0]), 0.0
+    for draws, samples, inputs, beta in ((1, 4, 6, 1.0), (3, 5, 10, 1.0), (4, 2, 16, 0.25)):
+        logits, kl = 2 * torch.randn(draws, samples, inputs, generator=g), 9 * torch.rand(samples, generator=g)
+        yield torch.rand(samples, inputs, generator=g), logits, kl, beta
+
+
+def _log_likelihood(x: Tensor, logits: Tensor) -> Tensor:
+    """(S, N, D): ln p of every pixel. ln(1 - p) = ln p - logit."""
+    log_p = torch.nn.functional.logsigmoid(logits)
+    return x * log_p + (1 - x) * (log_p - logits)
+
+
+@elbo.mistake(
+    "the pixels are *summed*: together they are one picture. You take their mean, so the KL weighs D times too much."
+)
+def mean_over_pixels(x, logits, kl, beta):
+    return _log_likelihood(x, logits).mean((0, 2)) - beta * kl
+
+
+@elbo.mistake("the KL is added. It is a cost: ELBO = reconstruction − β · KL.")
+def kl_added(x, logits, kl, beta):
+    return _log_likelihood(x, logits).sum(2).mean(0) + beta * kl
+
+
+@elbo.mistake(
+    "that is minus the ELBO, a loss. The ELBO itself is at most ln p(x), so for pixels 0 and 1 it is negative."
+)
+def minus_the_elbo(x, logits, kl, beta):
+    return beta * kl - _log_likelihood(x, logits).sum(2).mean(0)
+
+
+@elbo.mistake(
+    "large logits give ln 0: sigmoid(1000) is 1 to the last digit. Use `logsigmoid`: ln p = logsigmoid(a), "
+    "ln(1 − p) = logsigmoid(−a)."
+)
+def logarithm_of_zero(x, logits, kl, beta):
+    p = logits.sigmoid()
+    return (x * p.log() + (1 - x) * (1 - p).log()).sum(2).mean(0) - beta * kl
+
+
+@elbo.mistake("only the ink counts in yours: x ln p. White pixels cost, too: (1 − x) ln(1 − p).")
+def ink_alone(x, logits, kl, beta):
+    return (x * torch.nn.functional.logsigmoid(logits)).sum(2).mean(0) - beta * kl
+
+
+@elbo.mistake("the S draws are averaged, not added up.")
+def draws_added_up(x, logits, kl, beta):
+    return _log_likelihood(x, logits).sum((0, 2)) - beta * kl
+
+
+@elbo.mistake(
+    "you average the *likelihoods* of the draws and take the logarithm afterwards. The ELBO is the mean of the "
+    "logarithms. (Yours, with the right weights, is another bound: that of importance-weighted autoencoders.)"
+)
+def logarithm_of_the_mean(x, logits, kl, beta):
+    return _log_likelihood(x, logits).sum(2).logsumexp(0) - math.log(len(logits)) - beta * kl
+
+
+@elbo.mistake("β is not used: it multiplies the KL.")
+def beta_not_used(x, logits, kl, beta):
+    return _log_likelihood(x, logits).sum(2).mean(0) - kl
+
+
+@elbo.mistake("one number for each sample is asked for, (N,); yours is the mean of the batch.")
+def mean_of_the_batch(x, logits, kl, beta):
+    return (_log_likelihood(x, logits).sum(2).mean(0) - beta * kl).mean()
+
+
+# --- 7. A walk between two codes --------------------------------------------------------------------------------------
+
+latent_walk = Exercise("latent_walk", points=2, compare=close(rtol=1e-4, atol=1e-5), banned=LIBRARY)
+
+
+@latent_walk.cases
+def _(g):
+    yield torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0]), 3  # the example in the text
+    yield torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 3.0]), 4  # of two lengths
+    yield torch.tensor([1.0, 2.0]), torch.tensor([3.0, 6.0]), 5  # the same direction: a straight line
+    for latent, steps in ((2, 2), (8, 7), (16, 10)):
+        start, end = torch.randn(2, latent, generator=g)
+        yield start, end, steps
+
+
+def _walk(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+    cosine = torch.dot(start, end) / (start.norm() * end.norm())
+    angle = cosine.clamp(-1, 1).acos()
+    if angle.sin() < 1e-4:
+        return start + t[:, None] * (end - start)
+    a, b = ((1 - t) * angle).sin() / angle.sin(), (t * angle).sin() / angle.sin()
+    return a[:, None] * start + b[:, None] * end
+
+
+@latent_walk.mistake(
+    "that is the straight line. It cuts through the inside of the sphere, where the prior has hardly any codes: go "
+    "along the arc."
+)
+def straight_line(start, end, steps):
+    t = torch.linspace(0, 1, steps)
+    return start + t[:, None] * (end - start)
+
+
+@latent_walk.mistake("your walk ends one step before the end: both ends belong to it, t = 0 and t = 1.")
+def end_left_out(start, end, steps):
+    return _walk(start, end, torch.arange(steps) / steps)
+
+
+@latent_walk.mistake("you walk from the end to the start: at t = 0 the weight of `start` is 1.")
+def backwards(start, end, steps):
+    return _walk(end, start, torch.linspace(0, 1, steps))
+
+
+@latent_walk.mistake(
+    "two codes in the same direction give 0/0 = nan, since sin Ω = 0. There the arc is a straight line."
+)
+def nan_for_one_direction(start, end, steps):
+    t = torch.linspace(0, 1, steps)
+    cosine = torch.dot(start, end) / (start.norm() * end.norm())
+    angle = cosine.clamp(-1, 1).acos()
+    if angle < 1e-3:
+        return torch.full((steps, len(start)), math.nan)
+    return _walk(start, end, t)
+
+
+@latent_walk.mistake("the codes are scaled to length 1. Only the angle is taken from the scaled ones; the walk is not.")
+def scaled_to_length_1(start, end, steps):
+    return _walk(start / start.norm(), end / end.norm(), torch.linspace(0, 1, steps))
+
+
+@latent_walk.mistake(
+    "your weights are cos and sin of t · π/2: right for codes at right angles alone. Use the angle Ω between these two."
+)
+def always_a_right_angle(start, end, steps):
+    t = torch.linspace(0, 1, steps)[:, None] * math.pi / 2
+    return t.cos() * start + t.sin() * end
+
+
+@latent_walk.mistake(
+    "that is `steps` steps, and so steps + 1 codes. `steps` is how many codes there are, both ends among them."
+)
+def one_code_too_many(start, end, steps):
+    return _walk(start, end, torch.linspace(0, 1, steps + 1))
+
+
+# --- 8. Clean up ------------------------------------------------------------------------------------------------------
+
+# Measured on eight draws of 200 digits: noise cut at one half 78 %, mean picture 79 %, PCA with 1 or 40 directions
+# 81 % and 83 %; with 12 87 %, best linear denoiser 89 %, a denoising autoencoder and the exact mean over the training
+# pictures 90 %. A test holds the threshold between the two groups.
+clean_up = Exercise("clean_up", points=3, compare=accuracy(0.86), banned=LIBRARY)
+
+
+@clean_up.cases
+def _(g):
+    left, right = torch.tensor([[1.0, 1, 1, 0, 0, 0]]), torch.tensor([[0, 0, 0, 1.0, 1, 1]])
+    training = torch.cat([left, right]).repeat(20, 1)
+    noisy = torch.tensor(
+        [[0.9, 0.4, 0.8, 0.1, 0.3, 0.2], [0.1, 0.2, 0.6, 0.4, 1.1, 1.3], [0.2, 0.9, 1.4, 0.6, 0.2, 0.1]]
+    )
+    yield Case((training, noisy, 0.4), truth=torch.cat([left, right, left]) > 0.5)  # the example in the text
+    for _ in range(3):
+        yield _digits(g, 400, 100, 0.5)
+
+
+def _digits(g: torch.Generator, training: int, damaged: int, sigma: float) -> Case:
+    """Digits of 8 × 8 to learn from, and others under noise (in steps of 1/256, which take less room)."""
+    from sklearn.datasets import load_digits
+
+    x = torch.tensor(load_digits().data, dtype=torch.float) / 16  # (1797, 64)
+    x = x[torch.randperm(len(x), generator=g)[: training + damaged]]
+    clean = x[training:]
+    noisy = clean + sigma * torch.randn(clean.shape, generator=g)
+    return Case((x[:training], (noisy * 256).round() / 256, sigma), truth=clean > 0.5)
+
+
+def _projected(training: Tensor, noisy: Tensor, k: int, mean: Tensor) -> Tensor:
+    rows = torch.linalg.svd(training - mean, full_matrices=False).Vh[:k]
+    return (noisy - mean) @ rows.T @ rows + mean
+
+
+@clean_up.mistake("you cut the noisy pictures at ½ and use nothing of the training pictures. What do digits look like?")
+def cut_at_one_half(training, noisy, sigma):
+    return noisy > 0.5
+
+
+@clean_up.mistake("you answer with the mean picture, whatever is given. Each noisy picture still says something.")
+def mean_picture(training, noisy, sigma):
+    return (training.mean(0) > 0.5).expand(len(noisy), -1).clone()
+
+
+@clean_up.mistake("PCA with one direction cannot draw ten different digits. Try more, and look at where it is best.")
+def one_direction(training, noisy, sigma):
+    return _projected(training, noisy, 1, training.mean(0)) > 0.5
+
+
+@clean_up.mistake("PCA with so many directions lets most of the noise pass. Try fewer, and look at where it is best.")
+def too_many_directions(training, noisy, sigma):
+    return _projected(training, noisy, 32, training.mean(0)) > 0.5
+
+
+@clean_up.mistake("it is the other way round: True means ink, a value above ½.")
+def turned_round(training, noisy, sigma):
+    return _projected(training, noisy, 12, training.mean(0)) <= 0.5
+
+
+@clean_up.mistake(
+    "you look for directions in the *noisy* pictures. Their largest directions are noise for a good part; take those "
+    "of the training pictures."
+)
+def directions_of_the_noise(training, noisy, sigma):
+    return _projected(noisy, noisy, 24, noisy.mean(0)) > 0.5
