@@ -440,3 +440,30 @@ def test_bars_have_error_bars_where_they_are_given(axes):
     (drawn,) = [collection for collection in axes.collections if len(collection.get_segments()) == 2]
     ends = [sorted(y for _, y in segment) for segment in drawn.get_segments()]
     np.testing.assert_allclose(ends, [[46, 54], [28, 32]])
+
+
+# ---- widgets with pictures
+
+
+def test_captions_explorer_scores_what_one_writes():
+    from course_utils.show import picture_widgets
+
+    def probabilities(number, lines):
+        return torch.tensor([float(len(line) + number) for line in lines]).softmax(0)
+
+    explorer = picture_widgets.captions_explorer(
+        torch.rand(3, 3, 8, 8),
+        probabilities,
+        captions=["a cat", "a <dog>"],
+        unknown=lambda line: ["xyz"] * ("x" in line),
+    )
+    assert "a <dog>" in explorer.text and "88.1%" in explorer.text and "11.9%" in explorer.text
+    assert explorer.result.value.count("data:image/png") == 1
+    assert explorer.text.index("a <dog>") < explorer.text.index("a cat"), "the likeliest first"
+    before = explorer.result.value
+    explorer.set(picture=2)
+    assert explorer.result.value != before
+    explorer.set(captions="x\n\nx\n")
+    assert "x (unknown: xyz)" in explorer.text and "100.0%" in explorer.text
+    explorer.set(captions=" ")
+    assert "there is no caption: write at least one line" in explorer.text
