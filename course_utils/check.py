@@ -9,6 +9,7 @@ function and sends back what it gave; the verdict is made elsewhere (`course_uti
 functions of this file and of `course_utils.compare`.
 """
 
+import inspect
 import os
 import pkgutil
 import socket
@@ -137,14 +138,18 @@ def _ban(names: list[str]) -> Iterator[None]:
 
 
 def _callables(name: str) -> list[Any]:
-    """What the profiler sees when the named thing is called: code objects of Python functions, built-ins themselves."""
+    """What the profiler sees when the named thing is called: code objects of Python functions, built-ins themselves.
+
+    Of a decorated function it is the function inside: the wrapper's code object may be shared with other functions
+    (`torch.no_grad()` gives one and the same to all that it decorates, the steps of optimizers among them).
+    """
     try:
         thing = pkgutil.resolve_name(name)
     except (ImportError, AttributeError):  # not there (in the grader's sandbox, say): then it cannot be called either
         return []
     members = list(vars(thing).values()) if isinstance(thing, type) else [thing]
-    members = [getattr(m, "__func__", m) for m in members]
-    return [getattr(m, "__code__", m) for m in members if callable(m)]
+    members = [inspect.unwrap(getattr(m, "__func__", m)) for m in members if callable(getattr(m, "__func__", m))]
+    return [getattr(m, "__code__", m) for m in members]
 
 
 # --- the verdict ------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from course_utils.grading.exercise import (
     distribution,
     exact,
 )
+from course_utils.models.rnn import CharRNN, RNNConfig
 
 
 def double(x):
@@ -464,3 +465,21 @@ def test_a_class_is_found_by_its_name_in_the_notebook(tmp_path, monkeypatch, cap
     (tmp_path / CASES_FILE).write_bytes(save_cases({"Affine": affine()}))
     Checker("a0")(Affine)
     assert "2 of 2 cases hold" in capsys.readouterr().out
+
+
+def test_ban_of_a_decorated_function_spares_others_with_the_same_decorator():
+    """All functions under `torch.no_grad()` share the wrapper's code object: only what is inside tells them apart."""
+
+    def train():
+        weight = torch.zeros(1, requires_grad=True)
+        weight.sum().backward()
+        torch.optim.SGD([weight], lr=1.0).step()
+        return weight.detach()
+
+    def borrow():
+        model = CharRNN(RNNConfig(3, hidden=2))
+        return model.generate(torch.zeros(1, 1, dtype=torch.long), 1)
+
+    banned = ["course_utils.models.rnn.CharRNN.generate"]
+    assert answer(train, (), banned)["value"] == -1
+    assert answer(borrow, (), banned)["error"] == "Banned"
