@@ -1,0 +1,590 @@
+"""Assignment 6, pretext tasks: what is asked in each exercise, how it is compared, and the mistakes we know by name.
+
+Each exercise stands in one place: points and comparison, then its cases (small ones that can be checked by hand, then
+random ones; the same function draws the visible and the hidden cases), then wrong functions with the hint for those who
+wrote them.
+"""
+
+import math
+from itertools import permutations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from course_utils.grading.exercise import Exercise, close, exact
+
+LIBRARY = [
+    "course_utils.pretext.patch_pairs",
+    "course_utils.pretext.cut",
+    "course_utils.pretext.permutation_set",
+    "course_utils.pretext.jigsaw",
+    "course_utils.pretext.cut_tiles",
+    "course_utils.pretext.shuffle_tiles",
+    "course_utils.pretext.colour_targets",
+    "course_utils.pretext.rebalanced_weights",
+    "course_utils.pretext.annealed_mean",
+    "course_utils.evaluate.knn_probe",
+    "course_utils.evaluate.linear_probe",
+    "course_utils.evaluate.accuracy",
+]
+
+OFFSETS = torch.tensor([[-1, -1], [-1, 0], [-1, 1], [0, -1], [0, 1], [1, -1], [1, 0], [1, 1]])
+
+
+def _squares(images: Tensor, corners: Tensor, side: int) -> Tensor:
+    """(N, C, S, S) pictures, (N, …, 2) corners -> (N, …, C, side, side); corners outside are moved in."""
+    corners = corners.clamp(0, images.shape[-1] - side)
+    windows = images.unfold(2, side, 1).unfold(3, side, 1)
+    n = torch.arange(len(images)).view(-1, *[1] * (corners.ndim - 2))
+    return windows[n, :, corners[..., 0], corners[..., 1]]
+
+
+def _orders(g: torch.Generator, n: int, size: int) -> Tensor:
+    """(n, size) random permutations."""
+    return torch.rand(n, size, generator=g).argsort(1)
+
+
+# --- 1. Pairs of patches ----------------------------------------------------------------------------------------------
+
+patch_pairs = Exercise("patch_pairs", points=3, compare=exact(), banned=LIBRARY)
+
+
+@patch_pairs.cases
+def _(g):
+    images = torch.arange(49.0).view(1, 1, 7, 7)
+    yield images, torch.tensor([1]), torch.tensor([[[0, 0], [0, 1]]]), 1, 1  # the example in the text
+    yield images.expand(8, 1, 7, 7), torch.arange(8), torch.zeros(8, 2, 2, dtype=torch.int64), 1, 2  # all places
+    for n, channels, side, patch, gap, most in ((6, 3, 16, 4, 1, 1), (10, 2, 21, 5, 2, 1), (9, 1, 18, 3, 2, 2)):
+        images = torch.rand(n, channels, side, side, generator=g)
+        which = torch.cat([torch.tensor([1, 6, 3, 4]), torch.randint(8, (n - 4,), generator=g)])
+        jitter = torch.randint(-most, most + 1, (n, 2, 2), generator=g)
+        jitter[:4] = torch.tensor([[[most, 0], [0, -most]], [[0, most], [-most, 0]], [[-most, most], [most, 0]],
+                                   [[most, -most], [0, most]]])  # fmt: skip
+        yield images, which, jitter, patch, gap
+
+
+def _pairs(images, which, jitter, patch, gap, offsets=OFFSETS, first=1, second=1):
+    middle = (images.shape[-1] - patch) // 2
+    return (
+        _squares(images, middle + first * jitter[:, 0], patch),
+        _squares(images, middle + (patch + gap) * offsets[which] + second * jitter[:, 1], patch),
+    )
+
+
+@patch_pairs.mistake("the gap is missing: neighbours lie p + g pixels apart, not p, so that no line runs on.")
+def gap_forgotten(images, which, jitter, patch, gap):
+    return _pairs(images, which, jitter, patch, 0)
+
+
+@patch_pairs.mistake("rows and columns are exchanged: the offset and the jitter are (rows down, columns to the right).")
+def rows_and_columns_exchanged(images, which, jitter, patch, gap):
+    return _pairs(images, which, jitter.flip(2), patch, gap, OFFSETS.flip(1))
+
+
+@patch_pairs.mistake(
+    "the second patch moves with the first: its jitter counts from its own place, not from the first's."
+)
+def second_counts_from_the_first(images, which, jitter, patch, gap):
+    return _pairs(images, which, torch.stack([jitter[:, 0], jitter.sum(1)], 1), patch, gap)
+
+
+@patch_pairs.mistake("only the second patch is moved. Both have their jitter.")
+def first_does_not_move(images, which, jitter, patch, gap):
+    return _pairs(images, which, jitter, patch, gap, first=0)
+
+
+@patch_pairs.mistake("only the first patch is moved. Both have their jitter.")
+def second_does_not_move(images, which, jitter, patch, gap):
+    return _pairs(images, which, jitter, patch, gap, second=0)
+
+
+@patch_pairs.mistake("you go the opposite way: 1 (↑) lies above the first patch, at *smaller* row numbers.")
+def opposite_place(images, which, jitter, patch, gap):
+    return _pairs(images, which, jitter, patch, gap, -OFFSETS)
+
+
+@patch_pairs.mistake(
+    "which // 3 and which % 3 count the middle, too: place 4 is →, not the middle. From 4 on the numbers are shifted."
+)
+def middle_counted(images, which, jitter, patch, gap):
+    return _pairs(images, which, jitter, patch, gap, torch.cartesian_prod(torch.arange(3), torch.arange(3)) - 1)
+
+
+@patch_pairs.mistake("the second patch comes first. Return (first, second).")
+def second_patch_first(images, which, jitter, patch, gap):
+    return _pairs(images, which, jitter, patch, gap)[::-1]
+
+
+# --- 2. Permutations that are far apart -------------------------------------------------------------------------------
+
+far_permutations = Exercise("far_permutations", points=3, compare=exact(), banned=LIBRARY)
+
+
+@far_permutations.cases
+def _(g):
+    yield torch.tensor([0, 1, 2]), 4  # the example in the text
+    yield _orders(g, 1, 4)[0], 12
+    yield _orders(g, 1, 4)[0], 24
+    for size, count in ((5, 20), (5, 40), (6, 30)):
+        yield _orders(g, 1, size)[0], count
+
+
+def _greedy(first: Tensor, count: int, distance, better) -> Tensor:
+    """Choose by better(smallest distance, sum, last distance): a score for each candidate, the first of the best."""
+    pool = torch.tensor(list(permutations(range(len(first)))))
+    chosen, near, total = [first], torch.full((len(pool),), 1_000), torch.zeros(len(pool)).long()
+    while len(chosen) < count:
+        last = distance(pool, chosen[-1])
+        near, total = near.minimum(last), total + last
+        chosen.append(pool[better(near, total, last)])
+    return torch.stack(chosen)
+
+
+def _hamming(pool: Tensor, one: Tensor) -> Tensor:
+    return (pool != one).sum(1)
+
+
+@far_permutations.mistake(
+    "you take the largest *sum* of distances alone. The smallest distance comes first, the sum decides among equals: "
+    "with the sum alone two permutations may be equal, if only they are far from the rest."
+)
+def sum_alone(first, count):
+    return _greedy(first, count, _hamming, lambda near, total, last: total.argmax())
+
+
+@far_permutations.mistake(
+    "of equally good ones you take the first at once. Those with the largest sum come before that."
+)
+def sum_forgotten(first, count):
+    return _greedy(first, count, _hamming, lambda near, total, last: near.argmax())
+
+
+@far_permutations.mistake("you look at the last chosen one only. The next must be far from *all* chosen before.")
+def last_one_only(first, count):
+    return _greedy(first, count, _hamming, lambda near, total, last: last.argmax())
+
+
+@far_permutations.mistake(
+    "the Hamming distance counts at how many places two permutations differ; by how much the numbers differ is nothing "
+    "to it."
+)
+def absolute_difference(first, count):
+    distance = lambda pool, one: (pool - one).abs().sum(1)  # noqa: E731
+    return _greedy(first, count, distance, lambda near, total, last: (near * 10_000 + total).argmax())
+
+
+@far_permutations.mistake("of equals you take the last one in the order of a dictionary; it is the first.")
+def last_of_equals(first, count):
+    def better(near, total, last):
+        score = near * 10_000 + total
+        return (score == score.max()).nonzero()[-1, 0]
+
+    return _greedy(first, count, _hamming, better)
+
+
+@far_permutations.mistake("you choose the *nearest* that is not chosen yet. Far apart is what we want.")
+def nearest_first(first, count):
+    def better(near, total, last):
+        return torch.where(near == 0, 10_000_000, near * 10_000 + total).argmin()
+
+    return _greedy(first, count, _hamming, better)
+
+
+@far_permutations.mistake("of equals you take the *smallest* sum of distances; it is the largest.")
+def smallest_sum(first, count):
+    return _greedy(first, count, _hamming, lambda near, total, last: (near * 10_000 - total).argmax())
+
+
+@far_permutations.mistake("the first permutation is given; it belongs to the set, at the beginning.")
+def first_left_out(first, count):
+    better = lambda near, total, last: (near * 10_000 + total).argmax()  # noqa: E731
+    found = _greedy(first, count, _hamming, better)
+    return torch.cat([found[1:], found[:1]])
+
+
+# --- 3. The puzzle ----------------------------------------------------------------------------------------------------
+
+make_puzzle = Exercise("make_puzzle", points=3, compare=exact(), banned=LIBRARY)
+
+
+@make_puzzle.cases
+def _(g):
+    images = torch.arange(16.0).view(1, 1, 4, 4)
+    shift = torch.tensor([[[0, 0], [1, 1], [0, 0], [0, 0]]])
+    yield images, torch.tensor([[1, 2, 3, 0]]), shift, 1  # the example in the text
+    yield images, torch.tensor([[2, 0, 1, 3]]), torch.tensor([[[0, 1], [1, 0], [1, 1], [0, 0]]]), 1
+    for n, channels, grid, cell, tile in ((4, 3, 3, 4, 3), (5, 1, 2, 6, 4), (3, 2, 3, 5, 3), (2, 1, 4, 3, 2)):
+        T = grid * grid
+        images = torch.rand(n, channels, grid * cell, grid * cell, generator=g)
+        order = _orders(g, n, T)
+        order[0] = (torch.arange(T) + 1) % T  # no permutation that is its own inverse
+        yield images, order, torch.randint(cell - tile + 1, (n, T, 2), generator=g), tile
+
+
+def _puzzle(images, order, shift, tile, down_first=True):
+    grid = math.isqrt(order.shape[1])
+    cell = images.shape[-1] // grid
+    corner = torch.stack([order // grid, order % grid] if down_first else [order % grid, order // grid], -1)
+    return _squares(images, cell * corner + shift, tile)
+
+
+def _of_cells(shift: Tensor, order: Tensor) -> Tensor:
+    return shift.gather(1, order[:, :, None].expand(-1, -1, 2))
+
+
+@make_puzzle.mistake(
+    "this is the inverse permutation: tile i goes to place π(i). Asked for is the other reading: at place i stands the "
+    "tile of cell π(i)."
+)
+def inverse_permutation(images, order, shift, tile):
+    back = order.argsort(1)
+    return _puzzle(images, back, _of_cells(shift, back), tile)
+
+
+@make_puzzle.mistake("the shift is taken by place. It belongs to the cell that the tile comes from: shift[n, π(i)].")
+def shift_by_place(images, order, shift, tile):
+    return _puzzle(images, order, shift, tile)
+
+
+@make_puzzle.mistake("the cells are numbered column by column. They go row by row: cell 1 lies to the right of cell 0.")
+def cells_column_by_column(images, order, shift, tile):
+    return _puzzle(images, order, _of_cells(shift, order), tile, down_first=False)
+
+
+@make_puzzle.mistake("the shift is (rows down, columns to the right); you have it the other way round.")
+def shift_exchanged(images, order, shift, tile):
+    return _puzzle(images, order, _of_cells(shift, order).flip(2), tile)
+
+
+@make_puzzle.mistake("all tiles are cut at their cells' corners. Each cell has a shift.")
+def no_shift(images, order, shift, tile):
+    return _puzzle(images, order, torch.zeros_like(shift), tile)
+
+
+@make_puzzle.mistake("all pictures get the first one's permutation. Each has its own: order[n].")
+def one_order_for_all(images, order, shift, tile):
+    same = order[:1].expand_as(order)
+    return _puzzle(images, same, _of_cells(shift, same), tile)
+
+
+@make_puzzle.mistake("the tiles stand in their own order: nothing is shuffled.")
+def not_shuffled(images, order, shift, tile):
+    return _puzzle(images, torch.arange(order.shape[1]).expand_as(order), shift, tile)
+
+
+# --- 4. Colours as classes --------------------------------------------------------------------------------------------
+
+colour_targets = Exercise("colour_targets", points=2, compare=exact(), banned=LIBRARY)
+
+
+@colour_targets.cases
+def _(g):
+    bins = torch.tensor([[0.0, 0.0], [0.2, 0.0], [0.0, 0.2]])
+    yield torch.tensor([0.05, 0.12]).view(1, 2, 1, 1), bins  # the example in the text
+    chroma = torch.tensor([[[[0.3, 0.02], [-0.3, 0.01]], [[0.01, 0.25], [-0.2, 0.07]]]])
+    yield chroma, bins
+    for n, height, width, count in ((3, 4, 5, 9), (2, 6, 6, 20), (4, 2, 7, 40)):
+        bins = torch.rand(count, 2, generator=g) - 0.5
+        yield torch.rand(n, 2, height, width, generator=g) - 0.5, bins
+
+
+def _apart(chroma: Tensor, bins: Tensor) -> Tensor:
+    return chroma.permute(0, 2, 3, 1)[:, :, :, None] - bins  # (N, H, W, Q, 2)
+
+
+@colour_targets.mistake(
+    "|Δ₁| + |Δ₂| is the way round the block. The distance is the straight one: squares, then the sum."
+)
+def city_block(chroma, bins):
+    return _apart(chroma, bins).abs().sum(-1).argmin(-1)
+
+
+@colour_targets.mistake("this is the bin that is *farthest* away: take argmin of the distance.")
+def farthest_bin(chroma, bins):
+    return _apart(chroma, bins).square().sum(-1).argmax(-1)
+
+
+@colour_targets.mistake(
+    "the largest inner product is not the nearest bin: it favours bins far from grey. Use the distance."
+)
+def inner_product(chroma, bins):
+    return torch.einsum("nchw,qc->nhwq", chroma, bins).argmax(-1)
+
+
+@colour_targets.mistake(
+    "`reshape(-1, 2)` pairs neighbouring pixels of one channel with each other. Bring the chroma axis to the end "
+    "first: `permute(0, 2, 3, 1)`."
+)
+def reshaped_without_permuting(chroma, bins):
+    N, _, H, W = chroma.shape
+    pixels = chroma.reshape(N, H, W, 2)
+    return (pixels[:, :, :, None] - bins).square().sum(-1).argmin(-1)
+
+
+@colour_targets.mistake("the two chroma channels are exchanged.")
+def channels_exchanged(chroma, bins):
+    return _apart(chroma.flip(1), bins).square().sum(-1).argmin(-1)
+
+
+@colour_targets.mistake("only the first chroma channel counts in your distance.")
+def first_channel_only(chroma, bins):
+    return _apart(chroma, bins)[..., 0].square().argmin(-1)
+
+
+# --- 5. Rare colours count more ---------------------------------------------------------------------------------------
+
+class_weights = Exercise("class_weights", points=3, compare=close(), banned=LIBRARY)
+
+
+@class_weights.cases
+def _(g):
+    yield torch.tensor([0, 0, 0, 1]), 2, 0.5  # the example in the text
+    yield torch.tensor([[0, 2], [2, 2]]), 4, 0.25  # two bins without a pixel
+    for shape, size, mix in (((3, 4, 4), 5, 0.5), ((2, 5, 6), 9, 0.1), ((40,), 7, 0.75), ((6, 7), 12, 0.3)):
+        targets = (torch.rand(shape, generator=g) ** 2 * (size - 1)).long()  # small numbers are common, the last is not
+        yield targets, size, mix
+
+
+def _share(targets: Tensor, Q: int) -> Tensor:
+    return torch.bincount(targets.flatten(), minlength=Q) / targets.numel()
+
+
+def _raw(targets: Tensor, Q: int, mix: float) -> Tensor:
+    return 1 / ((1 - mix) * _share(targets, Q) + mix / Q)
+
+
+@class_weights.mistake("the weights are not divided by Σ p v: the mean weight of a pixel must be 1.")
+def not_normalised(targets, Q, mix):
+    return _raw(targets, Q, mix)
+
+
+@class_weights.mistake(
+    "the mean over the *bins* is 1 in your answer. It is the mean over the *pixels* that must be 1: bins are weighted "
+    "with p."
+)
+def mean_over_bins(targets, Q, mix):
+    weight = _raw(targets, Q, mix)
+    return weight / weight.mean()
+
+
+@class_weights.mistake("your weights sum to 1. Their mean over the pixels must be 1: Σ p w = 1.")
+def weights_sum_to_1(targets, Q, mix):
+    weight = _raw(targets, Q, mix)
+    return weight / weight.sum()
+
+
+@class_weights.mistake("λ and 1 − λ are exchanged: λ belongs to the uniform distribution.")
+def mix_exchanged(targets, Q, mix):
+    weight = _raw(targets, Q, 1 - mix)
+    return weight / (_share(targets, Q) * weight).sum()
+
+
+@class_weights.mistake("the uniform distribution over Q bins is 1/Q for each; you add λ itself.")
+def uniform_without_q(targets, Q, mix):
+    share = _share(targets, Q)
+    weight = 1 / ((1 - mix) * share + mix)
+    return weight / (share * weight).sum()
+
+
+@class_weights.mistake(
+    "you mix the *weights* 1/p with the uniform ones. Mix the shares first, then take 1 over that: a bin without a "
+    "pixel has no 1/p."
+)
+def mixed_after_inverting(targets, Q, mix):
+    share = _share(targets, Q)
+    weight = (1 - mix) / share.clamp(min=1 / targets.numel()) + mix * Q
+    return weight / (share * weight).sum()
+
+
+@class_weights.mistake(
+    "a bin without a pixel has weight 0 in your answer. The formula gives it Q / λ, before dividing."
+)
+def unseen_bins_are_0(targets, Q, mix):
+    share = _share(targets, Q)
+    weight = _raw(targets, Q, mix) * (share > 0)
+    return weight / (share * weight).sum()
+
+
+@class_weights.mistake("this makes common colours count more: the weight is 1 *over* the mixed share.")
+def common_colours_count_more(targets, Q, mix):
+    share = _share(targets, Q)
+    weight = (1 - mix) * share + mix / Q
+    return weight / (share * weight).sum()
+
+
+# --- 6. From classes back to a colour ---------------------------------------------------------------------------------
+
+annealed_mean = Exercise("annealed_mean", points=2, compare=close(1e-4, 1e-5), banned=LIBRARY)
+
+
+@annealed_mean.cases
+def _(g):
+    bins = torch.tensor([[-0.2, 0.0], [0.2, 0.0]])
+    logits = torch.tensor([0.0, math.log(3)]).view(1, 2, 1, 1)
+    yield logits, bins, 1.0  # the examples in the text
+    yield logits, bins, 0.5
+    yield (
+        torch.tensor([1000.0, 999.0, -1000.0]).view(1, 3, 1, 1),
+        torch.tensor([[0.1, 0.2], [0.3, -0.1], [0.0, 0.4]]),
+        0.5,
+    )
+    for n, count, height, width, temperature in ((2, 5, 3, 4, 0.38), (1, 12, 5, 2, 2.0), (3, 9, 2, 2, 0.1)):
+        logits = 2 * torch.randn(n, count, height, width, generator=g)
+        yield logits, torch.rand(count, 2, generator=g) - 0.5, temperature
+
+
+def _mean(p: Tensor, bins: Tensor) -> Tensor:
+    return torch.einsum("nqhw,qc->nchw", p, bins)
+
+
+@annealed_mean.mistake("you multiply by the temperature. A small T must make the distribution *sharper*: divide.")
+def multiplied_by_temperature(logits, bins, temperature):
+    return _mean((logits * temperature).softmax(1), bins)
+
+
+@annealed_mean.mistake("the temperature is not used: this is the mean of the distribution as it is.")
+def temperature_not_used(logits, bins, temperature):
+    return _mean(logits.softmax(1), bins)
+
+
+@annealed_mean.mistake("this is the mode, the single most likely bin. Take the mean of the sharpened distribution.")
+def most_likely_bin(logits, bins, temperature):
+    return bins[logits.argmax(1)].permute(0, 3, 1, 2)
+
+
+@annealed_mean.mistake(
+    "$e^{1000}$ is infinite, and your answer is nan. Use `softmax`, or subtract the largest logit first."
+)
+def overflow(logits, bins, temperature):
+    e = (logits / temperature).exp()
+    return _mean(e / e.sum(1, keepdim=True), bins)
+
+
+@annealed_mean.mistake("softmax runs along the last axis, the columns of the picture. The bins are axis 1.")
+def softmax_over_columns(logits, bins, temperature):
+    return _mean((logits / temperature).softmax(-1), bins)
+
+
+@annealed_mean.mistake(
+    "you divide the *probabilities* by T; normalised again they are what they were. The logits are divided."
+)
+def probabilities_divided(logits, bins, temperature):
+    return _mean(logits.softmax(1) / temperature, bins)
+
+
+# --- 7. The judge -----------------------------------------------------------------------------------------------------
+
+knn_probe = Exercise("knn_probe", points=4, compare=close(1e-4, 1e-5), banned=LIBRARY)
+
+
+@knn_probe.cases
+def _(g):
+    features = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
+    new = torch.tensor([[1.0, 0.1], [-1.0, 5.0], [1.0, 1.5], [-1.0, 4.0]])
+    yield features, torch.tensor([0, 1, 1]), new, torch.tensor([0, 1, 1, 0]), 1  # the example in the text
+    # two votes each: the sum of the cosines decides; and somebody without a direction
+    at = torch.tensor([0.0, 0.5, 0.6, 1.1, 2.5])
+    features = torch.stack([at.cos(), at.sin()], 1)
+    new = torch.tensor([[1.0, 0.45], [0.5, 1.0], [1.0, 0.65]])
+    yield features, torch.tensor([1, 0, 1, 0, 2]), new, torch.tensor([1, 0, 0]), 4
+    for classes, dim, labelled, asked, k in (
+        (3, 6, 40, 30, 5),
+        (4, 5, 60, 41, 8),
+        (5, 8, 50, 37, 3),
+        (3, 4, 45, 33, 12),
+    ):
+        centres = torch.randn(classes, dim, generator=g)
+        weight = torch.arange(1.0, classes + 1).flip(0) if classes != 4 else torch.arange(1.0, classes + 1)
+        y = torch.multinomial(weight, labelled, replacement=True, generator=g)
+        new_y = torch.randint(classes, (asked,), generator=g)
+        y[:classes] = torch.arange(classes)
+        length = torch.rand(labelled + asked, 1, generator=g) * 3 + 0.1  # that must not matter
+        x = (centres[torch.cat([y, new_y])] + 1.1 * torch.randn(labelled + asked, dim, generator=g)) * length
+        x[0] = 0
+        yield x[:labelled], y, x[labelled:], new_y, k
+
+
+def _vote(similarity: Tensor, labels: Tensor, k: int, by_sum: bool = True, votes_count: bool = True) -> Tensor:
+    """(M,) the class with most votes of the k most similar."""
+    near, at = similarity.topk(k, dim=1)
+    empty = torch.zeros(len(similarity), int(labels.max()) + 1)
+    votes, total = empty.scatter_add(1, labels[at], torch.ones_like(near)), empty.scatter_add(1, labels[at], near)
+    if not votes_count:
+        return total.argmax(1)
+    if not by_sum:
+        return votes.argmax(1)
+    return total.masked_fill(votes < votes.amax(1, keepdim=True), -math.inf).argmax(1)
+
+
+def _three(predicted: Tensor, labels: Tensor, new_labels: Tensor) -> tuple[float, float, float]:
+    score = float((predicted == new_labels).double().mean())
+    chance = float((new_labels == labels.bincount().argmax()).double().mean())
+    return score, math.sqrt(score * (1 - score) / len(new_labels)), chance
+
+
+def _cosine(features: Tensor, new: Tensor) -> Tensor:
+    return F.normalize(new, dim=1) @ F.normalize(features, dim=1).T
+
+
+@knn_probe.mistake(
+    "long vectors win: this is the inner product. Divide each vector by its length first: only direction counts."
+)
+def lengths_count(features, labels, new, new_labels, k):
+    return _three(_vote(new @ features.T, labels, k), labels, new_labels)
+
+
+@knn_probe.mistake(
+    "these are the nearest by Euclidean distance. Asked for is the largest cosine: direction, not length."
+)
+def euclidean(features, labels, new, new_labels, k):
+    return _three(_vote(-torch.cdist(new, features), labels, k), labels, new_labels)
+
+
+@knn_probe.mistake("the votes are those of the *least* similar pictures: take the largest cosines.")
+def least_similar(features, labels, new, new_labels, k):
+    return _three(_vote(-_cosine(features, new), labels, k), labels, new_labels)
+
+
+@knn_probe.mistake("only the nearest one votes in your answer; k of them should.")
+def nearest_one_only(features, labels, new, new_labels, k):
+    return _three(_vote(_cosine(features, new), labels, 1), labels, new_labels)
+
+
+@knn_probe.mistake(
+    "of classes with equally many votes you take the smallest number. It is the one with the larger sum of cosines."
+)
+def ties_by_number(features, labels, new, new_labels, k):
+    return _three(_vote(_cosine(features, new), labels, k, by_sum=False), labels, new_labels)
+
+
+@knn_probe.mistake(
+    "chance is what always saying the commonest *labelled* class scores on the new pictures; 1 / classes is that only "
+    "if all are equally common."
+)
+def chance_one_over_classes(features, labels, new, new_labels, k):
+    score, error, _ = _three(_vote(_cosine(features, new), labels, k), labels, new_labels)
+    return score, error, 1 / (int(labels.max()) + 1)
+
+
+@knn_probe.mistake(
+    "you look up the commonest class among the *new* pictures: whoever knows that has looked at the answers. Take the "
+    "commonest labelled class, and its share of the new ones."
+)
+def chance_from_the_answers(features, labels, new, new_labels, k):
+    score, error, _ = _three(_vote(_cosine(features, new), labels, k), labels, new_labels)
+    return score, error, float(new_labels.bincount().max()) / len(new_labels)
+
+
+@knn_probe.mistake(
+    "the error is the root of score · (1 − score) / M with M the number of *new* pictures; you divide by the labelled."
+)
+def error_by_labelled(features, labels, new, new_labels, k):
+    score, _, chance = _three(_vote(_cosine(features, new), labels, k), labels, new_labels)
+    return score, math.sqrt(score * (1 - score) / len(labels)), chance
+
+
+@knn_probe.mistake("that is the variance of the score: take the root.")
+def variance_instead_of_error(features, labels, new, new_labels, k):
+    score, error, chance = _three(_vote(_cosine(features, new), labels, k), labels, new_labels)
+    return score, error**2, chance

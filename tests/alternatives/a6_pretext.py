@@ -1,0 +1,205 @@
+"""Other right answers to assignment 6, in the styles that students write: loops, numpy, einsum, library."""
+
+import math
+from collections.abc import Callable
+from itertools import permutations
+
+import numpy as np
+import torch
+
+ALTERNATIVES: dict[str, list[Callable]] = {}
+
+
+def alternative(exercise: str) -> Callable[[Callable], Callable]:
+    """Register a right answer to the exercise."""
+
+    def register(function: Callable) -> Callable:
+        ALTERNATIVES.setdefault(exercise, []).append(function)
+        return function
+
+    return register
+
+
+# --- 1 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("patch_pairs")
+def pairs_in_loops(images, which, jitter, patch, gap):
+    places = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
+    m = (images.shape[-1] - patch) // 2
+    first, second = [], []
+    for image, place, ((a, b), (c, d)) in zip(images, which.tolist(), jitter.tolist()):
+        down, right = places[place]
+        first.append(image[:, m + a : m + a + patch, m + b : m + b + patch])
+        row, column = m + c + down * (patch + gap), m + d + right * (patch + gap)
+        second.append(image[:, row : row + patch, column : column + patch])
+    return torch.stack(first), torch.stack(second)
+
+
+@alternative("patch_pairs")
+def pairs_by_gathering(images, which, jitter, patch, gap):
+    N, C, S, _ = images.shape
+    number = which + (which >= 4)  # as if the middle had a number, too
+    offset = torch.stack([number // 3 - 1, number % 3 - 1], 1)
+    middle = (S - patch) // 2
+    steps = torch.arange(patch)
+
+    def cut(corner):
+        rows, columns = corner[:, 0:1] + steps, corner[:, 1:2] + steps  # (N, p)
+        strips = images.gather(2, rows[:, None, :, None].expand(N, C, patch, S))
+        return strips.gather(3, columns[:, None, None, :].expand(N, C, patch, patch))
+
+    return [cut(middle + jitter[:, 0]), cut(middle + offset * (patch + gap) + jitter[:, 1])]
+
+
+# --- 2 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("far_permutations")
+def permutations_with_max(first, count):
+    chosen = [tuple(first.tolist())]
+    keys = {p: (len(first), 0) for p in permutations(range(len(first)))}
+    while len(chosen) < count:
+        for p, (near, total) in keys.items():
+            d = sum(a != b for a, b in zip(p, chosen[-1]))
+            keys[p] = (min(near, d), total + d)
+        chosen.append(max(keys, key=keys.get))
+    return torch.tensor(chosen)
+
+
+@alternative("far_permutations")
+def permutations_with_numpy(first, count):
+    pool = np.array(list(permutations(range(len(first)))))
+    chosen = first.numpy()[None]
+    while len(chosen) < count:
+        distance = (pool[:, None] != chosen[None]).sum(2)  # (T!, chosen)
+        near, total = distance.min(1), distance.sum(1)
+        best = np.flatnonzero(near == near.max())
+        best = best[total[best] == total[best].max()]
+        chosen = np.concatenate([chosen, pool[best[:1]]])
+    return torch.from_numpy(chosen)
+
+
+# --- 3 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("make_puzzle")
+def puzzle_in_loops(images, order, shift, tile):
+    N, T = order.shape
+    G = math.isqrt(T)
+    c = images.shape[-1] // G
+    found = torch.empty(N, T, images.shape[1], tile, tile)
+    for n in range(N):
+        for i in range(T):
+            cell = int(order[n, i])
+            row, column = c * (cell // G) + int(shift[n, cell, 0]), c * (cell % G) + int(shift[n, cell, 1])
+            found[n, i] = images[n, :, row : row + tile, column : column + tile]
+    return found
+
+
+@alternative("make_puzzle")
+def puzzle_cells_first(images, order, shift, tile):
+    N, C, S, _ = images.shape
+    T = order.shape[1]
+    G = math.isqrt(T)
+    cells = images.view(N, C, G, S // G, G, S // G).permute(0, 2, 4, 1, 3, 5).reshape(N, T, C, S // G, S // G)
+    steps = torch.arange(tile)
+    rows = (shift[:, :, 0, None] + steps)[:, :, None, :, None]  # (N, T, 1, t, 1)
+    columns = (shift[:, :, 1, None] + steps)[:, :, None, None, :]
+    n, t, c = torch.arange(N), torch.arange(T), torch.arange(C)
+    tiles = cells[n[:, None, None, None, None], t[:, None, None, None], c[:, None, None], rows, columns]
+    return torch.stack([tiles[i, order[i]] for i in range(N)])
+
+
+# --- 4 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("colour_targets")
+def targets_with_cdist(chroma, bins):
+    N, _, H, W = chroma.shape
+    pixels = chroma.movedim(1, -1).reshape(-1, 2)
+    return torch.cdist(pixels.double(), bins.double()).argmin(1).view(N, H, W)
+
+
+@alternative("colour_targets")
+def targets_bin_by_bin(chroma, bins):
+    best = torch.full_like(chroma[:, 0], math.inf)
+    found = torch.zeros(best.shape, dtype=torch.int64)
+    for q, (a, b) in enumerate(bins):
+        distance = (chroma[:, 0] - a) ** 2 + (chroma[:, 1] - b) ** 2
+        found[distance < best] = q
+        best = torch.minimum(best, distance)
+    return found
+
+
+# --- 5 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("class_weights")
+def weights_in_loops(targets, Q, mix):
+    flat = targets.flatten().tolist()
+    v = [1 / ((1 - mix) * flat.count(q) / len(flat) + mix / Q) for q in range(Q)]
+    mean = sum(v[q] for q in flat) / len(flat)
+    return torch.tensor([x / mean for x in v])
+
+
+@alternative("class_weights")
+def weights_by_pixels(targets, Q, mix):
+    share = torch.nn.functional.one_hot(targets.flatten(), Q).float().mean(0)
+    weight = torch.lerp(share, torch.full_like(share, 1 / Q), mix).reciprocal()
+    return weight / weight[targets].mean()
+
+
+# --- 6 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("annealed_mean")
+def mean_in_loops(logits, bins, temperature):
+    N, Q, H, W = logits.shape
+    found = torch.zeros(N, 2, H, W)
+    for n in range(N):
+        for i in range(H):
+            for j in range(W):
+                z = logits[n, :, i, j].double() / temperature
+                p = (z - z.max()).exp()
+                found[n, :, i, j] = ((p / p.sum()) @ bins.double()).float()
+    return found
+
+
+@alternative("annealed_mean")
+def mean_as_a_matrix_product(logits, bins, temperature):
+    p = torch.softmax(logits.movedim(1, -1) / temperature, dim=-1)  # (N, H, W, Q)
+    return (p @ bins).movedim(-1, 1)
+
+
+# --- 7 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("knn_probe")
+def probe_in_loops(features, labels, new, new_labels, k):
+    def unit(x):
+        return x / x.norm(dim=1, keepdim=True).clamp(min=1e-12)
+
+    cosines, right = unit(new) @ unit(features).T, 0
+    for row, truth in zip(cosines, new_labels.tolist()):
+        said = {}
+        for m in row.argsort(descending=True)[:k].tolist():
+            votes, total = said.get(int(labels[m]), (0, 0.0))
+            said[int(labels[m])] = (votes + 1, total + float(row[m]))
+        right += max(said, key=said.get) == truth
+    score = right / len(new)
+    known = labels.tolist()
+    commonest = max(sorted(set(known)), key=known.count)
+    return score, (score * (1 - score) / len(new)) ** 0.5, new_labels.tolist().count(commonest) / len(new)
+
+
+@alternative("knn_probe")
+def probe_with_one_sum(features, labels, new, new_labels, k):
+    cosine = torch.cosine_similarity(new[:, None], features[None], dim=2)  # (M, N)
+    near, at = cosine.topk(k, dim=1)
+    one_hot = torch.nn.functional.one_hot(labels[at], int(labels.max()) + 1).float()  # (M, k, C)
+    votes = ((1 + near / (4 * k))[:, :, None] * one_hot).sum(1)  # the cosines together are less than half a vote
+    right = (votes.argmax(1) == new_labels).float()
+    chance = (new_labels == labels.mode().values).float().mean()
+    score = right.mean()
+    return score, (score * (1 - score) / len(new)).sqrt(), chance
