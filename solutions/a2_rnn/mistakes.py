@@ -1,0 +1,746 @@
+"""Assignment 2, recurrent networks: what is asked in each exercise, how it is compared, and the mistakes we know by
+name.
+
+Each exercise stands in one place: points and comparison, then its cases (small ones that can be checked by hand, then
+random ones; the same function draws the visible and the hidden cases), then wrong functions with the hint for those who
+wrote them.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from course_utils.grading.exercise import Case, Exercise, Seed, accuracy, close, distribution
+
+LIBRARY = [
+    "course_utils.losses.mean_cross_entropy",
+    "course_utils.losses.next_token_loss",
+    "course_utils.models.rnn.CharRNN",
+    "course_utils.models.rnn.MultiplicativeRNN",
+    "course_utils.models.sampling.next_token_probabilities",
+]
+CELLS = ["torch.nn.RNN", "torch.nn.RNNCell", "torch.nn.GRU", "torch.nn.LSTM"]
+
+
+def _integer(g: torch.Generator, low: int, high: int) -> int:
+    return int(torch.randint(low, high + 1, (), generator=g))
+
+
+def _weights(g: torch.Generator, V: int, H: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """Weights with which the past matters: W_h stretches about as much as it shrinks."""
+
+    def normal(*shape: int, scale: float) -> Tensor:
+        return scale * torch.randn(*shape, generator=g, dtype=dtype)
+
+    return {
+        "W_x": normal(V, H, scale=0.7),
+        "W_h": normal(H, H, scale=1.2 * H**-0.5),
+        "b": normal(H, scale=0.4),
+        "W_o": normal(H, V, scale=1.0),
+        "c": normal(V, scale=0.4),
+    }
+
+
+def _forward(codes: Tensor, h: Tensor, w: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """(B, T, H) states and (B, T, V) logits of the texts (B, T)."""
+    states = []
+    for column in codes.unbind(1):
+        h = torch.tanh(w["W_x"][column] + h @ w["W_h"] + w["b"])
+        states.append(h)
+    states = torch.stack(states, 1)
+    return states, states @ w["W_o"] + w["c"]
+
+
+# --- 1. One step ------------------------------------------------------------------------------------------------------
+
+rnn_step = Exercise("rnn_step", points=2, compare=close(), banned=LIBRARY + CELLS)
+
+
+@rnn_step.cases
+def _(g):
+    w = {"W_x": torch.zeros(2, 2), "W_h": torch.zeros(2, 2), "b": torch.zeros(2)}
+    w["W_x"][1, 0], w["W_h"][0, 1] = math.log(2), math.log(3)
+    yield torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]]), w  # the example in the text
+    w = {"W_x": torch.zeros(3, 2), "W_h": torch.zeros(2, 2), "b": torch.tensor([math.log(2), -math.log(3)])}
+    yield torch.eye(3), torch.zeros(3, 2), w  # the bias alone
+    for B, V, H in ((3, 5, 4), (4, 4, 4), (6, 3, 7)):
+        w = {k: v for k, v in _weights(g, V, H).items() if k in ("W_x", "W_h", "b")}
+        yield F.one_hot(torch.randint(V, (B,), generator=g), V).float(), torch.rand(B, H, generator=g) * 2 - 1, w
+
+
+@rnn_step.mistake("W_h is transposed. It is square, so nothing crashes: h stands on the *left*, h @ W_h.")
+def state_matrix_transposed(x, h, weights):
+    return torch.tanh(x @ weights["W_x"] + h @ weights["W_h"].T + weights["b"])
+
+
+@rnn_step.mistake("the bias b is missing.")
+def bias_missing(x, h, weights):
+    return torch.tanh(x @ weights["W_x"] + h @ weights["W_h"])
+
+
+@rnn_step.mistake("the old state has no effect: h @ W_h is missing, and with it all memory.")
+def old_state_missing(x, h, weights):
+    return torch.tanh(x @ weights["W_x"] + weights["b"])
+
+
+@rnn_step.mistake("the old state is added as it is. It goes through the matrix W_h first.")
+def old_state_without_matrix(x, h, weights):
+    return torch.tanh(x @ weights["W_x"] + h + weights["b"])
+
+
+@rnn_step.mistake("tanh is missing: the state is not kept between −1 and 1.")
+def without_tanh(x, h, weights):
+    return x @ weights["W_x"] + h @ weights["W_h"] + weights["b"]
+
+
+@rnn_step.mistake("that is the logistic function, with values from 0 to 1. This cell takes tanh, from −1 to 1.")
+def sigmoid(x, h, weights):
+    return torch.sigmoid(x @ weights["W_x"] + h @ weights["W_h"] + weights["b"])
+
+
+@rnn_step.mistake("tanh is taken of the input's part alone. Add all three first, then take tanh of the sum.")
+def tanh_of_the_input_alone(x, h, weights):
+    return torch.tanh(x @ weights["W_x"] + weights["b"]) + h @ weights["W_h"]
+
+
+# --- 2. Along the text ------------------------------------------------------------------------------------------------
+
+run_rnn = Exercise("run_rnn", points=3, compare=close(), banned=LIBRARY + CELLS)
+
+
+@run_rnn.cases
+def _(g):
+    w = {
+        "W_x": torch.tensor([[0.0], [math.log(2) - 0.8]]),
+        "W_h": torch.ones(1, 1),
+        "b": torch.zeros(1),
+        "W_o": torch.tensor([[1.0, 0.0]]),
+        "c": torch.zeros(2),
+    }
+    yield torch.tensor([[0, 1]]), torch.tensor([[math.log(3)]]), w  # the example in the text
+    yield torch.tensor([[2], [0]]), torch.zeros(2, 3), _weights(g, 4, 3)  # one character
+    for B, T, V, H in ((4, 4, 5, 4), (3, 7, 6, 5), (5, 12, 4, 8)):
+        yield torch.randint(V, (B, T), generator=g), torch.rand(B, H, generator=g) * 2 - 1, _weights(g, V, H)
+
+
+@run_rnn.mistake("every step starts from the same first state. Hand each step the state that the step before made.")
+def state_not_carried(codes, h, weights):
+    states = torch.tanh(weights["W_x"][codes] + (h @ weights["W_h"])[:, None] + weights["b"])
+    return states, states @ weights["W_o"] + weights["c"]
+
+
+@run_rnn.mistake("you start from zeros. The first state is the argument `h`: texts are read in pieces.")
+def starts_from_zeros(codes, h, weights):
+    return _forward(codes, torch.zeros_like(h), weights)
+
+
+@run_rnn.mistake(
+    "your states are those *before* each character. Return the state after it; the logits come from that, too."
+)
+def state_before_the_step(codes, h, weights):
+    states = torch.cat([h[:, None], _forward(codes, h, weights)[0][:, :-1]], 1)
+    return states, states @ weights["W_o"] + weights["c"]
+
+
+@run_rnn.mistake("the logits come from the state *before* the character. They may know the character just read.")
+def logits_from_the_state_before(codes, h, weights):
+    states = _forward(codes, h, weights)[0]
+    before = torch.cat([h[:, None], states[:, :-1]], 1)
+    return states, before @ weights["W_o"] + weights["c"]
+
+
+@run_rnn.mistake("the last state stands at every place. Keep each step's state as it is made, in a list.")
+def last_state_everywhere(codes, h, weights):
+    states = _forward(codes, h, weights)[0][:, -1:].expand(-1, codes.shape[1], -1)
+    return states, states @ weights["W_o"] + weights["c"]
+
+
+@run_rnn.mistake("you read from right to left.")
+def right_to_left(codes, h, weights):
+    states, logits = _forward(codes.flip(1), h, weights)
+    return states.flip(1), logits.flip(1)
+
+
+@run_rnn.mistake("these are probabilities. Logits come before softmax; the loss does the rest.")
+def softmax_of_the_logits(codes, h, weights):
+    states, logits = _forward(codes, h, weights)
+    return states, logits.softmax(-1)
+
+
+@run_rnn.mistake("the bias c of the logits is missing.")
+def output_bias_missing(codes, h, weights):
+    states = _forward(codes, h, weights)[0]
+    return states, states @ weights["W_o"]
+
+
+@run_rnn.mistake("text and time have changed places: stack the T states along axis 1, not 0.")
+def time_first(codes, h, weights):
+    states, logits = _forward(codes, h, weights)
+    return states.transpose(0, 1), logits.transpose(0, 1)
+
+
+# --- 3. The loss ------------------------------------------------------------------------------------------------------
+
+CROSS_ENTROPY = ["torch.nn.functional.cross_entropy", "torch.nn.functional.nll_loss"]
+next_character_loss = Exercise("next_character_loss", points=2, compare=close(), banned=LIBRARY + CROSS_ENTROPY)
+
+
+@next_character_loss.cases
+def _(g):
+    p = torch.tensor([[[0.5, 0.5], [0.875, 0.125], [0.25, 0.75]]])
+    yield p.log(), torch.tensor([[0, 1, 1]])  # the example in the text
+    yield torch.zeros(2, 5, 8), torch.randint(8, (2, 5), generator=g)  # all alike: ln 8
+    logits = torch.tensor([[[1000.0, 0.0, -1000.0], [0.0, 1000.0, 999.0], [0.0, 0.0, 0.0]]])
+    yield logits, torch.tensor([[2, 1, 2]])  # e^1000 is more than any float
+    for B, T, V in ((3, 4, 5), (5, 9, 6), (4, 2, 7)):
+        yield 2 * torch.randn(B, T, V, generator=g), torch.randint(V, (B, T), generator=g)
+
+
+def _nats(logits: Tensor, targets: Tensor) -> Tensor:
+    return -logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+
+
+@next_character_loss.mistake(
+    "nothing is shifted: you ask for the character that was just read, which is easy and worth nothing. The logits of "
+    "place t predict the code of place t + 1."
+)
+def not_shifted(logits, codes):
+    return _nats(logits, codes).mean()
+
+
+@next_character_loss.mistake(
+    "you have shifted the wrong way and predict the character *before*. logits[:, :-1] belongs to codes[:, 1:]."
+)
+def shifted_the_wrong_way(logits, codes):
+    return _nats(logits[:, 1:], codes[:, :-1]).mean()
+
+
+@next_character_loss.mistake("this is the sum. Divide by the number of predicted characters, B · (T − 1).")
+def sum_instead_of_mean(logits, codes):
+    return _nats(logits[:, :-1], codes[:, 1:]).sum()
+
+
+@next_character_loss.mistake("you divide by B · T, but only B · (T − 1) characters are predicted: the first is given.")
+def divided_by_all(logits, codes):
+    return _nats(logits[:, :-1], codes[:, 1:]).sum() / codes.numel()
+
+
+@next_character_loss.mistake("you add up each text's loss: divide by the T − 1 places, too, not by the texts alone.")
+def divided_by_texts(logits, codes):
+    return _nats(logits[:, :-1], codes[:, 1:]).sum() / len(codes)
+
+
+@next_character_loss.mistake("that is in bits. The loss is in nats: the natural logarithm.")
+def in_bits(logits, codes):
+    return _nats(logits[:, :-1], codes[:, 1:]).mean() / math.log(2)
+
+
+@next_character_loss.mistake("your softmax goes over time. Probabilities are shared out among the characters, axis −1.")
+def softmax_over_time(logits, codes):
+    return -logits[:, :-1].log_softmax(1).gather(-1, codes[:, 1:, None]).mean()
+
+
+@next_character_loss.mistake("the logits are not normalised: subtract the logarithm of the sum of all $e^{logit}$.")
+def not_normalised(logits, codes):
+    return -logits[:, :-1].gather(-1, codes[:, 1:, None]).mean()
+
+
+@next_character_loss.mistake(
+    "$e^{1000}$ is infinite, so large logits give nan or infinity. Use `log_softmax` or `logsumexp`, which subtract "
+    "the largest logit first."
+)
+def overflow(logits, codes):
+    p = logits.exp() / logits.exp().sum(-1, keepdim=True)
+    return -p[:, :-1].gather(-1, codes[:, 1:, None]).log().mean()
+
+
+# --- 4. Back through time ---------------------------------------------------------------------------------------------
+
+AUTOGRAD = [
+    "torch.autograd.grad",
+    "torch.autograd.backward",
+    "torch.Tensor.backward",
+    "torch.func.grad",
+    "torch.func.vjp",
+    "torch.func.jacrev",
+]
+bptt = Exercise("bptt", points=4, compare=close(), banned=LIBRARY + AUTOGRAD)
+
+
+@bptt.cases
+def _(g):
+    double = torch.float64
+    w = {
+        "W_x": torch.zeros(2, 1, dtype=double),
+        "W_h": torch.full((1, 1), 2.0, dtype=double),
+        "b": torch.zeros(1, dtype=double),
+        "W_o": torch.tensor([[1.0, 0.0]], dtype=double),
+        "c": torch.zeros(2, dtype=double),
+    }
+    codes, h = torch.tensor([[0, 0, 1]]), torch.zeros(1, 1, dtype=double)
+    yield codes, h, *_forward(codes, h, w), w  # the example in the text
+    for B, T, V, H in ((2, 2, 3, 4), (1, 4, 3, 2), (3, 6, 5, 4), (4, 4, 4, 4), (2, 12, 6, 5)):
+        w = _weights(g, V, H, double)
+        codes = torch.randint(V, (B, T), generator=g)
+        h = torch.rand(B, H, generator=g, dtype=double) * 2 - 1
+        yield codes, h, *_forward(codes, h, w), w
+
+
+def _back(codes, h, states, logits, w, matrix=None, slope=None, earlier=None, carry=True, last=False) -> dict:
+    """The gradient; the arguments exchange parts of it for wrong ones."""
+    B, T = codes.shape
+    V = len(w["c"])
+    before = torch.cat([h[:, None], states[:, :-1]], 1)  # (B, T, H)
+    earlier = before if earlier is None else earlier
+    slope = 1 - states**2 if slope is None else slope
+    matrix = w["W_h"].T if matrix is None else matrix
+    dlogits = (logits.softmax(-1)[:, :-1] - F.one_hot(codes[:, 1:], V)) / (B * (T - 1))
+    if last:
+        dlogits[:, :-1] = 0
+    found = {name: torch.zeros_like(value) for name, value in w.items()}
+    da = torch.zeros_like(h)
+    for t in reversed(range(T - 1)):
+        dh = dlogits[:, t] @ w["W_o"].T + (da @ matrix if carry else 0)
+        da = dh * slope[:, t]
+        found["W_o"] += states[:, t].T @ dlogits[:, t]
+        found["c"] += dlogits[:, t].sum(0)
+        found["W_x"] += F.one_hot(codes[:, t], V).to(da.dtype).T @ da
+        found["W_h"] += earlier[:, t].T @ da
+        found["b"] += da.sum(0)
+    return found
+
+
+@bptt.mistake(
+    "nothing flows back from the next step: $\\delta a_{t+1} W_h^\\top$ is missing in $\\delta h_t$. So the network is "
+    "never told that what it kept was needed later."
+)
+def next_step_forgotten(codes, h, states, logits, weights):
+    return _back(codes, h, states, logits, weights, carry=False)
+
+
+@bptt.mistake("on the way back the matrix is W_h transposed; yours is W_h. (It is square, so nothing crashes.)")
+def matrix_not_transposed(codes, h, states, logits, weights):
+    return _back(codes, h, states, logits, weights, matrix=weights["W_h"])
+
+
+@bptt.mistake("the slope of tanh is 1 − h²; yours is 1 − h.")
+def slope_without_square(codes, h, states, logits, weights):
+    return _back(codes, h, states, logits, weights, slope=1 - states)
+
+
+@bptt.mistake("the slope of tanh is missing: $\\delta a_t = \\delta h_t (1 - h_t^2)$.")
+def slope_missing(codes, h, states, logits, weights):
+    return _back(codes, h, states, logits, weights, slope=torch.ones_like(states))
+
+
+@bptt.mistake("the slope is taken at the state before, $h_{t-1}$. It belongs to the state that this tanh made, $h_t$.")
+def slope_of_the_state_before(codes, h, states, logits, weights):
+    before = torch.cat([h[:, None], states[:, :-1]], 1)
+    return _back(codes, h, states, logits, weights, slope=1 - before**2)
+
+
+@bptt.mistake("the gradient of W_h uses $h_t$. What was multiplied by W_h at step t is the state before, $h_{t-1}$.")
+def state_after_in_gradient_of_W_h(codes, h, states, logits, weights):
+    return _back(codes, h, states, logits, weights, earlier=states)
+
+
+@bptt.mistake("at the first step you take the state before to be zero. It is the argument `h`.")
+def first_state_taken_as_zero(codes, h, states, logits, weights):
+    return _back(codes, torch.zeros_like(h), states, logits, weights)
+
+
+@bptt.mistake("this is the gradient of the sum. The loss is the mean: divide by B · (T − 1).")
+def gradient_of_the_sum(codes, h, states, logits, weights):
+    count = len(codes) * (codes.shape[1] - 1)
+    return {name: value * count for name, value in _back(codes, h, states, logits, weights).items()}
+
+
+@bptt.mistake("you divide by B · T. Only B · (T − 1) characters are predicted.")
+def divided_by_all_places(codes, h, states, logits, weights):
+    T = codes.shape[1]
+    return {name: value * (T - 1) / T for name, value in _back(codes, h, states, logits, weights).items()}
+
+
+@bptt.mistake("only the last prediction's error is sent back. Every place but the last of the text predicts something.")
+def last_error_alone(codes, h, states, logits, weights):
+    return _back(codes, h, states, logits, weights, last=True)
+
+
+# --- 5. Clipping ------------------------------------------------------------------------------------------------------
+
+CLIP = ["torch.nn.utils.clip_grad_norm_", "torch.nn.utils.clip_grads_with_norm_", "torch.nn.utils.get_total_norm"]
+clip_by_global_norm = Exercise(
+    "clip_by_global_norm", points=2, compare=close(rtol=1e-4, atol=1e-5), banned=LIBRARY + CLIP
+)
+
+
+@clip_by_global_norm.cases
+def _(g):
+    yield {"W": torch.tensor([[3.0, 0.0]]), "b": torch.tensor([4.0])}, 1.0  # the example in the text
+    yield {"W": torch.tensor([[3.0, 0.0]]), "b": torch.tensor([4.0])}, 10.0  # short enough
+    yield {"W": torch.zeros(2, 3), "b": torch.zeros(3)}, 1.0  # nothing to shorten
+    for scale, limit in ((2.0, 1.0), (0.01, 5.0), (30.0, 2.5)):
+        shapes = {"W_x": (3, 4), "W_h": (4, 4), "b": (4,)}
+        yield {name: scale * torch.randn(shape, generator=g) for name, shape in shapes.items()}, limit
+
+
+def _norm(gradients: dict) -> Tensor:
+    return torch.stack([value.square().sum() for value in gradients.values()]).sum().sqrt()
+
+
+@clip_by_global_norm.mistake(
+    "each tensor is clipped by its own length, which changes the direction of the step. The length is that of all "
+    "tensors together."
+)
+def each_by_its_own_norm(gradients, limit):
+    scaled = {name: value * (limit / value.norm().clamp(min=1e-12)).clamp(max=1) for name, value in gradients.items()}
+    return scaled, float(_norm(gradients))
+
+
+@clip_by_global_norm.mistake("you clamp each number. That turns the gradient; clipping only shortens it.")
+def each_number_clamped(gradients, limit):
+    return {name: value.clamp(-limit, limit) for name, value in gradients.items()}, float(_norm(gradients))
+
+
+@clip_by_global_norm.mistake(
+    "short gradients are made *longer*. Below the limit nothing changes: the factor is at most 1."
+)
+def always_scaled(gradients, limit):
+    norm = _norm(gradients)
+    return {name: value * (limit / norm.clamp(min=1e-12)) for name, value in gradients.items()}, float(norm)
+
+
+@clip_by_global_norm.mistake("the root is missing: the length is the square *root* of the sum of squares.")
+def squared_norm(gradients, limit):
+    norm = _norm(gradients) ** 2
+    return {name: value * (limit / norm.clamp(min=1e-12)).clamp(max=1) for name, value in gradients.items()}, float(
+        norm
+    )
+
+
+@clip_by_global_norm.mistake(
+    "you add up the lengths of the tensors. Lengths do not add, squares do: take the root of the sum of all squares."
+)
+def sum_of_norms(gradients, limit):
+    norm = sum(value.norm() for value in gradients.values())
+    return {name: value * (limit / norm.clamp(min=1e-12)).clamp(max=1) for name, value in gradients.items()}, float(
+        norm
+    )
+
+
+@clip_by_global_norm.mistake(
+    "you return the length *after* clipping. Asked for is the length before: that is worth watching."
+)
+def norm_after(gradients, limit):
+    norm = _norm(gradients)
+    factor = (limit / norm.clamp(min=1e-12)).clamp(max=1)
+    return {name: value * factor for name, value in gradients.items()}, float(norm * factor)
+
+
+@clip_by_global_norm.mistake("a gradient of length 0 gives 0 · ∞ = nan. It is short enough: leave it as it is.")
+def zero_gives_nan(gradients, limit):
+    norm = _norm(gradients)
+    unit = {name: value / norm for name, value in gradients.items()}
+    return {name: value * norm.clamp(max=limit) for name, value in unit.items()}, float(norm)
+
+
+# --- 6. Writing -------------------------------------------------------------------------------------------------------
+
+write = Exercise("write", points=2, compare=distribution(of="pairs"), banned=LIBRARY + CELLS)
+
+
+@write.cases
+def _(g):
+    def seed():
+        return Seed(_integer(g, 0, 2**31))
+
+    # the bias alone: every character with probability 0.8 and 0.2, at any place
+    w = {"W_x": torch.zeros(2, 1), "W_h": torch.zeros(1, 1), "b": torch.zeros(1), "W_o": torch.zeros(1, 2)}
+    yield torch.zeros(800, 1, dtype=torch.long), 4, 0.5, w | {"c": torch.tensor([0.8, 0.2]).log()}, seed()
+    # writes what stood two places before, and so repeats the prompt's last two characters for ever
+    w = _echo(3)
+    pairs = torch.tensor([[0, 1], [1, 2], [2, 0], [1, 0]])
+    yield pairs[torch.arange(400) % 4], 7, 2.0, w, seed()
+    # one way to go: exp(1000) is more than any float
+    yield pairs[torch.arange(400) % 4], 5, 0.02, w, seed()
+    # the law of two characters after one and the same prompt
+    for V, P, temperature in ((4, 3, 1.0), (5, 5, 0.5), (3, 2, 2.0)):
+        w = _weights(g, V, 6)
+        w["W_h"] = 1.5 * w["W_h"]
+        w["W_o"] = 1.5 * temperature * w["W_o"]
+        yield torch.randint(V, (1, P), generator=g).expand(1000, P).clone(), 2, temperature, w, seed()
+
+
+def _echo(V: int) -> dict[str, Tensor]:
+    """An RNN whose state holds the last two characters; the logits are large for the older one."""
+    W_x, W_h, W_o = torch.zeros(V, 2 * V), torch.zeros(2 * V, 2 * V), torch.zeros(2 * V, V)
+    W_x[:, :V], W_h[:V, V:], W_o[V:] = 4 * torch.eye(V), 4 * torch.eye(V), 60 * torch.eye(V)
+    return {"W_x": W_x, "W_h": W_h, "b": torch.zeros(2 * V), "W_o": W_o, "c": torch.zeros(V)}
+
+
+def _read(h: Tensor, code: Tensor, w: dict[str, Tensor]) -> Tensor:
+    return torch.tanh(w["W_x"][code] + h @ w["W_h"] + w["b"])
+
+
+def _written(prompt, length, temperature, w, generator, skip=0, twice=False, keep=True, feed=True, draw=None) -> Tensor:
+    """Write; the arguments spoil parts of it: which of the prompt is read, what of the state is kept, how is drawn."""
+    h = torch.zeros(len(prompt), len(w["b"]))
+    draw = draw or (lambda z: torch.multinomial((z / temperature).softmax(-1), 1, generator=generator)[:, 0])
+    for code in prompt[:, skip:].unbind(1):
+        h = _read(h, code, w)
+    if twice:
+        h = _read(h, prompt[:, -1], w)
+    written = []
+    for _ in range(length):
+        code = draw(h @ w["W_o"] + w["c"])
+        written.append(code)
+        h = _read(h if keep else torch.zeros_like(h), code if feed else prompt[:, -1], w)
+    return torch.stack(written, 1)
+
+
+@write.mistake("the state is thrown away at each step: you write as if only the last character had been read.")
+def state_lost_while_writing(prompt, length, temperature, weights, generator):
+    return _written(prompt, length, temperature, weights, generator, keep=False)
+
+
+@write.mistake("of the prompt you read the last character alone. Read all of it, from the first on, then write.")
+def prompt_not_read(prompt, length, temperature, weights, generator):
+    return _written(prompt, length, temperature, weights, generator, skip=prompt.shape[1] - 1)
+
+
+@write.mistake(
+    "the prompt's last character is read twice: once with the prompt, and again before the first character is drawn. "
+    "After the prompt, draw first, then read what you drew."
+)
+def last_character_read_twice(prompt, length, temperature, weights, generator):
+    return _written(prompt, length, temperature, weights, generator, twice=True)
+
+
+@write.mistake("what you write is never read: each character must go back in as the next input.")
+def own_text_not_read(prompt, length, temperature, weights, generator):
+    return _written(prompt, length, temperature, weights, generator, feed=False)
+
+
+@write.mistake("you multiply by the temperature. Divide the logits by it: low temperatures make the likely likelier.")
+def multiplied_by_temperature(prompt, length, temperature, weights, generator):
+    def draw(z):
+        return torch.multinomial((z * temperature).softmax(-1), 1, generator=generator)[:, 0]
+
+    return _written(prompt, length, temperature, weights, generator, draw=draw)
+
+
+@write.mistake("the temperature has no effect. Dividing probabilities and normalising cancels it: divide the *logits*.")
+def temperature_without_effect(prompt, length, temperature, weights, generator):
+    return _written(prompt, length, 1.0, weights, generator)
+
+
+@write.mistake("you take the likeliest character each time. It is to be *drawn*, with its probability.")
+def likeliest_instead_of_drawn(prompt, length, temperature, weights, generator):
+    return _written(prompt, length, temperature, weights, generator, draw=lambda z: z.argmax(-1))
+
+
+@write.mistake("$e^{1000}$ is more than any float. Let `softmax` do it: it subtracts the largest logit first.")
+def overflow_when_cold(prompt, length, temperature, weights, generator):
+    def draw(z):
+        return torch.multinomial((z / temperature).exp(), 1, generator=generator)[:, 0]
+
+    return _written(prompt, length, temperature, weights, generator, draw=draw)
+
+
+@write.mistake("the prompt stands in front of your text. Return what was written after it, `length` characters.")
+def prompt_repeated(prompt, length, temperature, weights, generator):
+    return torch.cat([prompt, _written(prompt, length, temperature, weights, generator)], 1)
+
+
+# --- 7. A matrix for each character -----------------------------------------------------------------------------------
+
+multiplicative_step = Exercise("multiplicative_step", points=2, compare=close(), banned=LIBRARY + CELLS)
+
+
+@multiplicative_step.cases
+def _(g):
+    w = {
+        "W_fx": torch.tensor([[1.0, 0.0], [0.0, 2.0]]),
+        "W_fh": torch.ones(2, 1),
+        "W_hf": torch.tensor([[1.0, -1.0]]),
+        "W_hx": torch.zeros(1, 2),
+    }
+    yield torch.eye(2), torch.full((2, 1), math.log(2)), w  # the example in the text
+    for B, V, H, F_ in ((3, 5, 4, 6), (4, 4, 4, 4), (2, 6, 5, 3), (5, 3, 4, 4)):
+        shapes = {"W_fx": (F_, V), "W_fh": (F_, H), "W_hf": (H, F_), "W_hx": (H, V)}
+        w = {name: torch.randn(shape, generator=g) * 0.8 for name, shape in shapes.items()}
+        yield F.one_hot(torch.randint(V, (B,), generator=g), V).float(), torch.rand(B, H, generator=g) * 2 - 1, w
+
+
+@multiplicative_step.mistake(
+    "the two are added. They are *multiplied*: the character says how much of each factor passes."
+)
+def sum_instead_of_product(x, h, weights):
+    f = x @ weights["W_fx"].T + h @ weights["W_fh"].T
+    return torch.tanh(f @ weights["W_hf"].T + x @ weights["W_hx"].T)
+
+
+@multiplicative_step.mistake("the input's own way into the state, W_hx x, is missing.")
+def input_missing(x, h, weights):
+    f = (x @ weights["W_fx"].T) * (h @ weights["W_fh"].T)
+    return torch.tanh(f @ weights["W_hf"].T)
+
+
+@multiplicative_step.mistake("the factors do not depend on the character: f must be multiplied by W_fx x.")
+def factors_of_the_state_alone(x, h, weights):
+    return torch.tanh(h @ weights["W_fh"].T @ weights["W_hf"].T + x @ weights["W_hx"].T)
+
+
+@multiplicative_step.mistake("the factors do not depend on the old state: f must be multiplied by W_fh h.")
+def factors_of_the_input_alone(x, h, weights):
+    return torch.tanh(x @ weights["W_fx"].T @ weights["W_hf"].T + x @ weights["W_hx"].T)
+
+
+@multiplicative_step.mistake(
+    "the factors go through tanh. They stay as they are; tanh is taken once, of the whole sum."
+)
+def tanh_of_the_factors(x, h, weights):
+    f = torch.tanh((x @ weights["W_fx"].T) * (h @ weights["W_fh"].T))
+    return torch.tanh(f @ weights["W_hf"].T + x @ weights["W_hx"].T)
+
+
+@multiplicative_step.mistake("tanh is missing at the end.")
+def no_tanh(x, h, weights):
+    f = (x @ weights["W_fx"].T) * (h @ weights["W_fh"].T)
+    return f @ weights["W_hf"].T + x @ weights["W_hx"].T
+
+
+@multiplicative_step.mistake("the old state is added, too. All that is left of it goes through the factors.")
+def old_state_added(x, h, weights):
+    f = (x @ weights["W_fx"].T) * (h @ weights["W_fh"].T)
+    return torch.tanh(f @ weights["W_hf"].T + x @ weights["W_hx"].T + h)
+
+
+# --- 8. What stood far back -------------------------------------------------------------------------------------------
+
+# Measured over draws and seeds by the test: gated networks stay above the threshold, chains, bags of characters and
+# tables by place below it. The new texts are longer than those that were learned from, so places alone are of no use.
+far_back = Exercise("far_back", points=3, compare=accuracy(0.8), banned=LIBRARY)
+
+SHORT, LONG = 18, 30  # characters of a text to learn from, of a new text
+
+
+@far_back.cases
+def _(g):
+    for language in (_lamp, _latest, _count, _doors):
+        rows = [language(g, SHORT) for _ in range(400)]
+        new = [language(g, LONG) for _ in range(100)]
+        texts, answers = (torch.tensor(part) for part in zip(*rows))
+        new_texts, truth = (torch.tensor(part) for part in zip(*new))
+        yield Case((texts, answers, new_texts, Seed(_integer(g, 0, 2**31))), truth=truth)
+
+
+def _filled(g: torch.Generator, length: int, first: int, letters: int) -> list[int]:
+    """A text of letters that mean nothing, with the codes `first` and up."""
+    return (first + torch.randint(letters, (length,), generator=g)).tolist()
+
+
+def _places(g: torch.Generator, length: int, number: int, quiet: int) -> list[int]:
+    """So many places in order, none among the last `quiet`."""
+    return sorted(torch.randperm(length - quiet, generator=g)[:number].tolist())
+
+
+def _latest(g: torch.Generator, length: int, kinds: int = 3) -> tuple[list[int], int]:
+    """Which of the codes 0 … kinds − 1 came last?"""
+    text = _filled(g, length, kinds, 3)
+    short = length == SHORT
+    quiet = _integer(g, 5, 9) if short else _integer(g, 10, 14)
+    for place in _places(g, length, _integer(g, 3, 5) if short else _integer(g, 4, 7), quiet):
+        text[place] = answer = _integer(g, 0, kinds - 1)
+    return text, answer
+
+
+def _lamp(g: torch.Generator, length: int) -> tuple[list[int], int]:
+    """The lamp is switched off (0) and on (1): what is it now?"""
+    return _latest(g, length, kinds=2)
+
+
+def _count(g: torch.Generator, length: int, most: int = 2) -> tuple[list[int], int]:
+    """How often did 1 come since the last 0?"""
+    text = _filled(g, length, 2, 3)
+    short = length == SHORT
+    answer = _integer(g, 0, most)
+    places = _places(g, length, answer + 1 + (_integer(g, 1, 3) if short else _integer(g, 3, 5)), 4 if short else 8)
+    earlier, last, since = places[: -answer - 1], places[-answer - 1], places[len(places) - answer :]
+    for place in earlier:
+        text[place] = int(_integer(g, 0, 2) > 0)
+    text[last] = 0
+    for place in since:
+        text[place] = 1
+    return text, answer
+
+
+def _doors(g: torch.Generator, length: int) -> tuple[list[int], int]:
+    """0 and 1 shut and open the left door, 2 and 3 the right one; 4 and 5 ask: is the left (right) one open?"""
+    text, open_ = _filled(g, length, 6, 2), [0, 0]
+    short = length == SHORT
+    for i, place in enumerate(
+        _places(g, length - 1, _integer(g, 4, 6) if short else _integer(g, 6, 9), 4 if short else 9)
+    ):
+        door = i if i < 2 else _integer(g, 0, 1)
+        open_[door] = _integer(g, 0, 1)
+        text[place] = 2 * door + open_[door]
+    asked = _integer(g, 0, 1)
+    text[-1] = 4 + asked
+    return text, open_[asked]
+
+
+def _usual(keys: list, answers: Tensor, new_keys: list) -> Tensor:
+    """For each new key the answer that came most often with it; with a new key, the most frequent answer of all."""
+    counts, everything = {}, torch.bincount(answers)
+    for key, answer in zip(keys, answers.tolist()):
+        counts.setdefault(key, torch.zeros_like(everything))[answer] += 1
+    return torch.stack([counts.get(key, everything).argmax() for key in new_keys])
+
+
+def _naive_bayes(features: Tensor, answers: Tensor, new_features: Tensor) -> Tensor:
+    """Add up what each feature (N, D) says about the answer, as if they were independent."""
+    shares = torch.stack([features[answers == a].sum(0) + 1.0 for a in range(int(answers.max()) + 1)])  # (A, D)
+    return (new_features.float() @ (shares / shares.sum(1, keepdim=True)).log().T).argmax(1)
+
+
+@far_back.mistake("you always give the most frequent answer, whatever the text says.")
+def most_frequent_answer(texts, answers, new_texts, generator):
+    return answers.mode().values.expand(len(new_texts)).clone()
+
+
+@far_back.mistake(
+    "that is a Markov chain of order 2: it looks at the last two characters, and they mean nothing here. What counts "
+    "stood further back: carry a state."
+)
+def chain_of_order_2(texts, answers, new_texts, generator):
+    keys, new = (list(map(tuple, t[:, -2:].tolist())) for t in (texts, new_texts))
+    return _usual(keys, answers, new)
+
+
+@far_back.mistake(
+    "that is a Markov chain of order 5: longer contexts hold no more of what counts, and most were never seen. Carry a "
+    "state along the whole text."
+)
+def chain_of_order_5(texts, answers, new_texts, generator):
+    keys, new = (list(map(tuple, t[:, -5:].tolist())) for t in (texts, new_texts))
+    return _usual(keys, answers, new)
+
+
+@far_back.mistake("you count which characters occur, without their order. Here the order decides: read one by one.")
+def bag_of_characters(texts, answers, new_texts, generator):
+    size = int(max(texts.max(), new_texts.max())) + 1
+    texts, new_texts = (F.one_hot(t, size).sum(1) for t in (texts, new_texts))
+    return _naive_bayes(texts, answers, new_texts)
+
+
+@far_back.mistake(
+    "you learn what each *place* says about the answer. A new text is longer, and what counts stands at other places: "
+    "the same step at every place is what makes a network recurrent."
+)
+def table_by_place(texts, answers, new_texts, generator):
+    size = int(max(texts.max(), new_texts.max())) + 1
+    texts, new_texts = (F.one_hot(t, size).flatten(1) for t in (texts, new_texts[:, -texts.shape[1] :]))
+    return _naive_bayes(texts, answers, new_texts)
