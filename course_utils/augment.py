@@ -42,12 +42,15 @@ def crop_resize(
     height: Numbers,
     width: Numbers,
     flip: Float[Tensor, " n"] | None = None,
+    size: int | None = None,
 ) -> Images:
-    """Cut a box (in pixels) out of each picture and stretch it to the picture's size; mirror where flip is 1.
+    """Cut a box (in pixels) out of each picture and stretch it; mirror where flip is 1.
 
+    size: the side of what comes back, pixels; None: the picture's size.
     Bilinear; the same numbers as torchvision's `resized_crop` and `horizontal_flip`.
     """
     N, _, H, W = images.shape
+    h, w = (H, W) if size is None else (size, size)
 
     def places(start: Tensor, length: Tensor, n: int) -> Float[Tensor, "n pixels"]:
         """Where each new pixel's centre comes from, in old pixels; never beyond the box."""
@@ -55,11 +58,11 @@ def crop_resize(
         inside = (steps * length[:, None] / n - 0.5).clamp(min=0).minimum(length[:, None] - 1)
         return start[:, None] + inside
 
-    y, x = places(top, height, H), places(left, width, W)  # (N, H), (N, W)
+    y, x = places(top, height, h), places(left, width, w)  # (N, h), (N, w)
     if flip is not None:
         x = torch.where(flip[:, None] > 0, x.flip(1), x)
     grid = torch.stack(  # grid_sample counts from -1 (left edge) to 1 (right edge)
-        [((2 * x + 1) / W - 1)[:, None, :].expand(N, H, W), ((2 * y + 1) / H - 1)[:, :, None].expand(N, H, W)], dim=-1
+        [((2 * x + 1) / W - 1)[:, None, :].expand(N, h, w), ((2 * y + 1) / H - 1)[:, :, None].expand(N, h, w)], dim=-1
     )
     return F.grid_sample(images, grid.to(images.dtype), padding_mode="border", align_corners=False)
 
@@ -303,7 +306,7 @@ def boxes(
 
 
 class CropResize(Augmentation):
-    """Cut out a box and stretch it to the old size; mirror the share `flip` of the pictures."""
+    """Cut out a box and stretch it to the old size, or to `size`; mirror the share `flip` of the pictures."""
 
     def __init__(
         self,
@@ -311,17 +314,21 @@ class CropResize(Augmentation):
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
         flip: float = 0.0,
         p: float = 1.0,
+        size: int | None = None,
     ):
         super().__init__(p)
+        if size is not None and (size < 1 or p < 1):
+            raise ValueError(f"a new size must be ≥ 1 and is for all pictures (p = 1), got size {size} and p {p}")
         if not 0 < scale[0] <= scale[1] <= 1 or not 0 < ratio[0] <= ratio[1]:
             raise ValueError(f"need 0 < scale ≤ 1 and 0 < ratio, smaller one first, got {scale} and {ratio}")
-        self.scale, self.ratio, self.flip = scale, ratio, flip
+        self.scale, self.ratio, self.flip, self.size = scale, ratio, flip, size
 
     def parameters(self, n, height, width, generator):
         box = boxes(n, height, width, self.scale, self.ratio, generator)
         return {**box, "flip": (uniform(n, 0, 1, generator) < self.flip).float()}
 
-    change = staticmethod(crop_resize)
+    def change(self, images, **box):
+        return crop_resize(images, **box, size=self.size)
 
 
 class ColourDrop(Augmentation):

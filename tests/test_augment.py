@@ -35,6 +35,19 @@ def test_crop_resize(height, width, flip):
     same(augment.crop_resize(x, **p), *slow)
 
 
+@pytest.mark.parametrize("size", [7, 24, 50])
+def test_crop_resize_to_another_size(size):
+    x, crop = pictures(height=24, width=40), augment.CropResize(flip=0.5, size=size)
+    p = crop.draw(x, runtime.seed(1))
+    slow = []
+    for i in range(N):
+        box = [int(p[name][i]) for name in ("top", "left", "height", "width")]
+        one = V.resized_crop(x[i], *box, [size, size], antialias=False)
+        slow.append(V.horizontal_flip(one) if p["flip"][i] else one)
+    same(crop.apply(x, p), *slow)
+    assert augment.Compose(crop, augment.ColourDrop(p=0.2))(x, runtime.seed(2)).shape == (N, 3, size, size)
+
+
 @pytest.mark.parametrize("height, width", [(32, 32), (24, 40)])
 def test_rotate(height, width):
     x, angle = pictures(height=height, width=width), torch.tensor([0, 90, 180, 270, 5, -30, 45, 60, 12, 99, -1, 359.0])
@@ -193,7 +206,8 @@ def test_bad_input():
     for make in (
         lambda: augment.Sobel(p=1.5), lambda: augment.CropResize(scale=(0, 1)), lambda: augment.Cutout(scale=(0.5, 2)),
         lambda: augment.ColourJitter(hue=0.6), lambda: augment.GaussianBlur((0, 1)),
-        lambda: augment.GaussianNoise((-1, 1)),
+        lambda: augment.GaussianNoise((-1, 1)), lambda: augment.CropResize(size=16, p=0.5),
+        lambda: augment.CropResize(size=0),
     ):  # fmt: skip
         with pytest.raises(ValueError, match="got"):
             make()

@@ -1,13 +1,15 @@
 """Live widgets with pictures in them; they behave as those of `course_utils.show.widgets` do."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 import ipywidgets as widgets
+import torch
 from torch import Tensor
 
 from course_utils.show import pictures
-from course_utils.show.widgets import _INK, _SLIDER, Explorer
+from course_utils.show.widgets import _INK, _NOTE, _SLIDER, Explorer
 
 
 def captions_explorer(
@@ -58,3 +60,201 @@ def captions_explorer(
             ),
         },
     )
+
+
+def augmentation_explorer(
+    images: Tensor,
+    augmentations: Mapping[str, Callable[[float], Callable[[Tensor, torch.Generator], Tensor]]],
+    *,
+    strength: float = 0.5,
+    zoom: int = 3,
+) -> Explorer:
+    """Every augmentation of one picture side by side; one slider for the picture, one for how strong, one for chance.
+
+    Args:
+        images: (N, 3, H, W) in [0, 1], what the first slider goes through.
+        augmentations: by name, called with a strength from 0 to 1; what comes back is called with pictures (1, 3, H, W)
+            and a generator.
+        strength: the first setting.
+        zoom: screen pixels for each pixel.
+    """
+    if not augmentations or not len(images):
+        raise ValueError("augmentation_explorer needs at least one picture and one augmentation")
+
+    def render(picture: int, strength: float, sample: int) -> str:
+        image = images[picture : picture + 1]
+        found = [make(strength)(image, torch.Generator().manual_seed(sample))[0] for make in augmentations.values()]
+        moved = [float((one - image[0]).abs().mean()) if one.shape == image[0].shape else math.nan for one in found]
+        lines = [f"{name}: {change:.2f}" for name, change in zip(augmentations, moved)]
+        note = f"how far each moves the pixels, on average (0 … 1): {'; '.join(lines)}"
+        return f'{pictures.html(found, list(augmentations), 5, zoom)}<p style="{_NOTE}">{escape(note)}</p>'
+
+    return Explorer(
+        render,
+        {
+            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **_SLIDER),
+            "strength": widgets.FloatSlider(strength, min=0, max=1, step=0.1, description="strength", **_SLIDER),
+            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
+        },
+    )
+
+
+def circle_explorer(
+    paths: Mapping[str, Tensor], *, step: int = 0, captions: Mapping[str, Callable[[Tensor], str]] | None = None
+) -> Explorer:
+    """Pairs of points that move on a circle: a menu for what moves them, a slider for the time.
+
+    Args:
+        paths: by name (steps, 2, N, 2): at each step both points of N pairs, of any length but 0; a pair has one colour
+            and a line between its points.
+        step: the first to be shown.
+        captions: by name, what is said of the points (2, N, 2) above them.
+    """
+    steps = {len(path) for path in paths.values()}
+    if len(steps) != 1 or any(path.ndim != 4 or path.shape[1] != 2 or path.shape[3] != 2 for path in paths.values()):
+        raise ValueError(
+            f"paths must all be (steps, 2, pairs, 2), got {[tuple(path.shape) for path in paths.values()]}"
+        )
+    (count,) = steps
+
+    def render(pull: str, step: int) -> str:
+        points = paths[pull][step] / paths[pull][step].norm(dim=-1, keepdim=True)  # (2, N, 2)
+        marks, angles = [], []
+        for i, ((ax, ay), (bx, by)) in enumerate(zip(points[0].tolist(), points[1].tolist())):
+            colour = f"hsl({round(360 * i / points.shape[1])}, 75%, 45%)"
+            a, b = (round(100 * ax, 1), round(-100 * ay, 1)), (round(100 * bx, 1), round(-100 * by, 1))
+            marks.append(
+                f'<line x1="{a[0]}" y1="{a[1]}" x2="{b[0]}" y2="{b[1]}" stroke="{colour}" stroke-width="1.5"/>'
+            )
+            marks.append(f'<circle cx="{a[0]}" cy="{a[1]}" r="4" fill="{colour}"/>')
+            marks.append(f'<rect x="{b[0] - 3.5}" y="{b[1] - 3.5}" width="7" height="7" fill="{colour}"/>')
+            angles.append("–".join(f"{math.degrees(math.atan2(y, x)) % 360:.0f}°" for x, y in ((ax, ay), (bx, by))))
+        said = captions[pull](points) if captions and pull in captions else ""
+        note = f"step {step} of {count - 1}" + (f" · {said}" if said else "")
+        return (
+            f'<p style="{_NOTE}">{escape(note)}</p><svg role="img" aria-label="{len(angles)} pairs on the circle" '
+            f'viewBox="-115 -115 230 230" width="320" height="320"><circle r="100" fill="none" stroke="#999"/>'
+            f'{"".join(marks)}</svg><p style="{_NOTE}">the pairs’ angles: {", ".join(angles)}</p>'
+        )
+
+    return Explorer(
+        render,
+        {
+            "pull": widgets.Dropdown(options=list(paths), description="what moves them", style=_SLIDER["style"]),
+            "step": widgets.IntSlider(step, min=0, max=count - 1, description="step", **_SLIDER),
+        },
+    )
+
+
+def jigsaw_explorer(
+    images: Tensor,
+    puzzle: Callable[[Tensor, int], tuple[Tensor, Tensor]],
+    solve: Callable[[Tensor], Tensor],
+    *,
+    zoom: int = 4,
+) -> Explorer:
+    """Solve a jigsaw puzzle against the model: write which tile belongs where, then look at both answers.
+
+    Args:
+        images: (N, 3, H, W) in [0, 1], what the slider goes through.
+        puzzle: called as puzzle(images (1, 3, H, W), number), returns the tiles (1, T, 3, P, P) as they are shown, and
+            their order (1, T): the tile at place i comes from cell order[i]. T ≤ 9.
+        solve: called with the tiles, returns the model's order (1, T).
+        zoom: screen pixels for each pixel.
+    """
+
+    def sheet(tiles: Tensor) -> Tensor:
+        """(T, 3, P, P) -> one picture, with white lines between the tiles."""
+        side = math.isqrt(len(tiles))
+        framed = torch.nn.functional.pad(tiles, (1, 1, 1, 1), value=1.0)
+        rows = [torch.cat(list(row), dim=2) for row in framed.split(side)]
+        return torch.cat(rows, dim=1)
+
+    def placed(tiles: Tensor, order: Tensor) -> Tensor:
+        """Each tile in the cell that the order says; cells that no tile was given are grey."""
+        cells = torch.full_like(tiles, 0.8)
+        cells[order] = tiles
+        return sheet(cells)
+
+    def render(picture: int, answer: str, reveal: bool) -> str:
+        tiles, order = puzzle(images[picture : picture + 1], picture)
+        tiles, order, T = tiles[0], order[0], tiles.shape[1]
+        written = [int(digit) - 1 for digit in answer if digit.isdigit()]
+        if sorted(written) != list(range(T)):
+            raise ValueError(
+                f"write each of the numbers 1 … {T} once: first the tile for the upper left cell, and so on"
+            )
+        yours = torch.empty(T, dtype=torch.int64)
+        yours[torch.tensor(written)] = torch.arange(T)  # the cell into which each tile was put
+        shown, titles = [sheet(tiles), placed(tiles, yours)], [f"the tiles: 1 … {T}, row by row", "your picture"]
+        said = "Which tile belongs where? Read the tiles' numbers row by row, write them in the right order."
+        if reveal:
+            model = solve(tiles[None])[0]
+            shown += [placed(tiles, model), images[picture]]
+            titles += ["the model's picture", "what it was"]
+            said = (
+                f"You put {int((yours == order).sum())} of {T} tiles into their place, "
+                f"the model {int((model == order).sum())}."
+            )
+        boxes = "".join(pictures.html(image, titles=[title], zoom=zoom) for image, title in zip(shown, titles))
+        return (
+            f'<p aria-live="polite" style="{_NOTE}">{escape(said)}</p>'
+            f'<div style="display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start">{boxes}</div>'
+        )
+
+    first = "".join(str(i + 1) for i in range(puzzle(images[:1], 0)[0].shape[1]))
+    return Explorer(
+        render,
+        {
+            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="puzzle", **_SLIDER),
+            "answer": widgets.Text(first, description="your order", continuous_update=False),
+            "reveal": widgets.Checkbox(False, description="show both answers"),
+        },
+    )
+
+
+def colour_explorer(
+    images: Tensor,
+    painters: Mapping[str, Callable[[Tensor, float], Tensor]],
+    *,
+    temperature: float = 0.38,
+    zoom: int = 4,
+) -> Explorer:
+    """A grey picture, what each painter makes of it, and the truth, with the mean colourfulness below each.
+
+    Args:
+        images: (N, 3, H, W) in [0, 1], what the slider goes through.
+        painters: by name, called as painter(images (1, 3, H, W), temperature), returns a picture of the same shape; one
+            that has no temperature ignores it.
+        temperature: the first setting.
+        zoom: screen pixels for each pixel.
+    """
+
+    def spread(image: Tensor) -> float:
+        """The mean of the largest channel minus the smallest: 0 for grey."""
+        return float((image.amax(0) - image.amin(0)).mean())
+
+    def render(picture: int, temperature: float) -> str:
+        image = images[picture : picture + 1]
+        shown = {"grey": pictures_grey(image)}
+        shown |= {name: paint(image, temperature) for name, paint in painters.items()}
+        shown["true"] = image
+        titles = [f"{name}: {spread(part[0]):.2f}" for name, part in shown.items()]
+        note = f'<p style="{_NOTE}">Below each picture: how colourful it is (largest channel minus smallest, mean).</p>'
+        return f"{pictures.html(torch.cat(list(shown.values())), titles=titles, zoom=zoom)}{note}"
+
+    return Explorer(
+        render,
+        {
+            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **_SLIDER),
+            "temperature": widgets.FloatLogSlider(
+                temperature, base=10, min=-1.5, max=0.5, step=0.05, description="temperature", readout_format=".2f",
+                **_SLIDER,
+            ),
+        },
+    )  # fmt: skip
+
+
+def pictures_grey(images: Tensor) -> Tensor:
+    """(N, 3, H, W) -> the same shape, without colour."""
+    return (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True).expand_as(images)
