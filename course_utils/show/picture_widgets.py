@@ -258,3 +258,124 @@ def colour_explorer(
 def pictures_grey(images: Tensor) -> Tensor:
     """(N, 3, H, W) -> the same shape, without colour."""
     return (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True).expand_as(images)
+
+
+def walk_explorer(
+    images: Tensor,
+    encode: Callable[[Tensor], Tensor],
+    decode: Callable[[Tensor], Tensor],
+    *,
+    start: int = 0,
+    end: int = 1,
+    pictures_between: int = 5,
+    zoom: int = 4,
+) -> Explorer:
+    """Walk from one picture's code to another's along the arc between them; every place on the way is decoded.
+
+    Args:
+        images: (N, 3, H, W) in [0, 1], among which both ends are chosen; N ≥ 2.
+        encode: called with pictures (2, 3, H, W), returns their codes (2, L).
+        decode: called with codes (n, L), returns pictures (n, 3, H, W) in [0, 1].
+        start, end: the first settings.
+        pictures_between: how many places on the way are shown, beside the one that the slider chooses.
+        zoom: screen pixels for each pixel of the large pictures.
+    """
+    if len(images) < 2:
+        raise ValueError(f"a walk needs at least two pictures, got {len(images)}")
+
+    def render(start: int, end: int, way: float) -> str:
+        if start == end:
+            raise ValueError("both ends are the same picture: choose another one")
+        ends = images[[start, end]]
+        with torch.no_grad():
+            codes = encode(ends)  # (2, L)
+            t = torch.cat([codes.new_tensor([way, 0, 1]), torch.linspace(0, 1, pictures_between + 2).to(codes)[1:-1]])
+            walk = arc(codes[0], codes[1], t)  # (3 + between, L)
+            shown = decode(walk).clamp(0, 1)
+        at, lengths = walk[0], codes.norm(dim=1)
+        large = pictures.html(
+            [ends[0], shown[1], shown[0], shown[2], ends[1]],
+            [f"picture {start}", "decoded", f"{way:.0%} of the way", "decoded", f"picture {end}"],
+            columns=5,
+            zoom=zoom,
+        )
+        strip = pictures.html(shown[3:], [f"{share:.0%}" for share in t[3:].tolist()], columns=10, zoom=zoom // 2 or 1)
+        distances = (codes - at).norm(dim=1).tolist()
+        note = (
+            f"{len(at)} numbers; the code here has the length {float(at.norm()):.2f} (the ends {lengths[0]:.2f} and "
+            f"{lengths[1]:.2f}) and is {distances[0]:.2f} from the code of picture {start}, {distances[1]:.2f} from "
+            f"that of picture {end}"
+        )
+        return f'<p style="{_NOTE}">{escape(note)}</p><div aria-live="polite">{large}{strip}</div>'
+
+    last = len(images) - 1
+    return Explorer(
+        render,
+        {
+            "start": widgets.IntSlider(start, min=0, max=last, description="from picture", **_SLIDER),
+            "end": widgets.IntSlider(end, min=0, max=last, description="to picture", **_SLIDER),
+            "way": widgets.FloatSlider(
+                0.5, min=0, max=1, step=0.05, readout_format=".0%", description="on the way", **_SLIDER
+            ),
+        },
+    )
+
+
+def arc(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+    """Return the codes (n, L) at the shares t (n,) of the arc from start (L,) to end (L,); a line if they are parallel.
+
+    Source: K. Shoemake, Animating Rotation with Quaternion Curves (1985), section 3.3.
+    """
+    t = t[:, None]
+    cosine = torch.dot(start, end) / (start.norm() * end.norm()).clamp(min=1e-12)
+    angle = cosine.clamp(-1, 1).acos()
+    if angle.sin() < 1e-3:
+        return start + t * (end - start)
+    return (((1 - t) * angle).sin() * start + (t * angle).sin() * end) / angle.sin()
+
+
+def denoise_explorer(
+    images: Tensor,
+    corrupt: Callable[[Tensor, float, torch.Generator], Tensor],
+    denoisers: Mapping[str, Callable[[Tensor], Tensor]],
+    *,
+    sigma: float = 0.3,
+    zoom: int = 4,
+) -> Explorer:
+    """Draw noise on a picture, as strong as you like: the noisy picture, what each denoiser makes of it, the clean one.
+
+    Args:
+        images: (N, 3, H, W) in [0, 1], what the slider goes through.
+        corrupt: called as corrupt(images (1, 3, H, W), sigma, generator), returns noisy pictures.
+        denoisers: by name, called with noisy pictures (1, 3, H, W), return clean ones.
+        sigma: the first setting: the deviation of the noise.
+        zoom: screen pixels for each pixel.
+    """
+    if not denoisers or not len(images):
+        raise ValueError("denoise_explorer needs at least one picture and one denoiser")
+
+    def render(picture: int, sigma: float, sample: int) -> str:
+        clean = images[picture : picture + 1]
+        noisy = corrupt(clean, sigma, torch.Generator().manual_seed(sample))
+        with torch.no_grad():
+            shown = {"noisy": noisy, **{name: denoise(noisy).clamp(0, 1) for name, denoise in denoisers.items()}}
+        errors = {name: float(((image - clean) ** 2).mean()) ** 0.5 for name, image in shown.items()}
+        titles = [f"{name}: {error:.3f}" for name, error in errors.items()] + ["clean"]
+        best = min(errors, key=errors.get)
+        note = (
+            f"noise of deviation {sigma:.2f}; below each picture: how far its pixels are from the clean ones (root of "
+            f"the mean square, 0 … 1). Nearest to the clean picture: {best}."
+        )
+        row = pictures.html(torch.cat([*shown.values(), clean]), titles, columns=8, zoom=zoom)
+        return f'<p style="{_NOTE}">{escape(note)}</p><div aria-live="polite">{row}</div>'
+
+    return Explorer(
+        render,
+        {
+            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **_SLIDER),
+            "sigma": widgets.FloatSlider(
+                sigma, min=0, max=1, step=0.05, readout_format=".2f", description="noise σ", **_SLIDER
+            ),
+            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
+        },
+    )

@@ -1,0 +1,57 @@
+"""course_utils.show.picture_widgets: live widgets with pictures answer as the others do."""
+
+import pytest
+import torch
+
+from course_utils.show import picture_widgets
+
+# ---- autoencoders: a walk between codes, denoising
+
+
+def test_walk_shows_the_ends_and_the_way_between():
+    codes = torch.eye(3)
+
+    def encode(images):
+        return codes[images[:, 0, 0, 0].long()] * 2
+
+    def decode(z):
+        seen.append(z)
+        return torch.full((len(z), 3, 4, 4), 0.5)
+
+    seen, images = [], torch.arange(3.0)[:, None, None, None].expand(3, 3, 4, 4)
+    explorer = picture_widgets.walk_explorer(images, encode, decode, start=0, end=2, pictures_between=3)
+    walk = seen[-1]
+    assert walk.shape == (6, 3)
+    torch.testing.assert_close(walk[0], torch.tensor([2**0.5, 0, 2**0.5]))  # half way along the arc, no shorter
+    torch.testing.assert_close(walk[1:3], 2 * codes[[0, 2]])
+    assert "50% of the way" in explorer.text and explorer.result.value.count("<img") == 5 + 3
+    explorer.set(way=0.0)
+    torch.testing.assert_close(seen[-1][0], 2 * codes[0])
+    explorer.set(end=0)
+    assert "both ends are the same picture" in explorer.text
+    with pytest.raises(ValueError, match="at least two"):
+        picture_widgets.walk_explorer(images[:1], encode, decode)
+
+
+def test_arc_of_parallel_codes_is_a_line():
+    walk = picture_widgets.arc(torch.tensor([1.0, 0]), torch.tensor([3.0, 0]), torch.linspace(0, 1, 3))
+    torch.testing.assert_close(walk, torch.tensor([[1.0, 0], [2.0, 0], [3.0, 0]]))
+
+
+def test_denoiser_is_judged_by_the_clean_picture():
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    def corrupt(x, sigma, generator):
+        return x + sigma * torch.randn(x.shape, generator=generator)
+
+    explorer = picture_widgets.denoise_explorer(images, corrupt, {"perfect": lambda _: images[:1]}, sigma=0.2)
+    assert "perfect: 0.000" in explorer.text and "Nearest to the clean picture: perfect" in explorer.text
+    before = explorer.text
+    explorer.set(sample=2)
+    assert explorer.text != before
+    explorer.set(sample=1)
+    assert explorer.text == before, "the same settings, the same noise"
+    explorer.set(sigma=0.0)
+    assert "noisy: 0.000" in explorer.text
+    with pytest.raises(ValueError, match="at least one"):
+        picture_widgets.denoise_explorer(images, corrupt, {})
