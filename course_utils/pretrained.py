@@ -4,32 +4,45 @@
     gpt, tokenizer = pretrained.load("gpt2")         # from the hub, kept for the next time
     gpt, tokenizer = pretrained.load("my_folder")    # config.json, model.safetensors, tokenizer.json
 
+    simclr = pretrained.load_encoder("simclr")       # pictures (N, 3, 32, 32) -> features (N, dim), frozen
+    vae = pretrained.load_model("vae")               # all of it, with its decoder
+
 A bundled folder has the hub's layout and the hub's names for the weights, so `transformers` reads it too. Beside them
 lies `card.json`: what the model was trained on, how long, by which command, how good it is, and each file's SHA-256.
 """
 
+# ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
 from __future__ import annotations
 
 import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from tokenizers import Regex, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
+from torch import Tensor, nn
 
 from course_utils.data.bpe import BPETokenizer
 from course_utils.data.text import CharTokenizer
+from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder
+from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer
+from course_utils.models.convnet import ConvNet, ConvNetConfig
 from course_utils.models.hugging_face import Model, build, to_hugging_face
 
 BUNDLED = Path(__file__).parent / "checkpoints"
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
+PICTURE_FILES = FILES[:2]  # a model of pictures has no tokenizer; CLIP's words stand in its config
+
 Tokenizer = BPETokenizer | CharTokenizer
+PictureModel = ConvNet | DeepAutoencoder | CLIP
 
 
 def names() -> list[str]:
@@ -45,6 +58,10 @@ def load(name_or_folder: str | os.PathLike, *, device: torch.device | str | None
     for missing files; ConnectionError, saying what to do, for a hub name without a network.
     """
     folder = _folder(name_or_folder)
+    if (folder / "config.json").is_file() and _kind(_read_json(folder / "config.json")) in PICTURES:
+        raise ValueError(
+            f"{folder} is a model of pictures: pretrained.load_encoder has its features, load_model all of it"
+        )
     for name in FILES:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} has no {name}: a checkpoint is {', '.join(FILES)} in one folder")
@@ -91,6 +108,10 @@ def save(
         "tokenizer.json": _backend(tokenizer).to_str().encode(),
         "tokenizer_config.json": _to_json(_tokenizer_config(tokenizer, config)),
     }
+    _write(folder, files, card)
+
+
+def _write(folder: str | os.PathLike, files: dict[str, bytes], card: Mapping[str, Any]) -> None:
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     files["card.json"] = _to_json({**card, "sha256": hashes})
     folder = Path(folder)
@@ -101,10 +122,126 @@ def save(
         temporary.replace(folder / name)  # each file is the old one or the new one, never a part of it
 
 
+# -------------------------------------------------------------------------------------------------- models of pictures
+
+
+class Code(nn.Module):
+    """The features of an autoencoder: `encode` as a module of its own. `model` is all of it."""
+
+    def __init__(self, model: DeepAutoencoder):
+        super().__init__()
+        self.model = model
+
+    @property
+    def dim(self) -> int:
+        return self.model.latent
+
+    def forward(self, images: Float[Tensor, "batch channels 32 32"]) -> Float[Tensor, "batch latent"]:
+        return self.model.encode(images)
+
+
+def load_encoder(name_or_folder: str | os.PathLike, *, device: torch.device | str | None = None) -> nn.Module:
+    """Return a frozen encoder of pictures: called with (N, 3, 32, 32), it returns features (N, dim).
+
+    A ConvNet for "patch", "jigsaw", "colour", "simclr", "supcon" and "clip" (its picture encoder, before the
+    projection); for "ae", "dae" and "vae" a `Code`: the code, for the VAE its mean. It is in evaluation mode, in
+    float32, and no parameter wants a gradient.
+    Raises as `load` does.
+    """
+    model = load_model(name_or_folder, device=device)
+    if isinstance(model, CLIP):
+        return model.image
+    return Code(model).eval() if isinstance(model, DeepAutoencoder) else model
+
+
+def load_model(name_or_folder: str | os.PathLike, *, device: torch.device | str | None = None) -> PictureModel:
+    """Return all of a frozen model of pictures: a ConvNet, an autoencoder with its decoder, or a CLIP.
+
+    CLIP has its tokenizer as `clip.tokenizer`. Raises as `load` does.
+    """
+    folder = _folder(name_or_folder, PICTURE_FILES)
+    for name in PICTURE_FILES:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} has no {name}: a checkpoint is {', '.join(PICTURE_FILES)} in one folder")
+    _check_hashes(folder)
+    config = _read_json(folder / "config.json")
+    if (kind := _kind(config)) not in PICTURES:
+        raise ValueError(f"{folder} is a {kind or 'model'} and none of pictures ({', '.join(PICTURES)}): use load")
+    try:
+        model = PICTURES[kind]({key: value for key, value in config.items() if key not in _ABOUT})
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{folder / 'config.json'} does not describe a {kind}: {error}") from None
+    tensors = {name: tensor.float() for name, tensor in _read_tensors(folder / "model.safetensors").items()}
+    counts = {name: tensor for name, tensor in model.state_dict().items() if name.endswith("num_batches_tracked")}
+    try:
+        model.load_state_dict({**counts, **tensors})
+    except RuntimeError as error:
+        raise ValueError(f"{folder}: the weights are not those of its config.json: {error}") from None
+    return model.eval().requires_grad_(False).to(device)
+
+
+def save_model(
+    folder: str | os.PathLike, model: PictureModel, card: Mapping[str, Any], *, dtype: torch.dtype = torch.float16
+) -> None:
+    """Write a model of pictures, and its card: `card` with the SHA-256 of the files added.
+
+    Raises ValueError for another kind of model, or if a weight is too large for dtype.
+    """
+    from safetensors.torch import save as to_bytes
+
+    if isinstance(model, CLIP):
+        if not hasattr(model, "tokenizer"):
+            raise ValueError("give the CLIP its tokenizer first: clip.tokenizer = tokenizer")
+        kind, config = "course_clip", {**asdict(model.config), "words": list(model.tokenizer.words)}
+    elif isinstance(model, DeepAutoencoder):
+        kind = "course_vae" if isinstance(model, VariationalAutoencoder) else "course_autoencoder"
+        config = {"latent": model.latent, **asdict(model.config)}
+    elif isinstance(model, ConvNet):
+        kind, config = "course_convnet", asdict(model.config)
+    else:
+        raise ValueError(f"a ConvNet, an autoencoder or a CLIP can be saved, not a {type(model).__name__}")
+    tensors = {
+        name: tensor.detach().cpu().to(dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+        if tensor.is_floating_point()
+    }
+    if large := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise ValueError(f"{', '.join(large)} has numbers that are not finite as {dtype}")
+    files = {
+        "config.json": _to_json({"model_type": kind, "architectures": [type(model).__name__], **config}),
+        "model.safetensors": to_bytes(tensors, metadata={"format": "pt"}),
+    }
+    _write(folder, files, card)
+
+
+def _kind(config: Mapping[str, Any]) -> str:
+    return str(config.get("model_type", ""))
+
+
+def _clip(config: dict[str, Any]) -> CLIP:
+    tokenizer = WordTokenizer(config.pop("words"))
+    model = CLIP(CLIPConfig(**config))
+    model.tokenizer = tokenizer
+    return model
+
+
+def _autoencoder(made: type[DeepAutoencoder]) -> Callable[[dict[str, Any]], DeepAutoencoder]:
+    return lambda config: made(config.pop("latent", 32), ConvNetConfig(**config))
+
+
+_ABOUT = ("model_type", "architectures")
+PICTURES: dict[str, Callable[[dict[str, Any]], PictureModel]] = {
+    "course_convnet": lambda config: ConvNet(ConvNetConfig(**config)),
+    "course_autoencoder": _autoencoder(DeepAutoencoder),
+    "course_vae": _autoencoder(VariationalAutoencoder),
+    "course_clip": _clip,
+}
+
+
 # ------------------------------------------------------------------------------------------------- where the files are
 
 
-def _folder(name_or_folder: str | os.PathLike) -> Path:
+def _folder(name_or_folder: str | os.PathLike, files: tuple[str, ...] = FILES) -> Path:
     if isinstance(name_or_folder, str) and name_or_folder in names():
         return BUNDLED / name_or_folder
     folder = Path(name_or_folder).expanduser()
@@ -113,7 +250,7 @@ def _folder(name_or_folder: str | os.PathLike) -> Path:
     name = os.fspath(name_or_folder)
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
         raise FileNotFoundError(f"no folder {folder.absolute()}: {_choices()}")
-    return _from_hub(name)
+    return _from_hub(name, files)
 
 
 def _choices() -> str:
@@ -121,26 +258,26 @@ def _choices() -> str:
     return f"give a bundled name ({bundled}), a folder with {', '.join(FILES)}, or a name on the Hugging Face hub"
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, files: tuple[str, ...] = FILES) -> Path:
     """Fetch a hub's repository, or find what an earlier call has fetched."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=FILES, local_files_only=True))
-        if all((folder / file).exists() for file in FILES):
+        folder = Path(snapshot_download(name, allow_patterns=files, local_files_only=True))
+        if all((folder / file).exists() for file in files):
             return folder
     except (LocalEntryNotFoundError, OSError, ValueError):
         pass  # not here yet
     try:
-        return Path(snapshot_download(name, allow_patterns=FILES))
+        return Path(snapshot_download(name, allow_patterns=files))
     except RepositoryNotFoundError:
         raise ValueError(f"the Hugging Face hub has no (public) model {name!r}: {_choices()}") from None
     except Exception as error:  # its network errors have no common class
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ConnectionError(
             f"cannot fetch {name!r} from the Hugging Face hub ({reason}). With a network, this call fetches it once "
-            f"and keeps it. Without one, copy {', '.join(FILES)} from another machine into a folder and load that, or "
+            f"and keeps it. Without one, copy {', '.join(files)} from another machine into a folder and load that, or "
             f"use a bundled checkpoint: {', '.join(names()) or 'none yet'}."
         ) from None
 

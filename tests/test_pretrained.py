@@ -18,9 +18,12 @@ from transformers import (
     GPTNeoXForCausalLM,
 )
 
-from course_utils import pretrained, runtime
+from course_utils import evaluate, pretrained, runtime
 from course_utils.data.bpe import BERT_SPECIAL, BPETokenizer
 from course_utils.data.text import CharTokenizer
+from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder
+from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer
+from course_utils.models.convnet import ConvNet, ConvNetConfig
 from course_utils.models.hugging_face import build, from_hugging_face, to_hugging_face
 from course_utils.models.rnn import CELLS, CharRNN, RNNConfig
 from course_utils.models.transformer import BERT, GPT, BERTConfig, Config
@@ -227,3 +230,93 @@ def test_card_lists_every_file(tmp_path):
 def test_loads_onto_a_gpu(tmp_path):
     checkpoint("gpt", tmp_path)
     assert pretrained.load(tmp_path, device="cuda")[0].tokens.weight.is_cuda
+
+
+# --- models of pictures -----------------------------------------------------------------------------------------------
+
+
+def picture_model(kind):
+    g, small = runtime.seed(0), ConvNetConfig(width=4)
+    if kind == "convnet":
+        return ConvNet(small, g).eval()
+    if kind == "clip":
+        model = CLIP(CLIPConfig(5, context=8, dim=8, image_width=4, text_dim=8, text_layers=1, text_heads=2), g)
+        model.tokenizer = WordTokenizer(["a", "boat", "red"])
+        return model.eval()
+    return {"ae": DeepAutoencoder, "vae": VariationalAutoencoder}[kind](6, small, g).eval()
+
+
+@pytest.mark.parametrize("kind", ["convnet", "ae", "vae", "clip"])
+def test_model_of_pictures_saved_and_loaded_is_the_same(kind, tmp_path):
+    model, images = picture_model(kind), torch.rand(5, 3, 32, 32, generator=runtime.seed(1))
+    model.train()(images, torch.randint(5, (5, 8))) if kind == "clip" else model.train()(images)  # batch norms move
+    pretrained.save_model(tmp_path / kind, model.eval(), CARD)
+    again = pretrained.load_model(tmp_path / kind)
+    assert type(again) is type(model) and again.config == model.config and not again.training
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            assert again.state_dict()[name].equal(tensor.half().float()), name
+    assert not any(p.requires_grad for p in again.parameters())
+    assert pretrained.card(tmp_path / kind).items() >= CARD.items()
+    if kind == "clip":
+        assert again.tokenizer.words == ("a", "boat", "red")
+
+    encoder = pretrained.load_encoder(tmp_path / kind)
+    expected = {"ae": "encode", "vae": "encode", "clip": "image"}.get(kind)
+    expected = getattr(model, expected)(images) if expected else model(images)
+    torch.testing.assert_close(encoder(images), expected, atol=0.02, rtol=0.02)
+    assert not encoder.training and not encoder(images).requires_grad
+    assert evaluate.features(encoder, images).shape == (5, getattr(encoder, "dim", None) or encoder.config.dim)
+
+
+def test_language_and_pictures_are_told_apart(tmp_path):
+    pretrained.save_model(tmp_path / "convnet", picture_model("convnet"), CARD)
+    with pytest.raises(ValueError, match="is a model of pictures: pretrained.load_encoder"):
+        pretrained.load(tmp_path / "convnet")
+    checkpoint("gpt", tmp_path / "gpt")
+    with pytest.raises(ValueError, match="is a gpt2 and none of pictures .*: use load"):
+        pretrained.load_encoder(tmp_path / "gpt")
+
+
+def test_damaged_models_of_pictures(tmp_path):
+    folder = tmp_path / "convnet"
+    pretrained.save_model(folder, picture_model("convnet"), CARD)
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def put_back(*, without=()):
+        shutil.rmtree(folder)
+        folder.mkdir()
+        for name, content in whole.items():
+            if name not in without:
+                (folder / name).write_bytes(content)
+
+    (folder / "model.safetensors").write_bytes(whole["model.safetensors"][:-7])
+    with pytest.raises(ValueError, match="model.safetensors is not the file that was written"):
+        pretrained.load_encoder(folder)
+    put_back(without=["model.safetensors"])
+    with pytest.raises(FileNotFoundError, match="has no model.safetensors"):
+        pretrained.load_encoder(folder)
+    config = json.loads(whole["config.json"])
+    put_back(without=["card.json"])
+    (folder / "config.json").write_text(json.dumps({**config, "width": 5}))
+    with pytest.raises(ValueError, match="the weights are not those of its config.json"):
+        pretrained.load_encoder(folder)
+    (folder / "config.json").write_text(json.dumps({**config, "depth": 5}))
+    with pytest.raises(ValueError, match="does not describe a course_convnet: .*depth"):
+        pretrained.load_encoder(folder)
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        pretrained.load_encoder(tmp_path / "no where")
+
+
+def test_models_that_cannot_be_saved(tmp_path):
+    with pytest.raises(ValueError, match="not a Linear"):
+        pretrained.save_model(tmp_path, torch.nn.Linear(2, 2), CARD)
+    clip = picture_model("clip")
+    del clip.tokenizer
+    with pytest.raises(ValueError, match="give the CLIP its tokenizer first"):
+        pretrained.save_model(tmp_path, clip, CARD)
+    large = picture_model("convnet")
+    large.layers[0][0].weight.data[0] = 1e6
+    with pytest.raises(ValueError, match="layers.0.0.weight has numbers that are not finite as torch.float16"):
+        pretrained.save_model(tmp_path, large, CARD)
+    assert not list(tmp_path.iterdir())

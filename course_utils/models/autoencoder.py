@@ -49,7 +49,7 @@ class DeepAutoencoder(nn.Module):
         super().__init__()
         if latent < 1:
             raise ValueError(f"latent must be ≥ 1, got {latent}")
-        config = config or ConvNetConfig()
+        self.config = config = config or ConvNetConfig()
         self.latent = latent
         self.encoder = ConvNet(config, generator).layers  # -> (N, 4 W, 4, 4): here the places matter
         self.to_code = self.code_layer(16 * config.dim, generator)
