@@ -157,7 +157,7 @@ def test_of_an_environment_inside_the_course_only_its_libraries_are_seen(tmp_pat
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
-    options = sandbox._bubblewrap(QUICK, tmp_path, None, None, sandbox._is_root())
+    options = sandbox._bubblewrap(QUICK, {}, sandbox.RIGHTS if sandbox.is_root() else (), "inside.py")
     found = subprocess.run(["bwrap", *options, "--", "find", str(tmp_path)], capture_output=True, text=True, check=True)
     assert sorted(p.removeprefix(f"{tmp_path}") for p in found.stdout.split()) == [
         "",

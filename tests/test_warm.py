@@ -2,7 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import psutil
@@ -55,6 +59,33 @@ def test_without_the_right_to_make_namespaces_kernels_start_cold(parent, monkeyp
         assert "cannot be forked here" in weak.problem and not weak.alive
     finally:
         weak.close()
+
+
+def test_a_kernel_that_does_not_come_up_is_started_cold(parent, monkeypatch):
+    monkeypatch.setattr(warm, "seccomp", SimpleNamespace(filter_program=lambda: b"no program"))
+    assert said(run("print(1)", warm=parent)) == "1\n"
+    assert "did not start" in parent.problem and not parent.alive
+
+
+def test_a_grader_who_is_not_root(tmp_path):
+    """The kernel then gets a user namespace of its own."""
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from kernels import run, said
+from course_utils.grading import sandbox, warm
+parent = warm.Parent()
+result = run("import os; print(os.getuid(), os.getpid(), open('/proc/self/uid_map').read().split())", warm=parent)
+print(sandbox.is_root(), repr(parent.problem), said(result))
+parent.close()
+"""
+    other = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+    if subprocess.run([*other, "true"], capture_output=True).returncode:
+        pytest.skip("no namespaces of users here")
+    done = subprocess.run(
+        [*other, sys.executable, "-c", code, str(Path(__file__).parent)], capture_output=True, text=True
+    )
+    assert done.stdout.split("\n")[0] == "False '' 1000 1 ['1000', '0', '1']", done.stderr
 
 
 def test_the_end_of_the_grader_is_the_end_of_all(parent):

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -242,6 +242,10 @@ class _Run(NotebookClient):
             await self.async_start_new_kernel_client()
         except Exception as error:
             manager.close()
+            if warm := self.place.warm:  # a cold kernel is slower, and there nearly everywhere
+                warm.problem = warm.problem or f"a forked kernel did not start: {error} {manager.said()}"
+                self.place = replace(self.place, warm=None)
+                return await self._start_kernel()
             raise SandboxError(f"the kernel did not start: {error}\n{manager.said()}".strip()) from error
         if len(self.managers) == 1:
             self.notes += [line for line in manager.said().splitlines() if "not copied" in line]

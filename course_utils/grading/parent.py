@@ -149,9 +149,9 @@ def become(spec: dict, stderr: int, sockets: tuple[int, ...], go: int) -> None:
 def give_up_rights(spec: dict) -> None:
     """No capability is left, none can come back, and system calls pass the filter."""
     if not spec["uid"]:  # not root: a user namespace of its own, in which processes are counted for it alone
-        uid, gid = os.getuid(), os.getgid()
         call("unshare", NEW_USER)
-        for file, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        ids = f"{spec['number']} 0 1"  # its number in there, ours (bubblewrap's `--uid 0`), how many
+        for file, text in (("setgroups", "deny"), ("uid_map", ids), ("gid_map", ids)):
             with open(f"/proc/self/{file}", "w") as out:
                 out.write(text)
     header = struct.pack("II", 0x20080522, 0)  # capabilities, version 3, of this process

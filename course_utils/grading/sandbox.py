@@ -240,7 +240,8 @@ def kernel_spec(limits: Limits, folder: Path) -> dict[str, Any]:
     """What `inside.py` is told, but for the sockets; writes the list of users into the folder."""
     root = is_root()
     uid = 30_000 + secrets.randbelow(30_000) if root else None  # its own user: a limit on processes is per user
-    (folder / "passwd").write_text(f"student:x:{uid or os.getuid()}:{uid or os.getgid()}::{inside.HOME}:/bin/sh\n")
+    number = uid or os.getuid()
+    (folder / "passwd").write_text(f"student:x:{number}:{number}::{inside.HOME}:/bin/sh\n")
     (folder / "passwd").chmod(0o644)
     limited = {
         "RLIMIT_DATA": limits.memory_bytes,  # one process alone; a MemoryError there is kinder than the watchdog
@@ -251,7 +252,13 @@ def kernel_spec(limits: Limits, folder: Path) -> dict[str, Any]:
     }
     if root or _kernel_version() >= (5, 14):  # earlier, the limit counts all processes of the grader's user
         limited["RLIMIT_NPROC"] = limits.processes
-    return {"uid": uid, "limits": limited, "files_bytes": limits.disk_bytes // 2, "disk_bytes": limits.disk_bytes}
+    return {
+        "uid": uid,
+        "number": number,
+        "limits": limited,
+        "files_bytes": limits.disk_bytes // 2,
+        "disk_bytes": limits.disk_bytes,
+    }
 
 
 def launch(
@@ -309,6 +316,7 @@ def _bubblewrap(limits: Limits, seen: dict[str, Path | None], rights: Iterable[s
         options += ["--cap-drop", "ALL"]
     else:
         options += ["--unshare-user"]
+        options += ["--uid", "0", "--gid", "0"] if rights else []  # they are good for this namespace of users alone
     options += [o for right in rights for o in ("--cap-add", f"CAP_{right}")]
     options += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--proc", "/proc", "--dev", "/dev"]
     for target in ("/tmp", "/dev/shm"):  # all that can be written

@@ -26,7 +26,7 @@ from nbformat import NotebookNode
 from course_utils.grading import inside, sandbox, seccomp
 
 RIGHTS = (*sandbox.RIGHTS, "SYS_ADMIN", "NET_ADMIN")  # new namespaces, mounts in them, a loopback; no kernel keeps any
-RIGHTS_OF_OTHERS = ("SYS_ADMIN", "NET_ADMIN")  # where the grader is not root: in bubblewrap's namespace of users alone
+RIGHTS_OF_OTHERS = ("SYS_ADMIN", "NET_ADMIN", "SETFCAP")  # where the grader is not root: in bubblewrap's namespace
 PATIENCE_S = 60
 
 
