@@ -1,0 +1,133 @@
+"""A class graded: `course grade`, stock `nbgrader autograde`, and bare nbclient, which only runs the notebooks.
+
+    python benchmarks/grading.py [--assignment a1_markov_chains] [--students 60] [--workers 2]
+
+Every contestant gets the same notebooks: the solution, and the release with wrong answers, in turn, without the cells
+that only show something. Stock nbgrader and nbclient run them one after the other, as they do, without any isolation;
+their check cells see the visible cases. Run it on a machine that does nothing else: processor time and memory are the
+whole machine's.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+STOCK = """
+c = get_config()
+c.CourseDirectory.source_directory = "solutions"
+c.CourseDirectory.release_directory = "assignments"
+c.Execute.timeout = 120
+"""
+NBCLIENT = """
+import sys, nbformat
+from pathlib import Path
+from nbclient import NotebookClient
+for path in sorted(Path("submitted").glob("*/*/*.ipynb")):
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, allow_errors=True, resources={"metadata": {"path": str(path.parent)}}).execute()
+"""
+
+
+def hand_in(course: Path, name: str, students: int) -> None:
+    """Write a course with this assignment, and a class of so many."""
+    from assignment_tests import source
+
+    from course_utils.grading.exercise import load_exercises
+
+    for part in (f"solutions/{name}", f"assignments/{name}"):
+        shutil.copytree(ROOT / part, course / part)
+    exercises = load_exercises(ROOT / "solutions" / name)
+    solution = nbformat.read(ROOT / "solutions" / name / f"{name}.ipynb", as_version=4)
+    released = nbformat.read(ROOT / "assignments" / name / f"{name}.ipynb", as_version=4)
+    right = {c.metadata.nbgrader.grade_id: c.source for c in solution.cells if "nbgrader" in c.metadata}
+    for number in range(students):
+        answers = dict(right)
+        for exercise in list(exercises.values())[: number % (len(exercises) + 1)]:
+            mistakes = list(exercise.mistakes.values())
+            answers[exercise.name] = source(mistakes[number % len(mistakes)][1], exercise.name)
+        notebook = nbformat.from_dict(released)
+        notebook.cells = [
+            nbformat.from_dict(c | {"source": answers.get(c.metadata.get("nbgrader", {}).get("grade_id"), c.source)})
+            for c in notebook.cells
+            if c.cell_type != "code" or "nbgrader" in c.metadata
+        ]
+        place = course / "submitted" / f"student{number:03}" / name
+        shutil.copytree(ROOT / "assignments" / name, place, ignore=shutil.ignore_patterns("*.ipynb"))
+        nbformat.write(notebook, place / f"{name}.ipynb")
+
+
+def measure(command: list[str], folder: Path) -> dict[str, float]:
+    """Seconds on the clock, seconds of all processors, and MiB more in use than before."""
+    before, busy, least = psutil.virtual_memory().available, _busy(), []
+    running = True
+
+    def watch() -> None:
+        while running:
+            least.append(psutil.virtual_memory().available)
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    running = False
+    thread.join()
+    if done.returncode:
+        sys.exit(f"{' '.join(command[:3])} failed:\n{done.stderr[-2000:]}")
+    return {"wall_s": seconds, "cpu_s": _busy() - busy, "memory_MiB": (before - min(least)) / 2**20}
+
+
+def _busy() -> float:
+    times = psutil.cpu_times()
+    return times.user + times.system + times.nice
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--assignment", default="a1_markov_chains")
+    parser.add_argument("--students", type=int, default=60)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", choices=["course", "nbgrader", "nbclient"], action="append")
+    options = parser.parse_args()
+    name, programs = options.assignment, Path(sys.executable).parent
+    found = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for contestant in options.only or ("course", "nbgrader", "nbclient"):
+            folder = Path(temporary) / contestant
+            folder.mkdir()
+            hand_in(folder, name, options.students)
+            config = (ROOT / "nbgrader_config.py").read_text() if contestant == "course" else STOCK
+            (folder / "nbgrader_config.py").write_text(config)
+            match contestant:
+                case "course":
+                    command = [str(programs / "course"), "grade", name, "--workers", str(options.workers)]
+                case "nbgrader":
+                    generate = [str(programs / "nbgrader"), "generate_assignment", name, "--force"]
+                    subprocess.run(generate, cwd=folder, capture_output=True, check=True)
+                    command = [str(programs / "nbgrader"), "autograde", name]
+                case "nbclient":
+                    command = [sys.executable, "-c", NBCLIENT]
+            found[contestant] = measure(command, folder)
+            print(contestant, json.dumps({k: round(v, 1) for k, v in found[contestant].items()}), flush=True)
+    print(f"\n{options.students} x {name}\n\n| | s | processor s | MiB | a minute |\n|---|---:|---:|---:|---:|")
+    for contestant, m in found.items():
+        rate = 60 * options.students / m["wall_s"]
+        print(f"| {contestant} | {m['wall_s']:.1f} | {m['cpu_s']:.1f} | {m['memory_MiB']:.0f} | {rate:.0f} |")
+    if {"course", "nbgrader"} <= found.keys():
+        print(f"\nthroughput against stock nbgrader: {found['nbgrader']['wall_s'] / found['course']['wall_s']:.1f} x")
+
+
+if __name__ == "__main__":
+    main()
