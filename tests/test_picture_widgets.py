@@ -55,3 +55,25 @@ def test_denoiser_is_judged_by_the_clean_picture():
     assert "noisy: 0.000" in explorer.text
     with pytest.raises(ValueError, match="at least one"):
         picture_widgets.denoise_explorer(images, corrupt, {})
+
+
+def test_neighbours_are_the_nearest_and_the_card_is_quoted():
+    from course_utils.evaluate import ReportCard
+
+    score = torch.tensor([[0.5, 0.25], [1.0, -0.5]])
+    card = ReportCard(["x", "y"], ["object", "size"], ["accuracy", "R²"], score, score * 0, torch.tensor([0.5, 0.0]))
+    angle = torch.linspace(0, 6.0, 9)
+    circle = torch.stack([angle.cos(), angle.sin()], dim=1)
+    features = {"x": circle, "y": circle[[0, 5, 1, 2, 3, 4, 6, 7, 8]]}
+    images, captions = torch.rand(9, 3, 4, 4), [f"card {i}" for i in range(9)]
+    explorer = picture_widgets.neighbours_explorer(images, features, card, captions=captions)
+    assert explorer.result.value.count("<img") == 8
+    assert "a linear probe on x finds: object 50%, size R² 0.25" in explorer.text
+    explorer.set(picture=1)
+    assert "“card 1”. Nearest: card 0" in explorer.text or "“card 1”. Nearest: card 2" in explorer.text
+    explorer.set(encoder="y", picture=2)
+    assert "object 100%" in explorer.text and "Nearest: card 0; card 3" in explorer.text.replace(
+        "card 3; card 0", "card 0; card 3"
+    )
+    with pytest.raises(ValueError, match="needs a caption"):
+        picture_widgets.neighbours_explorer(images, features, card, captions=captions[:3])

@@ -467,3 +467,18 @@ def test_captions_explorer_scores_what_one_writes():
     assert "x (unknown: xyz)" in explorer.text and "100.0%" in explorer.text
     explorer.set(captions=" ")
     assert "there is no caption: write at least one line" in explorer.text
+
+
+def test_report_card_says_the_scores_and_marks_the_best(axes, shown):
+    from course_utils.evaluate import ReportCard
+
+    score = torch.tensor([[0.5, 0.25], [1.0, -0.5]])
+    card = ReportCard(["a", "b"], ["object", "size"], ["accuracy", "R²"], score, score * 0, torch.tensor([0.5, 0.0]))
+    plots.report_card(card, title="b knows objects", ax=axes)
+    np.testing.assert_allclose(axes.images[0].get_array(), [[0, 0.25], [1, 0]])
+    said = {text.get_position(): text for text in axes.texts}
+    assert [said[x, y].get_text() for y in (0, 1) for x in (0, 1)] == ["50%", "0.25", "100%", "-0.50"]
+    assert {at for at, text in said.items() if text.get_fontweight() == "bold"} == {(0, 1), (1, 0)}
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["object\naccuracy", "size\nR²"]
+    plots.report_card(card, title="b knows objects")
+    assert "a: object → 0.5, size → 0.25" in shown[0][0]["text/plain"]

@@ -379,3 +379,53 @@ def denoise_explorer(
             "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
         },
     )
+
+
+def neighbours_explorer(
+    images: Tensor, features: Mapping[str, Tensor], card, *, captions: Sequence[str], encoder: str | None = None
+) -> Explorer:
+    """What an encoder finds similar: a picture, its nearest neighbours, and the encoder's line of the report card.
+
+    Args:
+        images: (N, 3, H, W) in [0, 1], what the slider goes through; N > 7.
+        features: by encoder, (N, dim) each; compared by the cosine of the standardised ones.
+        card: what `evaluate.report_card` says about these encoders.
+        captions: N of them.
+        encoder: the first to be shown.
+    """
+    if any(len(x) != len(images) for x in features.values()) or len(captions) != len(images) or len(images) < 8:
+        raise ValueError(
+            f"each of the {len(images)} pictures (at least 8) needs a caption and features of each encoder"
+        )
+    directions = {}
+    for name, x in features.items():
+        x = (x - x.mean(0)) / x.std(0).clamp(min=1e-6)
+        directions[name] = torch.nn.functional.normalize(x, dim=1)
+
+    def render(encoder: str, picture: int) -> str:
+        cosine = directions[encoder] @ directions[encoder][picture]  # (N,)
+        cosine[picture] = math.inf  # itself first
+        near = cosine.topk(8).indices.tolist()
+        titles = ["this card", *(f"{cosine[i]:.2f}" for i in near[1:])]
+        scores = []
+        for factor, kind in zip(card.factors, card.kinds):
+            score = card[encoder, factor][0]
+            scores.append(f"{factor} {score:.0%}" if kind == "accuracy" else f"{factor} R² {score:.2f}")
+        found = f"a linear probe on {encoder} finds: {', '.join(scores)}"
+        said = f"this card: “{captions[picture]}”. Nearest: {'; '.join(captions[i] for i in near[1:4])}."
+        return (
+            f'<p style="{_NOTE}">{escape(found)}</p>'
+            f'<div aria-live="polite">{pictures.html(images[near], titles, columns=8, zoom=3)}</div>'
+            f'<p style="{_NOTE}">{escape(said)}</p>'
+        )
+
+    names = list(features)
+    return Explorer(
+        render,
+        {
+            "encoder": widgets.Dropdown(
+                options=names, value=encoder or names[0], description="encoder", style=_SLIDER["style"]
+            ),
+            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="card", **_SLIDER),
+        },
+    )

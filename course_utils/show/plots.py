@@ -335,3 +335,31 @@ def treemap(
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
+
+
+def report_card(card, *, title: str = "", ax: Axes | None = None) -> None:
+    """All encoders by all factors, from `evaluate.report_card`: a row is an encoder, a column a factor.
+
+    The darker, the more of the way from chance (white) to perfect. Accuracies are written in percent, R² as a number;
+    the best of each column is bold. Its text form has all scores.
+    """
+    score, chance = card.score.double().numpy(), card.chance.double().numpy()
+    way = ((score - chance) / (1 - chance)).clip(0, 1)  # R² has chance 0
+    size = (1.9 + 0.95 * len(card.factors), 1.3 + 0.38 * len(card.encoders))
+    numbers = {name: dict(zip(card.factors, row)) for name, row in zip(card.encoders, score.tolist())}
+    with _Shown(ax, title, x="", y="", numbers=numbers, size=size) as axes:
+        image = axes.imshow(way, cmap="Blues", aspect="auto", vmin=0, vmax=1)
+        axes.set_xticks(range(len(card.factors)), [f"{f}\n{kind}" for f, kind in zip(card.factors, card.kinds)])
+        axes.set_yticks(range(len(card.encoders)), card.encoders)
+        axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+        axes.spines[:].set_visible(False)
+        bar = axes.figure.colorbar(image, ax=axes, pad=0.02)
+        bar.set_label("share of the way from chance to perfect", fontsize=12, color=INK)
+        bar.outline.set_visible(False)
+        for (row, column), value in np.ndenumerate(score):
+            said = f"{value:.0%}" if card.kinds[column] == "accuracy" else f"{value:.2f}"
+            best = value == score[:, column].max()
+            axes.text(
+                column, row, said, ha="center", va="center", fontsize=11, fontweight="bold" if best else "normal",
+                color="white" if way[row, column] > 0.55 else INK,
+            )  # fmt: skip
