@@ -1,8 +1,8 @@
 """How the bundled checkpoints were made: `course train` runs this, and writes each with its card.
 
-Everything is trained on the docstrings of the course's own locked packages (`text.load("docs")`), so that anyone can
-make the same again, on a CPU in minutes. `RECIPES` says what each checkpoint is; `make` trains one and saves it.
-A run that was killed goes on where it was.
+Language: the docstrings of the course's own locked packages (`text.load("docs")`). Pictures: postcards, which are drawn
+anew. So anyone can make the same again, on a CPU in minutes. `RECIPES` says what each checkpoint is; `make` trains one
+and saves it. A run that was killed goes on where it was.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_utils import losses, pretrained, runtime, train
-from course_utils.data import text
+from course_utils import augment, evaluate, losses, pretext, pretrained, runtime, train
+from course_utils.data import postcards, text
 from course_utils.data.bpe import BERT_SPECIAL, BPETokenizer
+from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder, corrupt
+from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer
+from course_utils.models.convnet import ConvNet, ConvNetConfig, projection_head
 from course_utils.models.rnn import CharRNN, RNNConfig
 from course_utils.models.transformer import BERT, GPT, BERTConfig, Config
 
@@ -33,14 +37,16 @@ class Job:
     """All that `make` needs: a model, what it learns from, and what its card says."""
 
     model: nn.Module
-    tokenizer: pretrained.Tokenizer
+    tokenizer: pretrained.Tokenizer | None  # None: a model of pictures
     batch: Callable[[torch.Generator], Any]
     loss: Callable[..., Tensor]
-    held_out: Callable[[nn.Module], float]  # nats per predicted symbol
+    held_out: Callable[[nn.Module], float]  # in `unit`
     steps: int
     lr: float
     data: str
     characters: float = 1.0  # per symbol of the held-out text, on average
+    unit: str = "nats per predicted symbol"
+    kept: Callable[[nn.Module], nn.Module] = lambda model: model  # what is saved of a model of pictures
 
 
 def gpt_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Job:
@@ -136,12 +142,209 @@ def char_rnn_job(config: dict[str, Any], steps: int, size: int, lr: float) -> Jo
     )
 
 
+# ------------------------------------------------------------------------------------------------------------ pictures
+
+WIDTH = 24  # of the ConvNets: 96 features
+CARDS = 8000  # that they learn from
+PAIRS = "nats per picture: the right one among the batch's"
+
+
+def picture_job(
+    model: nn.Module,
+    prepare: Callable[..., tuple[Tensor, ...]],
+    loss: Callable[..., Tensor],
+    columns: Callable[[postcards.Postcards], tuple[Tensor, ...]] = lambda cards: (cards.images,),
+    *,
+    steps: int,
+    size: int = 128,
+    lr: float = 3e-3,
+    unit: str,
+    kept: Callable[[nn.Module], nn.Module] = lambda model: model.encoder,
+) -> Job:
+    """A pretext task on postcards.
+
+    columns: what is known about the cards, one row for each. prepare: called as prepare(*rows, generator), makes the
+    task out of some of them, all randomness included. loss: called as loss(model, *what prepare returned).
+    """
+    known = columns(postcards.draw(CARDS, runtime.seed(0)))
+    draw = train.samples(*known, size=size)
+    judged = prepare(*columns(postcards.draw(2 * size, runtime.seed(1))), runtime.seed(2))
+
+    def held_out(model: nn.Module) -> float:
+        device = next(model.parameters()).device
+        parts = [[part[i : i + size].to(device) for part in judged] for i in (0, size)]
+        return sum(float(loss(model, *rows)) for rows in parts) / 2
+
+    return Job(
+        model,
+        None,
+        lambda generator: prepare(*draw(generator), generator),
+        loss,
+        held_out,
+        steps,
+        lr,
+        f"postcards.draw({CARDS}, runtime.seed(0)), 32 × 32",
+        unit=unit,
+        kept=kept,
+    )
+
+
+def autoencoder_job(steps: int, sigma: float = 0.0, variational: bool = False) -> Job:
+    """Reconstruction through 32 numbers: of the picture, of the picture without noise, or of one draw of a VAE."""
+    g = runtime.seed(0)
+    model = (VariationalAutoencoder if variational else DeepAutoencoder)(32, ConvNetConfig(WIDTH), g)
+
+    def prepare(images: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+        seen = corrupt(images, sigma, generator) if sigma else images
+        return seen, images, torch.randn(len(images), 32, generator=generator)
+
+    def loss(model: nn.Module, seen: Tensor, images: Tensor, noise: Tensor) -> Tensor:
+        if not variational:
+            return losses.reconstruction_nats(images, model(seen)).mean()
+        mean, log_variance = model.distribution(seen)
+        z = mean + (log_variance / 2).exp() * noise
+        return losses.elbo_loss(images, model.decode(z), mean, log_variance)
+
+    return picture_job(
+        model, prepare, loss, steps=steps, size=64, unit="nats per picture", kept=lambda model: model
+    )  # fmt: skip
+
+
+def patch_job(steps: int) -> Job:
+    """Where does the second patch lie?"""
+    return picture_job(
+        pretext.PatchModel(ConvNetConfig(WIDTH), runtime.seed(0)),
+        pretext.patch_pairs,
+        lambda model, first, second, which: F.cross_entropy(model(first, second), which),
+        steps=steps,
+        unit="nats per pair of patches",
+    )
+
+
+def jigsaw_job(steps: int) -> Job:
+    """In which order are the tiles?"""
+    permutations = pretext.permutation_set(32, tiles=9)
+    return picture_job(
+        pretext.JigsawModel(len(permutations), 9, ConvNetConfig(WIDTH), runtime.seed(0)),
+        lambda images, generator: pretext.jigsaw(images, permutations, generator),
+        lambda model, tiles, which: F.cross_entropy(model(tiles), which),
+        steps=steps,
+        unit="nats per puzzle",
+    )
+
+
+def colour_job(steps: int) -> Job:
+    """Which colour has each place of the grey picture? Classification, rare colours count more."""
+    bins = pretext.colour_bins()
+
+    def prepare(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        grey, chroma = pretext.split_colour(images)
+        return grey, pretext.colour_targets(pretext.half(chroma), bins)
+
+    _, seen = prepare(postcards.draw(1000, runtime.seed(0)).images, runtime.seed(0))
+    weight = pretext.rebalanced_weights(seen, len(bins))
+    return picture_job(
+        pretext.Colourizer(len(bins), ConvNetConfig(WIDTH), runtime.seed(0)),
+        prepare,
+        lambda model, grey, targets: F.cross_entropy(model(grey), targets, weight.to(grey.device)),
+        steps=steps,
+        size=64,
+        unit="nats per place, rare colours weighted",
+    )
+
+
+class Headed(nn.Module):
+    """An encoder and the projection head that is thrown away."""
+
+    def __init__(self):
+        super().__init__()
+        g = runtime.seed(0)
+        self.encoder = ConvNet(ConvNetConfig(WIDTH), g)
+        self.head = projection_head(self.encoder.config.dim, 64, g)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.encoder(images))
+
+
+def views() -> augment.Compose:
+    """Return SimCLR's augmentation for postcards: crops that still show most of a card, and every hue."""
+    jitter = augment.ColourJitter(0.4, 0.4, 0.4, 0.5, p=0.8)
+    return augment.Compose(augment.CropResize((0.4, 1.0), flip=0.5), jitter, augment.ColourDrop(p=0.2))
+
+
+def contrastive_job(steps: int, supervised: bool = False) -> Job:
+    """Two views of the same picture must find each other; supervised: all views of the same kind of object."""
+
+    def prepare(images: Tensor, kinds: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+        return *augment.two_views(images, views(), generator), kinds
+
+    def loss(model: nn.Module, first: Tensor, second: Tensor, kinds: Tensor) -> Tensor:
+        z = model(torch.cat([first, second]))
+        return losses.sup_con(z, kinds.repeat(2), 0.1) if supervised else losses.nt_xent(*z.chunk(2), 0.2)
+
+    return picture_job(
+        Headed(),
+        prepare,
+        loss,
+        lambda cards: (cards.images, cards.factors["object"]),
+        steps=steps,
+        unit=PAIRS,
+    )
+
+
+def clip_job(steps: int) -> Job:
+    """Pictures and captions must find each other; one word in fifty is unknown, as a stranger's may be."""
+    captions = postcards.draw(CARDS, runtime.seed(0), size=1).captions
+    tokenizer = WordTokenizer.fit([*captions, *(t.format(colour="red", object="car") for t in postcards.TEMPLATES)])
+    model = CLIP(CLIPConfig(len(tokenizer), image_width=WIDTH), runtime.seed(0))
+    model.tokenizer = tokenizer
+
+    def prepare(images: Tensor, codes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        forgotten = (torch.rand(codes.shape, generator=generator) < 0.02) & (codes != tokenizer.pad)
+        return images, codes.masked_fill(forgotten, tokenizer.unknown)
+
+    return picture_job(
+        model,
+        prepare,
+        lambda model, images, codes: losses.clip_loss(*model(images, codes)),
+        lambda cards: (cards.images, tokenizer.encode_batch(cards.captions, model.config.context)[0]),
+        steps=steps,
+        lr=2e-3,
+        unit=PAIRS,
+        kept=lambda model: model,
+    )
+
+
+PROBED = ("object", "colour", "biome", "weather", "night", "size", "x", "y")
+
+
+def probes(encoder: nn.Module) -> dict[str, float]:
+    """Return what linear probes of frozen features find: accuracies, and R² for size, x and y.
+
+    Of 3,000 cards that no recipe learns from, 2,000 train the probes and 1,000 judge.
+    """
+    cards = postcards.draw(3000, runtime.seed(3))
+    features = {"encoder": evaluate.features(encoder, cards.images)}
+    card = evaluate.report_card(features, {name: cards.factors[name] for name in PROBED}, share=2 / 3, l2=1e-3)
+    return {name: round(card["encoder", name][0], 4) for name in PROBED}
+
+
 RECIPES: dict[str, Callable[[], Job]] = {
     "gpt-small": lambda: gpt_job(dict(dim=80, layers=3, heads=4), steps=4000, size=16, lr=3e-3),
     "char-rnn": lambda: char_rnn_job(dict(cell="lstm", hidden=256), steps=3000, size=32, lr=3e-3),
     "bert": lambda: bert_job(dict(dim=128, layers=4, heads=4), steps=5000, size=64, lr=1e-3),
     "gpt": lambda: gpt_job(dict(dim=256, layers=4, heads=8, dropout=0.1), steps=2600, size=24, lr=1.5e-3),
+    "ae": lambda: autoencoder_job(steps=220),
+    "dae": lambda: autoencoder_job(steps=220, sigma=0.3),
+    "vae": lambda: autoencoder_job(steps=350, variational=True),
+    "patch": lambda: patch_job(steps=800),
+    "jigsaw": lambda: jigsaw_job(steps=350),
+    "colour": lambda: colour_job(steps=250),
+    "simclr": lambda: contrastive_job(steps=300),
+    "supcon": lambda: contrastive_job(steps=150, supervised=True),
+    "clip": lambda: clip_job(steps=300),
 }
+PICTURES = ("ae", "dae", "vae", "patch", "jigsaw", "colour", "simclr", "supcon", "clip")
 
 
 def make(
@@ -172,7 +375,7 @@ def make(
         "steps": steps,
         "training_loss": round(sum(history.loss[-100:]) / max(1, len(history.loss[-100:])), 4),
         "held_out_loss": round(nats, 4),
-        "unit": "nats per predicted symbol",
+        "unit": job.unit,
         "seed": 0,
         "command": f"course train {name}" + ("" if steps == job.steps else f" --steps {steps}"),
         "seconds": round(history.seconds),
@@ -181,7 +384,14 @@ def make(
     }
     if isinstance(model, GPT):
         card["held_out_bits_per_character"] = round(nats / math.log(2) / job.characters, 4)
-    pretrained.save(folder / name, model, job.tokenizer, card)
+    if job.tokenizer is None:
+        kept = job.kept(model).eval()
+        card["parameters"] = sum(p.numel() for p in kept.parameters())
+        pretrained.save_model(folder / name, kept, card)
+        card["probes"] = probes(pretrained.load_encoder(folder / name, device=device))  # as stored
+        pretrained.save_model(folder / name, kept, card)
+    else:
+        pretrained.save(folder / name, model, job.tokenizer, card)
     state.unlink(missing_ok=True)
     return card
 

@@ -9,9 +9,11 @@ from typer.testing import CliRunner
 from course_utils import losses, pretrained, runtime
 from course_utils.cli import app
 from course_utils.data import text
-from course_utils.train_checkpoints import RECIPES, make
+from course_utils.models.autoencoder import DeepAutoencoder
+from course_utils.models.clip import CLIP
+from course_utils.train_checkpoints import PICTURES, PROBED, RECIPES, make, probes
 
-MEBIBYTE = 2**20
+LANGUAGE = tuple(name for name in RECIPES if name not in PICTURES)
 
 
 # --- the recipes ------------------------------------------------------------------------------------------------------
@@ -69,7 +71,7 @@ def test_unknown_recipe(tmp_path):
 # --- what they made ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", LANGUAGE)
 def test_bundled_checkpoint_loads_and_its_card_is_whole(name):
     model, tokenizer = pretrained.load(name)
     card = pretrained.card(name)
@@ -80,7 +82,7 @@ def test_bundled_checkpoint_loads_and_its_card_is_whole(name):
     assert len(tokenizer) <= model.config.vocab_size
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", LANGUAGE)
 def test_held_out_loss_is_what_the_card_says(name):
     """With the weights as they are bundled (float16), and with this machine's text."""
     model, tokenizer = pretrained.load(name)
@@ -101,5 +103,67 @@ def test_larger_gpt_is_eight_times_as_large_and_better():
 
 
 def test_checkpoints_of_the_language_half_stay_small():
-    files = [path for name in RECIPES for path in (pretrained.BUNDLED / name).iterdir()]
+    files = [path for name in LANGUAGE for path in (pretrained.BUNDLED / name).iterdir()]
     assert sum(path.stat().st_size for path in files) < 12 * 10**6
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def picture_jobs():
+    """Jobs are made once; each takes a second or two."""
+    found = {}
+
+    def job(name):
+        if name not in found:
+            found[name] = RECIPES[name]()
+        return found[name]
+
+    return job
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_job_of_pictures(name, picture_jobs):
+    job = picture_jobs(name)
+    first, again = (job.batch(runtime.seed(5)) for _ in range(2))
+    assert all(a.equal(b) for a, b in zip(first, again)), "batches depend on the generator alone"
+    job.model.train()
+    value = job.loss(job.model, *first)
+    value.backward()
+    assert value.isfinite() and all(p.grad is not None for p in job.kept(job.model).parameters())
+
+
+def test_a_trial_of_pictures_is_saved_with_its_card(tmp_path):
+    done = CliRunner().invoke(app, ["train", "patch", "--steps", "2", "--folder", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    card = pretrained.card(tmp_path / "patch")
+    assert card["command"] == "course train patch --steps 2" and set(card["probes"]) == set(PROBED)
+    assert pretrained.load_encoder(tmp_path / "patch").config.dim == 96
+    assert [path.name for path in tmp_path.iterdir()] == ["patch"]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_bundled_encoder_keeps_what_its_card_says(name):
+    """With the weights as they are bundled (float16), and with the postcards as they are drawn here."""
+    encoder, card = pretrained.load_encoder(name), pretrained.card(name)
+    for key in ("data", "steps", "training_loss", "held_out_loss", "unit", "seed", "command", "seconds", "date"):
+        assert card[key] is not None, key
+    assert card["command"] == f"course train {name}" and "postcards" in card["data"]
+    assert card["parameters"] == sum(p.numel() for p in pretrained.load_model(name).parameters())
+    assert not encoder.training and not any(p.requires_grad for p in encoder.parameters())
+    for factor, score in probes(encoder).items():
+        assert score == pytest.approx(card["probes"][factor], abs=0.01), factor
+
+
+@pytest.mark.parametrize("name", [n for n in PICTURES if n in ("ae", "dae", "vae", "clip")])
+def test_held_out_loss_of_whole_models_of_pictures(name, picture_jobs):
+    model, job = pretrained.load_model(name), picture_jobs(name)
+    assert isinstance(model, CLIP if name == "clip" else DeepAutoencoder)
+    with torch.no_grad():
+        assert job.held_out(model) == pytest.approx(pretrained.card(name)["held_out_loss"], rel=0.01)
+
+
+def test_checkpoints_of_the_vision_half_stay_small():
+    files = [path for name in PICTURES for path in (pretrained.BUNDLED / name).iterdir()]
+    assert len(files) == 3 * len(PICTURES) and sum(path.stat().st_size for path in files) < 6 * 10**6
