@@ -89,3 +89,19 @@ def test_block():
     p |= {f"b_{name}": module.bias for name, module in modules.items()}
     x = torch.randn(2, 9, 12)
     torch.testing.assert_close(names["block"](x, p, 3), library(x, None, True, None, None))
+
+
+def test_autoencoders():
+    from course_utils import evaluate, losses, runtime
+    from course_utils.models import autoencoder
+
+    names = names_of("07_autoencoders.ipynb", "angles", "denoise-train", "vae-train")
+    a, b = torch.randn(2, 9, 4)
+    torch.testing.assert_close(names["principal_angles"](a, b), evaluate.principal_angles(a, b))
+    mean, log_variance = torch.randn(2, 5, 3)
+    torch.testing.assert_close(names["kl"](mean, log_variance), losses.gaussian_kl(mean, log_variance))
+    drawn = [draw(mean, log_variance, runtime.seed(1)) for draw in (names["draw"], autoencoder.draw)]
+    torch.testing.assert_close(*drawn)
+    x = torch.rand(4, 6)
+    spoiled = [corrupt(x, 0.4, runtime.seed(2)) for corrupt in (names["corrupt"], autoencoder.corrupt)]
+    torch.testing.assert_close(*spoiled)
