@@ -482,3 +482,41 @@ def test_report_card_says_the_scores_and_marks_the_best(axes, shown):
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["object\naccuracy", "size\nR²"]
     plots.report_card(card, title="b knows objects")
     assert "a: object → 0.5, size → 0.25" in shown[0][0]["text/plain"]
+
+
+def test_augmentation_explorer_shows_each_by_its_strength():
+    from course_utils import augment
+    from course_utils.show import picture_widgets
+
+    explorer = picture_widgets.augmentation_explorer(
+        torch.rand(2, 3, 8, 8),
+        {"noise": lambda s: augment.GaussianNoise((s, s)), "grey": lambda s: augment.ColourDrop(p=s)},
+    )
+    assert explorer.result.value.count("data:image/png") == 2
+    explorer.set(strength=0.0)
+    assert "noise: 0.00; grey: 0.00" in explorer.text, "no strength, no change"
+    explorer.set(strength=1.0)
+    strong = explorer.result.value
+    assert "0.00" not in explorer.text.split("average")[1]
+    explorer.set(sample=2)
+    assert explorer.result.value != strong
+    explorer.set(sample=1)
+    assert explorer.result.value == strong
+    with pytest.raises(ValueError, match="at least one picture"):
+        picture_widgets.augmentation_explorer(torch.rand(2, 3, 8, 8), {})
+
+
+def test_circle_explorer_draws_each_pair_where_it_is():
+    from course_utils.show import picture_widgets
+
+    start = torch.tensor([[[2.0, 0.0], [0.0, 3.0]], [[0.0, 1.0], [-1.0, 0.0]]])  # (2, 2 pairs, 2), any length
+    paths = {"turn": torch.stack([start, -start]), "stay": torch.stack([start, start])}
+    explorer = picture_widgets.circle_explorer(paths, captions={"turn": lambda p: f"mean {float(p.mean()):.2f}"})
+    assert "0°–90°, 90°–180°" in explorer.text and "mean" in explorer.text and "step 0 of 1" in explorer.text
+    assert 'cx="100.0" cy="-0.0"' in explorer.result.value, "east is on the right, at any length"
+    explorer.set(step=1)
+    assert "180°–270°, 270°–0°" in explorer.text
+    explorer.set(pull="stay")
+    assert "0°–90°, 90°–180°" in explorer.text and "mean" not in explorer.text
+    with pytest.raises(ValueError, match="paths must all be"):
+        picture_widgets.circle_explorer({"a": start})

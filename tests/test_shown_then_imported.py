@@ -105,3 +105,14 @@ def test_autoencoders():
     x = torch.rand(4, 6)
     spoiled = [corrupt(x, 0.4, runtime.seed(2)) for corrupt in (names["corrupt"], autoencoder.corrupt)]
     torch.testing.assert_close(*spoiled)
+
+
+@pytest.mark.parametrize("n, temperature", [(2, 0.1), (9, 0.5), (30, 2.0)])
+def test_nt_xent(n, temperature):
+    from course_utils import losses
+
+    nt_xent = names_of("09_contrastive.ipynb", "nt-xent")["nt_xent"]
+    views = torch.randn(2, n, 6, requires_grad=True)
+    shown, library = nt_xent(*views, temperature), losses.nt_xent(*views, temperature)
+    torch.testing.assert_close(shown, library)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, views)[0] for loss in (shown, library)))
