@@ -188,6 +188,17 @@ def chromatic_aberration(images: Float[Tensor, "n 3 h w"], strength: float = 0.0
     return torch.cat(seen, dim=1)
 
 
+def vignette(images: Images, strength: float = 0.4) -> Images:
+    """Darken the corners, as cheap lenses do: by 1 - strength · r², r the distance from the middle, 1 in the corners.
+
+    The slope of the brightness in a patch says in which direction the middle lies: a shortcut.
+    """
+    H, W = images.shape[2:]
+    y, x = (2 * torch.arange(n, device=images.device) + 1 - n for n in (H, W))
+    r2 = ((y / H)[:, None] ** 2 + (x / W) ** 2) / 2  # (H, W)
+    return images * (1 - strength * r2)
+
+
 def drop_channels(patches: Float[Tensor, "n 3 h w"], generator: torch.Generator | None = None) -> Tensor:
     """Keep one channel of each patch, drawn at random; the others become noise about its mean, 1/100 of its spread.
 

@@ -157,6 +157,14 @@ def test_aberration_leaves_green_and_moves_red_out_and_blue_in():
     torch.testing.assert_close(pretext.chromatic_aberration(grey, 0.0), grey, atol=1e-5, rtol=0)
 
 
+def test_corners_are_darkened_and_the_middle_is_not():
+    found = pretext.vignette(torch.ones(1, 3, 33, 65), 0.4)
+    assert float(found[0, 0, 16, 32]) == 1
+    for i, j in ((0, 0), (5, 60), (32, 10)):
+        r2 = (((i - 16) / 16.5) ** 2 + ((j - 32) / 32.5) ** 2) / 2
+        assert found[0, :, i, j].tolist() == pytest.approx([1 - 0.4 * r2] * 3)
+
+
 def test_one_channel_stays_and_the_others_become_noise():
     patches = torch.rand(300, 3, 8, 8, generator=seed(0))
     found = pretext.drop_channels(patches, seed(1))
