@@ -1,0 +1,544 @@
+"""Assignment 7, contrastive learning: what is asked, how it is compared, and the mistakes we know by name.
+
+Each exercise stands in one place: points and comparison, then its cases (small ones that can be checked by hand, then
+random ones; the same function draws the visible and the hidden cases), then wrong functions with the hint for those who
+wrote them.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from course_utils.grading.exercise import Case, Exercise, Recipe, accuracy, close
+
+LIBRARY = [
+    "course_utils.losses.nt_xent",
+    "course_utils.losses.sup_con",
+    "course_utils.losses.info_nce",
+    "course_utils.losses.clip_loss",
+    "course_utils.evaluate.alignment",
+    "course_utils.evaluate.uniformity",
+    "course_utils.evaluate.info_nce_bound",
+    "course_utils.evaluate.hsic",
+    "course_utils.augment.two_views",
+    "course_utils.augment.crop_resize",
+]
+
+
+def _unit(z: Tensor) -> Tensor:
+    return z / z.norm(dim=1, keepdim=True)
+
+
+# --- 1. Two views of each picture -------------------------------------------------------------------------------------
+
+two_views = Exercise("two_views", points=3, compare=close(), banned=LIBRARY)
+
+
+@two_views.cases
+def _(g):
+    picture = torch.arange(9.0).view(1, 1, 3, 3)
+    no = torch.zeros(2, 1, dtype=torch.bool)
+    yield picture, torch.tensor([[0], [1]]), torch.tensor([[0], [1]]), ~no, 2  # the example in the text
+    yield picture, torch.tensor([[1], [0]]), torch.tensor([[0], [1]]), no, 2
+    for n, channels, height, width, side in ((3, 1, 5, 7, 4), (4, 3, 8, 8, 6), (5, 3, 9, 6, 3)):
+        top = torch.randint(height - side + 1, (2, n), generator=g)
+        left = torch.randint(width - side + 1, (2, n), generator=g)
+        top[0, 0], top[1, 0], left[0, 1], left[1, 1] = 0, 1, 2, 1
+        flip = torch.rand(2, n, generator=g) < 0.5
+        flip[:, 0], flip[:, 1] = torch.tensor([True, False]), torch.tensor([False, True])
+        yield torch.rand(n, channels, height, width, generator=g), top, left, flip, side
+
+
+def _view(image: Tensor, top: Tensor, left: Tensor, flip: Tensor, side: int) -> Tensor:
+    cut = image[:, int(top) : int(top) + side, int(left) : int(left) + side]
+    return cut.flip(2) if flip else cut
+
+
+@two_views.mistake(
+    "your rows alternate: view 1 of picture 0, view 2 of picture 0, view 1 of picture 1 … Asked for are all first "
+    "views, then all second views: row i and row N + i belong together."
+)
+def views_alternate(images, top, left, flip, side):
+    rows = [(v, i) for i in range(len(images)) for v in range(2)]
+    return torch.stack([_view(images[i], top[v, i], left[v, i], flip[v, i], side) for v, i in rows])
+
+
+@two_views.mistake("both views of a picture are cut at the same place: the second has places and a flip of its own.")
+def same_view_twice(images, top, left, flip, side):
+    return torch.stack([_view(images[i], top[0, i], left[0, i], flip[0, i], side) for i in range(len(images))] * 2)
+
+
+@two_views.mistake("top and left are exchanged: `top` counts rows, the third axis of `images`; `left` counts columns.")
+def rows_and_columns_exchanged(images, top, left, flip, side):
+    found = []
+    for v in range(2):
+        for i, image in enumerate(images):
+            row, column = (int(a[v, i].clamp(max=n - side)) for a, n in zip((left, top), image.shape[1:]))
+            found.append(_view(image, row, column, flip[v, i], side))
+    return torch.stack(found)
+
+
+@two_views.mistake("your flip turns the picture upside down. Mirror left and right: the last axis.")
+def upside_down(images, top, left, flip, side):
+    found = []
+    for v in range(2):
+        for i, image in enumerate(images):
+            cut = _view(image, top[v, i], left[v, i], torch.tensor(False), side)
+            found.append(cut.flip(1) if flip[v, i] else cut)
+    return torch.stack(found)
+
+
+@two_views.mistake("nothing is mirrored: flip[v, i] says whether view v of picture i is.")
+def never_mirrored(images, top, left, flip, side):
+    return torch.stack(
+        [_view(images[i], top[v, i], left[v, i], torch.tensor(False), side) for v in (0, 1) for i in range(len(images))]
+    )
+
+
+@two_views.mistake("every picture is cut at the place of picture 0: each has a place of its own.")
+def one_place_for_all(images, top, left, flip, side):
+    return torch.stack(
+        [_view(images[i], top[v, 0], left[v, 0], flip[v, 0], side) for v in (0, 1) for i in range(len(images))]
+    )
+
+
+# --- 2. NT-Xent -------------------------------------------------------------------------------------------------------
+
+CROSS_ENTROPY = ["torch.nn.functional.cross_entropy", "torch.nn.functional.nll_loss"]
+nt_xent_loss = Exercise("nt_xent_loss", points=4, compare=close(), banned=LIBRARY + CROSS_ENTROPY)
+
+
+@nt_xent_loss.cases
+def _(g):
+    east, north = [1.0, 0.0], [0.0, 1.0]
+    yield torch.tensor([east, north]), torch.tensor([[3.0, 0.0], [0.0, 2.0]]), 1.0  # the example in the text
+    yield torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.tensor([[1.0, -1.0], [4.0, 1.0]]), 0.5
+    z1, z2 = torch.randn(2, 3, 4, generator=g)
+    yield z1, z1 + 0.1 * z2, 0.002  # cosines / temperature up to 500
+    for n, dim, temperature in ((2, 3, 0.1), (5, 8, 0.5), (16, 4, 2.0)):
+        z1, z2 = torch.randn(2, n, dim, generator=g)
+        yield 3 * z1, z1 + z2, temperature
+
+
+def _nt_xent(z: Tensor, temperature: float, partner: Tensor | None = None, itself: bool = False) -> Tensor:
+    """(2N,) the loss of each view."""
+    n = len(z) // 2
+    logits = z @ z.T / temperature
+    if not itself:
+        logits = logits.masked_fill(torch.eye(2 * n, dtype=torch.bool), -math.inf)
+    partner = torch.arange(2 * n).roll(n) if partner is None else partner
+    return -logits.log_softmax(1)[torch.arange(2 * n), partner]
+
+
+@nt_xent_loss.mistake(
+    "the vectors are not brought to length 1. s is the *cosine*: divide each row by its length first, else a network "
+    "lowers the loss by making its vectors longer."
+)
+def not_normalised(z1, z2, temperature):
+    return _nt_xent(torch.cat([z1, z2]), temperature).mean()
+
+
+@nt_xent_loss.mistake(
+    "each view is among its own candidates, and its cosine with itself is 1, the largest there is. Leave k = i out of "
+    "the sum (set its logit to −∞)."
+)
+def itself_among_the_candidates(z1, z2, temperature):
+    return _nt_xent(_unit(torch.cat([z1, z2])), temperature, itself=True).mean()
+
+
+@nt_xent_loss.mistake(
+    "the candidates of a first view are the second views alone (that is CLIP's loss). Here all the 2N − 1 other views "
+    "are candidates, first ones too."
+)
+def candidates_from_the_other_side_only(z1, z2, temperature):
+    logits = _unit(z1) @ _unit(z2).T / temperature
+    return -(logits.log_softmax(1).diag().mean() + logits.log_softmax(0).diag().mean()) / 2
+
+
+@nt_xent_loss.mistake("only the first views are anchors. The mean goes over all 2N views.")
+def only_first_views_are_anchors(z1, z2, temperature):
+    return _nt_xent(_unit(torch.cat([z1, z2])), temperature)[: len(z1)].mean()
+
+
+@nt_xent_loss.mistake("you multiply by the temperature. The logits are cosine / temperature.")
+def multiplied_by_the_temperature(z1, z2, temperature):
+    return _nt_xent(_unit(torch.cat([z1, z2])), 1 / temperature).mean()
+
+
+@nt_xent_loss.mistake(
+    "you take the neighbour in the list for the partner (rows 0 and 1, 2 and 3, …). After cat([z1, z2]) the partner of "
+    "row i is row i + N, and the other way round."
+)
+def neighbour_is_the_partner(z1, z2, temperature):
+    z = _unit(torch.cat([z1, z2]))
+    return _nt_xent(z, temperature, torch.arange(len(z)) ^ 1).mean()
+
+
+@nt_xent_loss.mistake(
+    "the partner is missing from the sum below the line. The sum goes over all k ≠ i, so the partner's term stands in "
+    "it too."
+)
+def partner_not_in_the_sum(z1, z2, temperature):
+    z = _unit(torch.cat([z1, z2]))
+    n, index = len(z1), torch.arange(len(z))
+    logits = z @ z.T / temperature
+    own = logits[index, index.roll(n)]
+    hidden = torch.eye(2 * n, dtype=torch.bool) | (index[:, None] == index.roll(n)[None])
+    return (logits.masked_fill(hidden, -math.inf).logsumexp(1) - own).mean()
+
+
+@nt_xent_loss.mistake("that is the sum over the views. Divide it by 2N.")
+def sum_instead_of_mean(z1, z2, temperature):
+    return _nt_xent(_unit(torch.cat([z1, z2])), temperature).sum()
+
+
+# --- 3. With labels ---------------------------------------------------------------------------------------------------
+
+sup_con_loss = Exercise("sup_con_loss", points=3, compare=close(), banned=LIBRARY)
+
+
+@sup_con_loss.cases
+def _(g):
+    z = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+    yield z, torch.tensor([7, 7, 9]), 1.0  # the example in the text
+    yield torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 3.0], [-1.0, 0.0]]), torch.tensor([0, 0, 0, 1]), 0.5
+    for n, dim, classes, temperature in ((8, 3, 3, 0.1), (12, 6, 4, 0.5), (15, 5, 2, 1.5)):
+        labels = torch.randint(classes, (n,), generator=g)
+        labels[0], labels[1:4] = classes, 0  # one is alone in its class, one class has at least three
+        labels[4] = 1
+        labels[5] = 1
+        yield 2 * torch.randn(n, dim, generator=g), labels, temperature
+
+
+def _parts(z: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """(N, N) ln P of each candidate, and which are positives."""
+    itself = torch.eye(len(z), dtype=torch.bool)
+    log_p = (z @ z.T / temperature).masked_fill(itself, -math.inf).log_softmax(1)
+    return log_p, (labels[:, None] == labels[None, :]) & ~itself
+
+
+def _over_anchors(per_anchor: Tensor, count: Tensor) -> Tensor:
+    return per_anchor[count > 0].mean()
+
+
+@sup_con_loss.mistake(
+    "the anchors' positives are averaged *inside* the logarithm. First −ln P of each positive, then the mean: only "
+    "then does each positive have to be found."
+)
+def mean_inside_the_logarithm(z, labels, temperature):
+    log_p, positive = _parts(_unit(z), labels, temperature)
+    count = positive.sum(1)
+    inside = -(log_p.exp() * positive).sum(1).clamp(min=1e-38).log() + count.clamp(min=1).log()
+    return _over_anchors(inside, count)
+
+
+@sup_con_loss.mistake(
+    "all pairs of one class are averaged in one go, so that a large class counts more. First the mean over each "
+    "anchor's positives, then the mean over the anchors."
+)
+def mean_over_all_pairs(z, labels, temperature):
+    log_p, positive = _parts(_unit(z), labels, temperature)
+    return -log_p[positive].mean()
+
+
+@sup_con_loss.mistake(
+    "an anchor that is alone in its class counts with a loss of 0. It has nothing to find: leave it out of the mean, "
+    "and of its count."
+)
+def lonely_anchors_count_as_zero(z, labels, temperature):
+    log_p, positive = _parts(_unit(z), labels, temperature)
+    return (-log_p.masked_fill(~positive, 0).sum(1) / positive.sum(1).clamp(min=1)).mean()
+
+
+@sup_con_loss.mistake("an anchor that is alone in its class gives 0/0 = nan. Leave such anchors out.")
+def nan_for_lonely_anchors(z, labels, temperature):
+    log_p, positive = _parts(_unit(z), labels, temperature)
+    return (-log_p.masked_fill(~positive, 0).sum(1) / positive.sum(1)).mean()
+
+
+@sup_con_loss.mistake(
+    "each vector is among its own positives: its cosine with itself is 1 whatever the network does. Leave it out of "
+    "the positives, and of the sum below the line."
+)
+def itself_is_a_positive(z, labels, temperature):
+    z = _unit(z)
+    log_p, positive = (z @ z.T / temperature).log_softmax(1), labels[:, None] == labels[None, :]
+    return (-(log_p * positive).sum(1) / positive.sum(1)).mean()
+
+
+@sup_con_loss.mistake("the vectors are not brought to length 1: the logits are cosines / temperature.")
+def vectors_not_normalised(z, labels, temperature):
+    log_p, positive = _parts(z, labels, temperature)
+    count = positive.sum(1)
+    return _over_anchors(-log_p.masked_fill(~positive, 0).sum(1) / count.clamp(min=1), count)
+
+
+@sup_con_loss.mistake("that is the sum over the anchors' positives. Divide by how many positives each anchor has.")
+def sum_over_the_positives(z, labels, temperature):
+    log_p, positive = _parts(_unit(z), labels, temperature)
+    return _over_anchors(-log_p.masked_fill(~positive, 0).sum(1), positive.sum(1))
+
+
+# --- 4. Alignment and uniformity --------------------------------------------------------------------------------------
+
+alignment_uniformity = Exercise("alignment_uniformity", points=3, compare=close(), banned=LIBRARY)
+
+
+@alignment_uniformity.cases
+def _(g):
+    z1 = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    yield z1, torch.tensor([[0.0, 1.0], [0.0, 5.0]])  # the example in the text
+    yield torch.tensor([[1.0, 0.0], [-2.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0], [-1.0, 0.0], [1.0, 0.0]])
+    for n, dim, near in ((4, 2, 0.3), (7, 5, 1.0), (20, 16, 0.1)):
+        z1, noise = torch.randn(2, n, dim, generator=g)
+        yield 2 * z1, z1 + near * noise
+
+
+def _squares(z: Tensor) -> Tensor:
+    return (z[:, None] - z[None, :]).pow(2).sum(2)
+
+
+def _uniformity(z: Tensor) -> Tensor:
+    pairs = ~torch.eye(len(z), dtype=torch.bool)
+    return (-2 * _squares(z)[pairs]).exp().mean().log()
+
+
+@alignment_uniformity.mistake("the vectors are not brought to length 1. Both numbers are about directions.")
+def lengths_left_as_they_are(z1, z2):
+    return (z1 - z2).pow(2).sum(1).mean(), _uniformity(z1)
+
+
+@alignment_uniformity.mistake("your alignment is the mean distance: it is the mean *squared* distance.")
+def distance_not_squared(z1, z2):
+    a, b = _unit(z1), _unit(z2)
+    return (a - b).norm(dim=1).mean(), _uniformity(a)
+
+
+@alignment_uniformity.mistake(
+    "your uniformity counts each vector's distance to itself, 0, as a pair. It is over pairs of different rows."
+)
+def pairs_with_itself(z1, z2):
+    a, b = _unit(z1), _unit(z2)
+    return (a - b).pow(2).sum(1).mean(), (-2 * _squares(a)).exp().mean().log()
+
+
+@alignment_uniformity.mistake(
+    "your uniformity is the mean of the logarithms (which is −2 times the mean squared distance). It is the logarithm "
+    "of the mean: pairs that are close count most."
+)
+def mean_of_logarithms(z1, z2):
+    a, b = _unit(z1), _unit(z2)
+    return (a - b).pow(2).sum(1).mean(), (-2 * _squares(a)[~torch.eye(len(a), dtype=torch.bool)]).mean()
+
+
+@alignment_uniformity.mistake("the factor t = 2 in the exponent of the uniformity is missing.")
+def factor_two_missing(z1, z2):
+    a, b = _unit(z1), _unit(z2)
+    pairs = ~torch.eye(len(a), dtype=torch.bool)
+    return (a - b).pow(2).sum(1).mean(), (-_squares(a)[pairs]).exp().mean().log()
+
+
+@alignment_uniformity.mistake(
+    "alignment is the mean over the pairs: you take the mean over the coordinates too. Sum over these first."
+)
+def mean_over_the_coordinates(z1, z2):
+    a, b = _unit(z1), _unit(z2)
+    return (a - b).pow(2).mean(), _uniformity(a)
+
+
+# --- 5. A bound on mutual information ---------------------------------------------------------------------------------
+
+information_bound = Exercise("information_bound", points=2, compare=close(), banned=LIBRARY)
+
+
+@information_bound.cases
+def _(g):
+    yield (torch.tensor([[6.0, 2.0], [1.0, 7.0]]).log(),)  # the example in the text
+    yield (torch.zeros(4, 4),)
+    yield (torch.tensor([[900.0, 0.0, 100.0], [0.0, -1000.0, 0.0], [0.0, 0.0, 800.0]]),)
+    for n in (2, 5, 32):
+        yield (torch.randn(n, n, generator=g) + 3 * torch.eye(n),)
+
+
+@information_bound.mistake("ln N is missing: this is minus the loss. The bound is ln N − loss.")
+def without_log_n(scores):
+    return scores.log_softmax(1).diag().mean()
+
+
+@information_bound.mistake("there are N candidates, the right one among them: ln N, not ln(N − 1).")
+def log_of_the_negatives(scores):
+    return math.log(len(scores) - 1) + scores.log_softmax(1).diag().mean()
+
+
+@information_bound.mistake("that is in bits. Asked for are nats: the natural logarithm.")
+def in_bits(scores):
+    return (math.log(len(scores)) + scores.log_softmax(1).diag().mean()) / math.log(2)
+
+
+@information_bound.mistake(
+    "your softmax goes down the columns: there each y looks for its x. Here each x_i looks for its y: along a row."
+)
+def down_the_columns(scores):
+    return math.log(len(scores)) + scores.log_softmax(0).diag().mean()
+
+
+@information_bound.mistake(
+    "e to the power of a large score is more than any float: use `log_softmax` or `logsumexp`, which subtract the "
+    "largest score first."
+)
+def overflow(scores):
+    e = scores.exp()
+    return math.log(len(scores)) + (e.diag() / e.sum(1)).log().mean()
+
+
+# --- 6. HSIC ----------------------------------------------------------------------------------------------------------
+
+hsic = Exercise("hsic", points=2, compare=close(atol=1e-5), banned=LIBRARY)
+
+
+@hsic.cases
+def _(g):
+    same = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    yield same, same  # the example in the text
+    yield torch.ones(3, 3), torch.eye(3)  # all equal: nothing can depend on it
+    for n, dim in ((4, 2), (6, 3), (15, 5)):
+        x, y = torch.randn(2, n, dim, generator=g)
+        x = x + 1
+        yield x @ x.T, (-(y + x - y.mean(0))[:, None].sub((y + x)[None]).pow(2).sum(2) / dim).exp()
+
+
+def _centring(n: int) -> Tensor:
+    return torch.eye(n) - 1 / n
+
+
+@hsic.mistake(
+    "nothing is centred: two kernels that have nothing in common but a large mean would seem to depend on each other. "
+    "Multiply by H on both sides of one of them."
+)
+def not_centred(k, l):  # noqa: E741
+    return (k * l.T).sum() / (len(k) - 1) ** 2
+
+
+@hsic.mistake("you divide by n². This estimate has (n − 1)² below the line.")
+def divided_by_n_squared(k, l):  # noqa: E741
+    H = _centring(len(k))
+    return (k @ H @ l @ H).trace() / len(k) ** 2
+
+
+@hsic.mistake("the factor 1 / (n − 1)² is missing.")
+def not_divided(k, l):  # noqa: E741
+    H = _centring(len(k))
+    return (k @ H @ l @ H).trace()
+
+
+@hsic.mistake("that is the root of HSIC: the trace alone is asked for.")
+def root(k, l):  # noqa: E741
+    H = _centring(len(k))
+    return (k @ H @ l @ H).trace().clamp(min=0).sqrt() / (len(k) - 1)
+
+
+@hsic.mistake(
+    "only the mean of all entries is taken out. Centring takes the mean of each row and of each column out (and puts "
+    "the mean of all back in): H K H."
+)
+def only_the_overall_mean(k, l):  # noqa: E741
+    return ((k - k.mean()) * l).sum() / (len(k) - 1) ** 2
+
+
+# --- 7. The same card in another light --------------------------------------------------------------------------------
+
+find_again = Exercise("find_again", points=3, compare=accuracy(0.6), banned=LIBRARY)
+
+
+def _waves(side: int = 16) -> Tensor:
+    """(6, side, side): even, and slow waves across and down."""
+    at = (torch.arange(side) + 0.5) / side * math.pi
+    rows = [torch.ones(side), at.cos(), (2 * at).cos()]
+    return torch.stack([a[:, None] * b for i, a in enumerate(rows) for j, b in enumerate(rows) if i + j <= 2])
+
+
+def _light(x: Tensor, lights: Tensor, g: torch.Generator) -> Tensor:
+    """Each picture (N, 3, S, S) in a light of its own."""
+    a = torch.randn(len(x), 3, len(lights), generator=g)
+    return (x * torch.einsum("nck,khw->nchw", a, lights).exp()).clamp(0, 1)
+
+
+@find_again.cases
+def _(g):
+    for strength, cards, known in ((0.0, 32, 4), (0.35, 500, 48), (0.35, 500, 48), (0.35, 500, 48)):
+        seeds = torch.randint(2**40, (2,), generator=g).tolist()
+        images, one = (
+            Recipe("captioned.postcards", {"n": n, "seed": seed, "size": 16}, item=0)
+            for n, seed in zip((cards, known), seeds)
+        )
+        lights, plain = strength * _waves(), one.cook().float() / 255
+        truth = torch.randperm(known, generator=g)
+        gallery, new = ((255 * _light(x, lights, g)).round().byte() for x in (plain, plain[truth]))
+        yield Case((images, lights, gallery, new), truth)
+
+
+def _nearest(a: Tensor, b: Tensor) -> Tensor:
+    """(M,) for each row of b the row of a in the most similar direction."""
+    return (F.normalize(b, dim=1) @ F.normalize(a, dim=1).T).argmax(1)
+
+
+def _trained(images, lights, gallery, new, loss, steps, seed, lit=True) -> Tensor:
+    g = torch.Generator().manual_seed(seed)
+    shapes = ((768, 256), (256, 64))
+    weights = [(torch.randn(s, generator=g) * (2 / s[0]) ** 0.5).requires_grad_() for s in shapes]
+    optimizer, x = torch.optim.Adam(weights, lr=1e-2), images.float() / 255
+
+    def encode(pictures: Tensor) -> Tensor:
+        return F.normalize(((pictures - 0.5).flatten(1) @ weights[0]).relu() @ weights[1], dim=1)
+
+    for _ in range(steps):
+        rows = x[torch.randint(len(x), (128,), generator=g)]
+        views = [encode(_light(rows, lights, g) if lit else rows) for _ in range(2)]
+        optimizer.zero_grad()
+        loss(*views).backward()
+        optimizer.step()
+    with torch.no_grad():
+        return _nearest(encode(gallery.float() / 255), encode(new.float() / 255))
+
+
+def _alignment_alone(z1: Tensor, z2: Tensor) -> Tensor:
+    return (z1 - z2).pow(2).sum(1).mean()
+
+
+def _clip(z1: Tensor, z2: Tensor) -> Tensor:
+    logits = z1 @ z2.T / 0.1
+    return -(logits.log_softmax(1).diag().mean() + logits.log_softmax(0).diag().mean()) / 2
+
+
+@find_again.mistake(
+    "these are the nearest *pixels*: the light changes them more than another card does. Train an encoder for which it "
+    "does not."
+)
+def nearest_pixels(images, lights, gallery, new):
+    a, b = gallery.float().flatten(1), new.float().flatten(1)
+    return _nearest(a - a.mean(0), b - a.mean(0))
+
+
+@find_again.mistake(
+    "your encoder answers like one that was never trained. Do its weights reach the optimizer, and does `step()` run?"
+)
+def encoder_not_trained(images, lights, gallery, new):
+    return _trained(images, lights, gallery, new, _clip, 0, 1)
+
+
+@find_again.mistake(
+    "both views are the picture as it is: so nothing has to be learned to find the partner. Put each into a light of "
+    "its own."
+)
+def no_augmentation(images, lights, gallery, new):
+    return _trained(images, lights, gallery, new, _clip, 15, 2, lit=False)
+
+
+@find_again.mistake(
+    "your loss brings partners together and has no negatives: the encoder sends every picture to one place (collapse). "
+    "Each view must find its partner *among others*."
+)
+def no_negatives(images, lights, gallery, new):
+    return _trained(images, lights, gallery, new, _alignment_alone, 15, 3)

@@ -1,0 +1,55 @@
+"""Assignment 7 is fair: all right answers score full, each known mistake loses its exercise and is named."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from assignment_tests import *  # noqa: F403
+from assignment_tests import Assignment
+
+from course_utils import evaluate, losses
+
+ASSIGNMENT = Assignment(
+    "a7_contrastive",
+    guesses={
+        "two_views": lambda images, top, left, flip, side: torch.cat([images[:, :, :side, :side]] * 2),
+        "nt_xent_loss": lambda z1, z2, temperature: torch.tensor(1.0),
+        "sup_con_loss": lambda z, labels, temperature: torch.tensor(1.0),
+        "alignment_uniformity": lambda z1, z2: (torch.tensor(1.0), torch.tensor(-1.0)),
+        "information_bound": lambda scores: torch.tensor(math.log(len(scores))),
+        "hsic": lambda k, l: (k * l).mean(),  # noqa: E741
+        "find_again": lambda images, lights, gallery, new: torch.arange(len(new)),
+    },
+    names={"torch": torch, "math": math, "F": F},
+    slow=("find_again",),
+)
+
+
+def test_examples_by_hand_are_what_the_solution_gives():
+    def first(name):
+        arguments = next(iter(ASSIGNMENT.exercises[name].draw(torch.Generator().manual_seed(0))))
+        return ASSIGNMENT.solution(name)(*arguments)
+
+    assert first("two_views").tolist() == [[[[1, 0], [4, 3]]], [[[5, 4], [8, 7]]]]
+    assert float(first("nt_xent_loss")) == pytest.approx(math.log(1 + 2 / math.e))
+    assert float(first("sup_con_loss")) == pytest.approx(math.log(1 + 1 / math.e))
+    assert [float(x) for x in first("alignment_uniformity")] == pytest.approx([1, -4])
+    assert float(first("information_bound")) == pytest.approx(math.log(2) + math.log(0.75 * 0.875) / 2)
+    assert float(first("hsic")) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_answers_are_the_librarys(seed):
+    g = torch.Generator().manual_seed(seed)
+    z1, z2 = torch.randn(2, 9, 5, generator=g)
+    labels, close = torch.randint(3, (9,), generator=g), torch.testing.assert_close
+    close(ASSIGNMENT.solution("nt_xent_loss")(z1, z2, 0.3), losses.nt_xent(z1, z2, 0.3))
+    close(ASSIGNMENT.solution("sup_con_loss")(z1, labels, 0.3), losses.sup_con(z1, labels, 0.3))
+    found = ASSIGNMENT.solution("alignment_uniformity")(z1, z2)
+    close(found, (evaluate.alignment(z1, z2), evaluate.uniformity(z1)))
+    k, l = z1 @ z1.T, evaluate.gaussian_kernel(z2)  # noqa: E741
+    close(ASSIGNMENT.solution("hsic")(k, l), evaluate.hsic(k, l))
+    logits = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T / 0.3
+    bound = evaluate.info_nce_bound(losses.info_nce(z1, z2, 0.3), negatives=8)
+    close(ASSIGNMENT.solution("information_bound")(logits), bound)
