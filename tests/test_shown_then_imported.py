@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from course_utils import pretext, runtime
 from course_utils.models import transformer
 from course_utils.models.rnn import MultiplicativeRNN
 from course_utils.models.transformer import Block, Config
@@ -116,3 +117,14 @@ def test_nt_xent(n, temperature):
     shown, library = nt_xent(*views, temperature), losses.nt_xent(*views, temperature)
     torch.testing.assert_close(shown, library)
     torch.testing.assert_close(*(torch.autograd.grad(loss, views)[0] for loss in (shown, library)))
+
+
+def test_patches_and_chroma():
+    names = names_of("08_pretext_tasks.ipynb", "patch-by-hand", "split-by-hand")
+    names["OFFSETS"] = torch.tensor(pretext.OFFSETS)
+    images = torch.rand(50, 3, 32, 32)
+    for seed in range(3):
+        ours = names["patch_pairs"](images, runtime.seed(seed))
+        for a, b in zip(ours, pretext.patch_pairs(images, runtime.seed(seed)), strict=True):
+            assert a.equal(b)
+    torch.testing.assert_close(names["split_colour"](images), pretext.split_colour(images))
