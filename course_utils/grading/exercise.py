@@ -92,6 +92,7 @@ class Exercise:
         self.name, self.points, self.compare, self.banned = name, points, compare, list(banned)
         self.draw: Callable[[torch.Generator], Iterator] | None = None
         self.mistakes: dict[str, tuple[str, Callable]] = {}
+        self.equivalents: dict[str, str] = {}
 
     def cases(self, draw: Callable[[torch.Generator], Iterator]) -> Callable:
         """Decorator: the function yields each case's arguments as a tuple (or a `Case`; for a class a `Module`).
@@ -109,6 +110,14 @@ class Exercise:
             return function
 
         return register
+
+    def equivalent(self, why: str, *changes: str) -> None:
+        """Small changes of the solution that make no difference to anybody, and why: they need not be caught.
+
+        Args:
+            changes: each as `course release NAME --mutants` prints it, or a part of it: `clamp(min=[-1-]{+0+})`.
+        """
+        self.equivalents |= dict.fromkeys(changes, why)
 
     def build(self, seed: int) -> ExerciseCases:
         """The cases drawn with a seed, with the mistakes' answers; the reference's are added by `complete`."""

@@ -1,0 +1,522 @@
+"""How much of what can go wrong do an exercise's cases notice? Small automatic changes of the solution tell.
+
+    for score in scores(course, "a1_markov_chains"):
+        print(*score.lines(), sep="\\n")
+
+A *mutant* is the solution's cell with one small change: `<` is `<=`, a sum a mean, a 1 a 2, a line is missing. The
+cases should tell each of them from the solution. One that they do not is a *survivor*: either a case is missing, or the
+change makes no difference at all (`exercise.equivalent(…)` says so, with a reason). Mutants are the course's own code,
+so they run outside the sandbox, but in a process of their own, with limits on time and memory.
+
+Source: DeMillo, Lipton, Sayward (1978), Hints on test data selection; the operators are chosen for code on tensors.
+"""
+
+import ast
+import multiprocessing
+import os
+import random
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from course_utils.check import JUDGE_VARIABLE, ExerciseCases, answer
+from course_utils.compare import difference
+from course_utils.grading.course import Course, CourseError
+from course_utils.grading.exercise import Exercise, complete, load_exercises
+from course_utils.grading.release import VISIBLE_SEED, points_of, read, sync
+from course_utils.plain import Answer, cook, pack, unpack
+
+BUDGET = 45.0  # seconds for one exercise's mutants; those that train a model are a random sample
+AT_LEAST = 8  # mutants of an exercise that are tried, however slow it is
+MEMORY = 2 * 2**30  # bytes that a mutant may take beside what its process has anyway
+WANTED = 0.9  # share of the mutants that an exercise's cases should catch
+
+
+# --- operators --------------------------------------------------------------------------------------------------------
+
+COMPARISONS = {
+    ast.Lt: (ast.LtE, ast.Gt),
+    ast.LtE: (ast.Lt, ast.GtE),
+    ast.Gt: (ast.GtE, ast.Lt),
+    ast.GtE: (ast.Gt, ast.LtE),
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+    ast.In: (ast.NotIn,),
+    ast.NotIn: (ast.In,),
+    ast.Is: (ast.IsNot,),
+    ast.IsNot: (ast.Is,),
+}
+ARITHMETIC = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mod,
+    ast.Mod: ast.FloorDiv,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+}
+PAIRS = """min max, amin amax, argmin argmax, minimum maximum, cummin cummax, sum mean, cumsum cumprod, any all,
+exp log, log2 log, softmax log_softmax, sin cos, acos asin, tanh sigmoid, gelu relu, zeros ones, zeros_like ones_like,
+tril triu, square sqrt, std var, cat stack"""
+RENAMED = {a: b for pair in PAIRS.split(",") for a, b in (pair.split(), pair.split()[::-1])}
+RENAMED |= {"log": "exp", "logsumexp": "sum", "amax": "amin", "zeros": "ones", "abs": "neg", "norm": "sum"}
+MODULES = {"torch", "nn", "F", "math", "np", "numpy", "re", "random", "self"}  # x.f(y) is then no method of x
+CONVERSIONS = {"float", "int", "double", "long", "to", "item", "tolist", "contiguous", "clone"}  # compared by value
+NO_MATTER = {"device"}  # arguments without which nothing changes on the machine at hand
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: the line of the cell that it is in, what is changed there (`a [-old-]{+new+} b`), the whole cell."""
+
+    line: int
+    change: str
+    code: str
+
+
+def mutants(code: str) -> list[Mutant]:
+    """All mutants of a solution's cell, each with one change between BEGIN SOLUTION and END SOLUTION.
+
+    Raises:
+        SyntaxError: the cell is no Python.
+    """
+    tree = ast.parse(code)
+    region = _region(code)
+    found = {ast.unparse(tree): None}
+    for statement, node, container, key in list(_slots(tree, None)):
+        if statement is None or statement.lineno not in region:
+            continue
+        before = _line(statement)
+        for new in _variants(node):
+            _put(container, key, new)
+            changed = ast.unparse(ast.fix_missing_locations(tree))
+            change = _change(before, _line(new if node is statement else statement))
+            found.setdefault(changed, Mutant(statement.lineno, change, changed))
+            _put(container, key, node)
+    return [m for m in found.values() if m]
+
+
+def _region(code: str) -> set[int]:
+    """The numbers of the lines between the marks."""
+    inside, lines = False, set()
+    for number, line in enumerate(code.splitlines(), start=1):
+        inside = (inside or "### BEGIN SOLUTION" in line) and "### END SOLUTION" not in line
+        lines |= {number} if inside else set()
+    return lines
+
+
+def _slots(node: ast.AST, statement: ast.stmt | None) -> Iterator[tuple[ast.stmt | None, ast.AST, Any, Any]]:
+    """Each node below, with the statement it is part of and the place where it hangs (an object or list, and a key)."""
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "decorator_list"):
+            continue
+        places = enumerate(value) if isinstance(value, list) else [(name, value)]
+        for key, child in places:
+            if isinstance(child, ast.AST):
+                own = child if isinstance(child, ast.stmt) else statement
+                yield own, child, value if isinstance(value, list) else node, key
+                yield from _slots(child, own)
+
+
+def _put(container: Any, key: Any, node: ast.AST) -> None:
+    if isinstance(container, list):
+        container[key] = node
+    else:
+        setattr(container, key, node)
+
+
+def _but(node: ast.AST, **fields: Any) -> ast.AST:
+    """The node with other fields."""
+    return type(node)(**{name: getattr(node, name, None) for name in node._fields} | fields)
+
+
+def _variants(node: ast.AST) -> Iterator[ast.AST]:
+    """What may stand in a node's place."""
+    match node:
+        case ast.Compare(ops=[op], left=left, comparators=[right]):
+            yield from (_but(node, ops=[new()]) for new in COMPARISONS[type(op)])
+        case ast.BinOp(left=left, op=op, right=right):
+            if type(op) in ARITHMETIC:
+                yield _but(node, op=ARITHMETIC[type(op)]())
+                yield left
+            if isinstance(op, (ast.Add, ast.Mult, ast.MatMult, ast.BitAnd)):
+                yield right
+        case ast.BoolOp(op=op, values=values):
+            yield _but(node, op=ast.And() if isinstance(op, ast.Or) else ast.Or())
+            yield from values
+        case ast.UnaryOp(operand=operand):
+            yield operand
+        case ast.Constant(value=bool(value)):
+            yield ast.Constant(not value)
+        case ast.Constant(value=int(value)):
+            yield from (ast.Constant(v) for v in (value + 1, value - 1, 0))
+        case ast.Constant(value=float(value)):
+            yield from (ast.Constant(v) for v in (value + 1, value - 1, 0.0))
+        case ast.Attribute(attr="T" | "mT", value=value):
+            yield value
+        case ast.Name(id=name) if name in RENAMED and isinstance(node.ctx, ast.Load):
+            yield ast.Name(RENAMED[name], ast.Load())
+        case ast.Call():
+            yield from _calls(node)
+        case ast.Slice(lower=lower, upper=upper):
+            for side, bound in (("lower", lower), ("upper", upper)):
+                if bound is not None:
+                    yield _but(node, **{side: None})
+                    yield from (_but(node, **{side: b}) for b in _off_by_one(bound))
+        case ast.IfExp(body=body, orelse=orelse):
+            yield from (body, orelse)
+        case ast.If(test=test) | ast.While(test=test):
+            yield _but(node, test=ast.UnaryOp(ast.Not(), test))
+            yield _but(node, test=ast.Constant(True))
+            yield ast.Pass()
+        case ast.comprehension(ifs=[first, *others]):
+            yield _but(node, ifs=others)
+            yield _but(node, ifs=[ast.UnaryOp(ast.Not(), first), *others])
+        case ast.Break():
+            yield ast.Continue()
+        case ast.Continue():
+            yield from (ast.Break(), ast.Pass())
+        case ast.AugAssign(op=op):
+            if type(op) in ARITHMETIC:
+                yield _but(node, op=ARITHMETIC[type(op)]())
+            yield ast.Assign([node.target], node.value, lineno=node.lineno)
+            yield ast.Pass()
+        case ast.Expr(value=ast.Constant()):  # a docstring
+            return
+        case ast.Assign() | ast.AnnAssign() | ast.Expr() | ast.For() | ast.With():
+            yield ast.Pass()
+
+
+def _calls(node: ast.Call) -> Iterator[ast.AST]:
+    """The same call with less, more or other; or only what it is done to."""
+    function, arguments = node.func, node.args
+    starred = any(isinstance(a, ast.Starred) for a in arguments)
+    if isinstance(function, ast.Attribute):
+        if function.attr in RENAMED:
+            yield _but(node, func=_but(function, attr=RENAMED[function.attr]))
+        if function.attr not in CONVERSIONS:
+            own = function.value
+            while isinstance(own, (ast.Attribute, ast.Subscript)):
+                own = own.value
+            if not (isinstance(own, ast.Name) and own.id in MODULES):
+                yield function.value
+            elif arguments and not starred:
+                yield arguments[0]
+    elif isinstance(function, ast.Name) and function.id in ("reversed", "sorted", "abs", "set") and arguments:
+        yield arguments[0]
+    elif isinstance(function, ast.Name) and function.id == "range":
+        yield from (_but(node, args=[*arguments[:-1], a]) for a in _off_by_one(arguments[-1]))
+    for i, keyword in enumerate(node.keywords):
+        if keyword.arg and keyword.arg not in NO_MATTER:
+            yield _but(node, keywords=node.keywords[:i] + node.keywords[i + 1 :])
+    if arguments and not starred and not (isinstance(function, ast.Name) and function.id in CONVERSIONS):
+        yield _but(node, args=arguments[:-1])
+        if len(arguments) >= 2:
+            yield _but(node, args=[*arguments[:-2], arguments[-1], arguments[-2]])
+
+
+def _off_by_one(bound: ast.expr) -> Iterator[ast.expr]:
+    if not isinstance(bound, (ast.Constant, ast.UnaryOp)):  # of those the constant itself is changed
+        yield from (ast.BinOp(bound, op, ast.Constant(1)) for op in (ast.Add(), ast.Sub()))
+
+
+def _line(statement: ast.AST) -> str:
+    """A statement on one line; of one that holds others, its head."""
+    lines = ast.unparse(ast.fix_missing_locations(statement)).splitlines()
+    return lines[0] if hasattr(statement, "body") else " ".join(line.strip() for line in lines)
+
+
+def _change(before: str, after: str) -> str:
+    """One line for both: what they share, with [-what was there-] and {+what is there now+}."""
+    old, new = (re.findall(r"\w+|\s+|.", line) for line in (before, after))
+    head = next((i for i, (a, b) in enumerate(zip(old, new)) if a != b), min(len(old), len(new)))
+    most = min(len(old), len(new)) - head
+    pairs = zip(old[::-1], new[::-1])
+    tail = next((i for i, (a, b) in enumerate(pairs) if a != b or i == most), most)
+    left, gone, come = ("".join(p) for p in (old[:head], old[head : len(old) - tail], new[head : len(new) - tail]))
+    return left + (f"[-{gone}-]" if gone else "") + (f"{{+{come}+}}" if come else "") + "".join(old[len(old) - tail :])
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+class Worker:
+    """A process that runs an exercise's mutants, one after the other; a new one takes its place when it dies.
+
+    Use as a context manager.
+
+    Args:
+        setup: code of the cell that brings the names that solutions use.
+        wall: seconds on the clock after which a mutant that only waits is given up.
+    """
+
+    def __init__(self, setup: str, wall: float = 60.0):
+        self.setup, self.wall = setup, wall
+        self._process: multiprocessing.Process | None = None
+        self._cases: bytes | None = None
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def take(self, exercise: ExerciseCases) -> None:
+        """From now on it is about this exercise; where `expected` is empty only `answers` may be asked for."""
+        self._cases = pack(("cases", vars(exercise) | {"mistakes": []}))
+        if self._process is None:
+            self._start()
+        elif self._ask(self._cases, wall=600) is None:
+            raise CourseError(f"{exercise.name}: the process for its mutants cannot take its cases")
+
+    def answers(self, code: str) -> tuple[list[Answer], float]:
+        """What the cell answers to each case, and the processor time that it took.
+
+        Raises:
+            CourseError: the cell does not run by itself.
+        """
+        reply = self._ask(pack(("answers", code, 600.0)), wall=1200)
+        if reply is None or "error" in reply:
+            why = reply["error"] if reply else "its process died"
+            raise CourseError(f"the solution's cell does not run after the set-up cell alone ({why})")
+        return reply["answers"], reply["seconds"]
+
+    def caught(self, code: str, seconds: float) -> str | None:
+        """Where a mutant's cell differs from the solution, in words; None where all its answers are the same.
+
+        Args:
+            seconds: of processor time that it may take.
+        """
+        if self._process is None:
+            self._start()
+        reply = self._ask(pack(("differs", code, seconds)), self.wall)
+        return "its process died" if reply is None else reply["differs"]
+
+    def _ask(self, question: bytes, wall: float) -> dict | None:
+        self._connection.send_bytes(question)
+        try:
+            if self._connection.poll(wall):
+                return unpack(self._connection.recv_bytes())
+        except EOFError:  # it ended itself
+            pass
+        self._end()
+        return None
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_work, args=(other, self.setup), daemon=True)
+        self._process.start()
+        other.close()
+        if self._ask(self._cases, wall=600) is None:
+            raise CourseError("the process for mutants does not start: does the set-up cell run by itself?")
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._connection.close()
+            self._process = None
+
+
+class _TooLong(BaseException):
+    """Raised into a mutant that has used its time; no `except Exception` of its own stops it."""
+
+
+def _too_long(*_: object) -> None:
+    raise _TooLong
+
+
+def _work(connection: Any, setup: str) -> None:
+    """The worker's side: takes questions until there are no more."""
+    sys.stdout = sys.stderr = open(os.devnull, "w")
+    os.environ[JUDGE_VARIABLE] = "nobody"  # the set-up cell's Checker then looks for no file of cases
+    import torch
+
+    torch.set_num_threads(1)
+    names: dict[str, Any] = {"__name__": "notebook"}
+    exec(setup, names)
+    timed = hasattr(signal, "setitimer")  # processor time: other work on the machine makes no difference
+    if timed:
+        signal.signal(signal.SIGPROF, _too_long)
+    _limit_memory()
+    exercise = None
+    while True:
+        try:
+            match unpack(connection.recv_bytes()):
+                case "cases", cases:
+                    exercise = ExerciseCases(**cases)
+                    exercise.inputs = cook(exercise.inputs)
+                    connection.send_bytes(pack({}))
+                case question, code, seconds:
+                    before = time.process_time()
+                    try:
+                        if timed:
+                            signal.setitimer(signal.ITIMER_PROF, seconds)
+                        reply = _reply(question, exercise, code, dict(names))
+                        if timed:
+                            signal.setitimer(signal.ITIMER_PROF, 0)
+                    except _TooLong:
+                        reply = {"differs": "it takes too long", "error": "it takes too long"}
+                    connection.send_bytes(pack(reply | {"seconds": time.process_time() - before}))
+        except EOFError:
+            return
+
+
+def _reply(question: str, exercise: ExerciseCases, code: str, names: dict[str, Any]) -> dict[str, Any]:
+    try:
+        exec(compile(code, "solution", "exec"), names)
+        function = names[exercise.name]
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        return {"differs": text, "error": text}
+    replies = _replies(exercise, function)
+    return {"answers": list(replies)} if question == "answers" else {"differs": _first(exercise, replies)}
+
+
+def _replies(exercise: ExerciseCases, function: Any) -> Iterator[Answer]:
+    import torch
+
+    for inputs in exercise.inputs:
+        torch.manual_seed(0)  # for solutions that make layers
+        yield answer(function, inputs, exercise.banned)
+
+
+def _first(exercise: ExerciseCases, replies: Iterator[Answer]) -> str | None:
+    """The first case that does not hold, and why; those after it are not run."""
+    for number, (reply, expected, truth) in enumerate(zip(replies, exercise.expected, exercise.truths), start=1):
+        if wrong := difference(exercise.compare, reply, expected, truth, show=True):
+            return f"case {number}: {wrong}"
+    return None
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+        from pathlib import Path
+
+        now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except (ImportError, OSError):  # not Linux: the time limit ends it, too
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, resource.RLIM_INFINITY))
+
+
+# --- the score --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Score:
+    """What an exercise's cases catch.
+
+    Attributes:
+        mistakes: name of each known mistake -> whether it is caught.
+        made: how many mutants there are; `tried` of them were run, in a random order.
+        survivors: `line: change` of those that pass all cases and are not marked as equivalent.
+        equivalent: survivors that are marked, each with its reason.
+        stale: marks that fit no survivor (told only where all mutants were tried).
+        free: whether any answer is right that is good enough (`accuracy`): then survivors are right answers, too.
+    """
+
+    exercise: str
+    mistakes: dict[str, bool]
+    made: int = 0
+    tried: int = 0
+    survivors: list[str] = field(default_factory=list)
+    equivalent: list[tuple[str, str]] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    free: bool = False
+
+    @property
+    def counted(self) -> int:
+        """Mutants that were tried and are not equivalent."""
+        return self.tried - len(self.equivalent)
+
+    @property
+    def caught(self) -> int:
+        return self.counted - len(self.survivors)
+
+    @property
+    def good(self) -> bool:
+        """All known mistakes are caught, and nine in ten mutants (of an exercise where they must be)."""
+        return all(self.mistakes.values()) and (self.free or self.caught >= WANTED * self.counted)
+
+    def lines(self) -> list[str]:
+        """For the terminal: one line of numbers, then the mistakes that pass, the survivors, marks to take out."""
+        sample = f" (a random {self.tried} of {self.made})" if self.tried < self.made else ""
+        equal = f", {len(self.equivalent)} equivalent" if self.equivalent else ""
+        share = f" = {self.caught / self.counted:.0%}" if self.counted else ""
+        first = f"mistakes {sum(self.mistakes.values())}/{len(self.mistakes)}"
+        first += f", mutants {self.caught}/{self.counted}{share}{sample}{equal}"
+        if self.free:
+            return [f"{self.exercise}: {first}; the others are good enough, and so right"] + self._passing()
+        changes = [f"  survives, line {s}" for s in self.survivors]
+        stale = [f"  marked as equivalent, but no survivor: {s}" for s in self.stale]
+        return [f"{self.exercise}: {first}"] + self._passing() + changes + stale
+
+    def _passing(self) -> list[str]:
+        return [f"  the mistake {name} passes every case" for name, caught in self.mistakes.items() if not caught]
+
+
+def scores(course: Course, name: str, only: str | None = None, seed: int = VISIBLE_SEED) -> Iterator[Score]:
+    """The score of each exercise of an assignment, as soon as it is known.
+
+    Args:
+        only: this exercise alone.
+        seed: with which the cases are drawn.
+
+    Raises:
+        CourseError: a solution does not stand alone, or fails its own cases.
+    """
+    notebook = read(course.solution(name))
+    sync(notebook, points_of(course, name))
+    cells = {c.metadata.get("nbgrader", {}).get("grade_id"): c.source for c in notebook.cells}
+    with Worker(cells.get("setup", "")) as worker:
+        for exercise in load_exercises(course.solution(name).parent).values():
+            if only in (None, exercise.name):
+                if exercise.name not in cells:
+                    raise CourseError(f"{name}: no cell between BEGIN and END SOLUTION defines {exercise.name}")
+                yield score(worker, exercise, cells[exercise.name], seed)
+
+
+def score(worker: Worker, exercise: Exercise, code: str, seed: int = VISIBLE_SEED, budget: float = BUDGET) -> Score:
+    """The score of one exercise.
+
+    Args:
+        code: of the solution's cell.
+        budget: seconds of processor time that fix how many mutants are tried (but at least a few are).
+    """
+    cases = exercise.build(seed)
+    worker.take(cases)
+    expected, seconds = worker.answers(code)
+    mistakes, cases.mistakes = cases.mistakes, []
+    try:
+        complete(cases, expected)
+    except ValueError as error:
+        raise CourseError(str(error)) from None
+    caught = {m.name: _first(cases, iter(m.answers)) is not None for m in mistakes}
+    made = mutants(code)
+    result = Score(exercise.name, caught, made=len(made), free=cases.compare["kind"] == "accuracy")
+    affordable = max(AT_LEAST, int(budget / max(seconds, 1e-3)))
+    if affordable < len(made):
+        made = random.Random(0).sample(made, affordable)
+    worker.take(cases)
+    used = set()
+    for mutant in sorted(made, key=lambda m: m.line):
+        result.tried += 1
+        if worker.caught(mutant.code, 1 + 5 * seconds):
+            continue
+        marks = [mark for mark in exercise.equivalents if mark in mutant.change]
+        used |= set(marks)
+        if marks:
+            result.equivalent.append((mutant.change, exercise.equivalents[marks[0]]))
+        else:
+            result.survivors.append(f"{mutant.line}: {mutant.change}")
+    if result.tried == result.made:
+        result.stale = [mark for mark in exercise.equivalents if mark not in used]
+    return result
