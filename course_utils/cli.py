@@ -88,11 +88,12 @@ def submit(
     notebook: Annotated[Path | None, typer.Option(help="Default: here, or in assignments/.")] = None,
     to: Annotated[Path | None, typer.Option(help="Where hand-ins are collected; default: submitted/.")] = None,
     name: Annotated[str | None, typer.Option(help="Your name or number (default: your user name).")] = None,
+    pack: Annotated[Path | None, typer.Option(help="Write one file to send instead, such as NAME.zip.")] = None,
 ) -> None:
     """Hand in your notebook, and get a receipt."""
     from course_utils.grading.student import submit
 
-    print(submit(assignment, notebook, to, name))
+    print(submit(assignment, notebook, to, name, pack))
 
 
 @app.command()
@@ -100,6 +101,7 @@ def submit(
 def release(
     assignment: Annotated[str | None, typer.Argument(help="Its name; without one, all of them.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; say what differs.")] = False,
+    mutants: Annotated[bool, typer.Option("--mutants", help="Change nothing; say what errors the cases miss.")] = False,
 ) -> None:
     """Generate assignments/ from solutions/."""
     from course_utils.grading.course import Course
@@ -110,7 +112,13 @@ def release(
     names = [course.require(assignment, released=False)] if assignment else course.names()
     wrong = False
     for name in names:
-        if check:
+        if mutants:
+            from course_utils.grading.mutants import scores
+
+            for score in scores(course, name):
+                wrong |= not score.good
+                print(*score.lines(), sep="\n", flush=True)
+        elif check:
             problems = check_release(course, name)
             wrong |= bool(problems)
             print(*problems or [f"{name}: assignments/ is exactly what solutions/ gives"], sep="\n")
@@ -127,14 +135,25 @@ def grade(
     again: Annotated[bool, typer.Option("--again", help="Run everything anew, trust no kept result.")] = False,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Without a sandbox: students' code runs as you.")] = False,
     workers: Annotated[int, typer.Option(help="Notebooks that run at the same time.", min=1)] = 2,
+    arrived: Annotated[
+        Path | None, typer.Option("--import", help="First take hand-ins from this folder: NAME.zip, NAME.ipynb.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--watch", help="Go on and grade what arrives, until Ctrl-C.")] = False,
 ) -> None:
     """Grade all of submitted/: gradebook, grades.csv, feedback/ and report.html."""
+    from course_utils.grading.arrivals import take_in
     from course_utils.grading.course import Course
-    from course_utils.grading.gradebook import grade
+    from course_utils.grading.gradebook import grade, watch
 
     course = Course.find()
-    failed = False
-    for number, total, sheet in grade(course, course.require(assignment), student or [], again, unsafe, workers):
+    name, failed = course.require(assignment), False
+    for arrival in take_in(course, name, arrived) if arrived else ():
+        failed |= arrival.left
+        print(f"{arrival.file}: {arrival.said}", flush=True)
+    options = {"again": again, "unsafe": unsafe, "workers": workers}
+    if keep:
+        print(f"watching {course.root / 'submitted'}, until Ctrl-C", flush=True)
+    for number, total, sheet in (watch if keep else grade)(course, name, student or [], **options):
         failed |= sheet.failed
         print(f"[{number}/{total}] {sheet.line()}", flush=True)
     print("written: gradebook.db, grades.csv, feedback/, report.html")
@@ -143,19 +162,51 @@ def grade(
 
 @app.command()
 @clear
-def report(assignment: Assignment) -> None:
-    """Write report.html: how the class did, which mistakes were made, what went wrong."""
+def regrade(
+    assignment: Assignment,
+    undo: Annotated[bool, typer.Option("--undo", help="Bring back the marks of before the last regrade.")] = False,
+    unsafe: Annotated[bool, typer.Option("--unsafe", help="Without a sandbox: students' code runs as you.")] = False,
+    workers: Annotated[int, typer.Option(help="Notebooks that run at the same time.", min=1)] = 2,
+) -> None:
+    """Grade again after a check was corrected: whose marks change, from what to what."""
+    from course_utils.grading import regrade as room
     from course_utils.grading.course import Course
-    from course_utils.grading.report import write_report
+
+    course = Course.find()
+    name = course.require(assignment)
+    done = room.undo(course, name) if undo else room.regrade(course, name, unsafe=unsafe, workers=workers)
+    print(
+        *[change.line() for change in done.changes], *done.notes, sep="\n", end="\n" * bool(done.changes + done.notes)
+    )
+    print(f"{len(done.changes)} changed, {done.same} as they were")
+    if undo:
+        print("undone: set mistakes.py back, too, before you grade again")
+    elif done.copy:
+        print(f"before: {done.copy.relative_to(course.root)} (course regrade {name} --undo goes back to it)")
+
+
+@app.command()
+@clear
+def report(
+    assignment: Assignment,
+    canvas: Annotated[
+        Path | None, typer.Option(help="Also write the marks as Canvas imports them; an export of Canvas is filled.")
+    ] = None,
+) -> None:
+    """Write report.html: who needs attention, how the class did, which mistakes were made, what went wrong."""
+    from course_utils.grading.course import Course
+    from course_utils.grading.report import write_canvas, write_report
 
     course = Course.find()
     print(write_report(course, course.require(assignment)))
+    if canvas:
+        print(*write_canvas(course, assignment, canvas), sep="\n")
 
 
 @app.command()
 @clear
 def train(
-    names: Annotated[list[str] | None, typer.Argument(help="Without any, all: gpt-small, char-rnn, bert, gpt.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Without any, all, e.g. gpt, bert, simclr, clip.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Where they are written; else into the course itself.")] = None,
     steps: Annotated[int | None, typer.Option(help="Fewer than the recipe's, for a trial.", min=1)] = None,
 ) -> None:
