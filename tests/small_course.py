@@ -145,7 +145,7 @@ class Execute:
     def __init__(self):
         self.calls, self.seen_files = 0, []
 
-    def execute(self, notebook, exercises, *, files=None, limits=None, sandbox=True, judge_class=None):
+    def execute(self, notebook, exercises, *, files=None, limits=None, sandbox=True, judge_class=None, warm=None):
         self.calls += 1
         self.seen_files = sorted(p.name for p in files.iterdir()) if files else []
         result = Result(notebook, {}, [])

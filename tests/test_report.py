@@ -1,5 +1,6 @@
 """The page about a class: says what the gradebook says, in one file that asks nobody for anything."""
 
+import csv
 import re
 from urllib.parse import unquote
 
@@ -7,9 +8,12 @@ import pytest
 from bs4 import BeautifulSoup
 from nbgrader.api import Gradebook
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
+from test_similar import dressed_up, program
 
-from course_utils.grading.gradebook import grade
-from course_utils.grading.report import write_report
+from course_utils.grading import report
+from course_utils.grading.course import CourseError
+from course_utils.grading.gradebook import Sheet, grade, sheets
+from course_utils.grading.report import write_canvas, write_report
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,7 @@ def test_each_student_with_a_way_to_the_mark_sheet(page, course):
     rows = table(page, "Students")
     assert [row[:2] for row in rows] == [["ann", "6"], ["bob & <b>co", "3"], ["cyd", "4"], ["dan", "0"]]
     assert rows[0][4] == "?"
-    links = [a["href"] for a in page("a")]
+    links = [a["href"] for a in page.find("h2", string="Students").find_next("table")("a")]
     assert len(links) == 4 and all((course.root / unquote(link)).is_file() for link in links)
 
 
@@ -89,9 +93,151 @@ def test_light_and_dark(page):
     assert "prefers-color-scheme: dark" in page.style.text
 
 
+def test_the_hardest_exercise_and_who_needs_attention_stand_at_the_top(page):
+    top = page.find("section", class_="first")
+    text = re.sub(r"\s+", " ", top.get_text(" "))
+    assert page.h1.find_next("section") is top and page.h1.find_next("h2").text == "Needs attention"
+    assert "The hardest exercise was double : the class got 25 % of its points, and 3 of 4 students got none" in text
+    assert "the commonest mistake was “squared” (2)" in text
+    assert "Nothing to grade (1) dan" in text and "To mark by hand (1)" in text
+
+
 def test_marks_given_by_hand_are_there_the_next_time(course):
     with Gradebook(course.directory().db_url) as gradebook:
         gradebook.find_grade("why", NAME, NAME, "ann").manual_score = 3.5
         gradebook.db.commit()
-    rows = table(BeautifulSoup(write_report(course, NAME).read_text(), "html.parser"), "Students")
-    assert rows[0][:2] == ["ann", "9.5"] and rows[0][4] == "3.5"
+    students = table(BeautifulSoup(write_report(course, NAME).read_text(), "html.parser"), "Students")
+    assert students[0][:2] == ["ann", "9.5"] and students[0][4] == "3.5"
+
+
+# --- what stands at the top, and who is alike -------------------------------------------------------------------------
+
+
+def sheet(student, points=8.0, notes=(), **usage):
+    return Sheet(student, points, 10.0, {"check_a": (points, 10.0)}, notes=list(notes), usage=usage)
+
+
+def test_each_student_stands_under_the_gravest_heading():
+    died = "Cell 3 ended its kernel (exit code 1); what follows ran in a new kernel, without this cell."
+    found = [sheet(f"fine {i}", wall_s=2.0, kernels=1) for i in range(5)]
+    found += [
+        sheet("missing", 0, ["Nothing was handed in for this assignment."]),
+        sheet("broken", 0, ["The notebook is damaged: it is not JSON; the released notebook was graded unanswered."]),
+        sheet("killed", 5, [died, "Cell 4 was interrupted after 60 s."], wall_s=70.0, kernels=2),
+        sheet("loops", 0, ["Cell 4 was interrupted after 60 s."], wall_s=64.0, kernels=1),
+        sheet("lost", 2.5),
+        sheet("slow", 8, wall_s=11.0),
+        sheet("untidy", 8, ["Cell 2 (a) is locked and had been changed: the released text was put back."], wall_s=9.0),
+        sheet("failed", 8),
+    ]
+    groups = {
+        g["what"]: dict(g["who"]) for g in report._attention(found, {"failed": "The grader failed", "gone": "so"})
+    }
+    assert {what: list(who) for what, who in groups.items()} == {
+        "The grader failed": ["failed", "gone"],
+        "Nothing to grade": ["missing", "broken"],
+        "Kernel died": ["killed"],
+        "Ran out of time": ["loops"],
+        "A quarter of the points or less": ["lost"],
+        "Unusually slow": ["slow"],
+    }
+    assert groups["Unusually slow"]["slow"] == "11 s; half of the class took 2 s or less"
+    assert report._attention(found[:5], {}) == []
+
+
+def test_time_and_memory():
+    usage = report._usage([sheet(str(i), wall_s=float(i), cpu_s=30.0, peak_memory_bytes=2**20) for i in range(9)])
+    assert usage["median"] == 4 and usage["cpu_min"] == 4.5
+    assert [s.student for s in usage["slowest"]] == ["8", "7", "6", "5", "4"]
+    assert report._usage([sheet("a")]) is None
+
+
+def fabricate(course, monkeypatch, found, written):
+    """A class that never ran: sheets, and the code in the graded notebooks."""
+    monkeypatch.setattr(report, "sheets", lambda *_: found)
+    monkeypatch.setattr(report, "make_gradebook", lambda url: None)
+
+    def notebook(course, name, student):
+        return {"cells": [{"cell_type": "code", "source": s, "metadata": {}} for s in written.get(student, [])]}
+
+    monkeypatch.setattr(report, "graded_notebook", notebook)
+    for s in found:
+        path = course.root / "feedback" / s.student / NAME / f"{NAME}.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return BeautifulSoup(write_report(course, NAME).read_text(), "html.parser")
+
+
+def test_a_fabricated_class(tmp_path, monkeypatch):
+    install(monkeypatch)
+    course = released_course(tmp_path)
+    found = [sheet(f"s{i}", 10, wall_s=1.5, cpu_s=1.0, peak_memory_bytes=5 * 2**20, kernels=1) for i in range(30)]
+    written = {s.student: program(i) for i, s in enumerate(found)} | {"s3": dressed_up(program(9))}
+    page = fabricate(course, monkeypatch, found, written)
+    (pair,) = table(page, "Similar submissions")
+    assert pair[:2] == ["s3", "s9"] and int(pair[2].split()[0]) > 90
+    links = page.find("h2", id="similar").find_next("table")("a")
+    assert [unquote(a["href"]) for a in links] == [f"feedback/{s}/{NAME}/{NAME}.html" for s in ("s3", "s9")]
+    assert "not a verdict" in page.find("h2", id="similar").find_next("p").text
+    assert page.find("a", href="#similar").text == "s3 and s9"
+    assert table(page, "Time and memory")[0] == ["s0", "1.5", "1.0", "5", "1"]
+    monkeypatch.undo()
+
+
+def test_a_class_without_trouble_says_so(tmp_path, monkeypatch):
+    install(monkeypatch)
+    page = fabricate(released_course(tmp_path), monkeypatch, [sheet("ann", 10), sheet("bob", 9.5)], {})
+    text = page.find("section", class_="first").text
+    assert "Nobody stands out." in text
+    monkeypatch.undo()
+
+
+# --- Canvas -----------------------------------------------------------------------------------------------------------
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_canvas_layout(course, tmp_path):
+    said = write_canvas(course, NAME, tmp_path / "canvas.csv")
+    assert "4 marks written" in said[0]
+    header, possible, *students = rows(tmp_path / "canvas.csv")
+    assert header == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", NAME]
+    assert possible == ["    Points Possible", "", "", "", "", "10.00"]
+    marks = {s.student: s.points for s in sheets(course, NAME)}
+    assert {row[3]: float(row[5]) for row in students} == marks and students[1][0] == "bob & <b>co"
+
+
+def test_an_export_of_canvas_is_filled_and_nothing_else_in_it_changes(course, tmp_path):
+    path = tmp_path / "export.csv"
+    path.write_text(
+        "\ufeffStudent,ID,SIS User ID,SIS Login ID,Section,Essay (7),a0_small (4711),Final Score\n"
+        ",,,,,Manual Posting,,\n    Points Possible,,,,,5.00,10.00,(read only)\n"
+        '"Lee, Ann",101,u1,Ann@uni.example,S1,4,,90\n"Cyd",102,,,S1,3,,80\n"Nobody, X",103,,x,S1,,,\n'
+        '"Student, Test",104,,,S1,,,\n'
+    )
+    said = write_canvas(course, NAME, path)
+    marks = {s.student: f"{s.points:.2f}" for s in sheets(course, NAME)}
+    assert rows(path) == [
+        ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "a0_small (4711)"],
+        ["    Points Possible", "", "", "", "", "10.00"],
+        ["Lee, Ann", "101", "u1", "Ann@uni.example", "S1", marks["ann"]],
+        ["Cyd", "102", "", "", "S1", marks["cyd"]],
+        ["Nobody, X", "103", "", "x", "S1", ""],
+        ["Student, Test", "104", "", "", "S1", ""],
+    ]
+    assert said[-2:] == ["bob & <b>co is not in export.csv", "dan is not in export.csv"]
+    before = path.read_bytes()
+    write_canvas(course, NAME, path)
+    assert path.read_bytes() == before.replace(b"\r\n", b"\n")
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00"])
+def test_another_file_is_not_overwritten(course, tmp_path, content):
+    path = tmp_path / "precious.csv"
+    path.write_bytes(content)
+    with pytest.raises(CourseError, match="no export of Canvas"):
+        write_canvas(course, NAME, path)
+    assert path.read_bytes() == content

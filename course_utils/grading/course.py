@@ -117,26 +117,40 @@ def make_gradebook(url: str) -> None:
 
     Raises:
         Blocked: another program holds it, for longer than the waiting time in its address.
+        CourseError: it is another nbgrader's, or no gradebook at all.
     """
     import nbgrader
     from alembic.script import ScriptDirectory
     from nbgrader.api import Base
     from sqlalchemy import create_engine, inspect, text
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import DatabaseError, OperationalError
 
     engine = create_engine(url)
     try:
         with engine.connect() as connection:
             if engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # waits for other writers
-            if not inspect(connection).get_table_names():
-                head = ScriptDirectory(str(Path(nbgrader.__file__).parent / "alembic")).get_current_head()
+            tables = inspect(connection).get_table_names()
+            head = ScriptDirectory(str(Path(nbgrader.__file__).parent / "alembic")).get_current_head()
+            if not tables:
                 Base.metadata.create_all(connection)
                 connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
                 connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": head})
+            elif "alembic_version" not in tables or [head] != list(
+                connection.scalars(text("SELECT version_num FROM alembic_version"))
+            ):
+                raise CourseError(
+                    "the gradebook was made by another version of nbgrader: copy the file to a safe place, run "
+                    "`nbgrader db upgrade`, then the same command again"
+                )
             connection.commit()
     except OperationalError as error:
         raise _blocked(str(error)) or error from None
+    except DatabaseError as error:  # it is no database, or damaged
+        raise CourseError(
+            f"the gradebook ({engine.url.database}) cannot be read ({error.orig}): put a copy of it back, or move it "
+            "away (the grader's marks come back when you grade, marks given by hand do not)"
+        ) from None
     finally:
         engine.dispose()
 
@@ -144,6 +158,8 @@ def make_gradebook(url: str) -> None:
 def _blocked(text: str) -> Blocked | None:
     if "database is locked" in text:
         return Blocked("the gradebook is in use by another program: close Formgrader and other graders, then try again")
+    if "readonly database" in text or "unable to open database" in text:
+        return Blocked("the gradebook cannot be written: give yourself the right to, then run the same command again")
     if "disk is full" in text or "No space left" in text:
         return Blocked("the disk is full: make room, then run the same command again")
     return None

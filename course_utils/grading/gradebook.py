@@ -1,17 +1,18 @@
 """`course grade`: everyone in `submitted/`, one after the other, into nbgrader's gradebook, table and mark sheets."""
 
 import glob
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde, GenerateFeedback
 from nbgrader.plugins import CsvExportPlugin
@@ -22,9 +23,12 @@ from course_utils.grading.course import Blocked, Course, CourseError, convert, w
 from course_utils.grading.record import STAGED, hidden_cases, parent, run
 from course_utils.grading.release import generate, read
 from course_utils.grading.repair import NOTES
-from course_utils.grading.submissions import Submission, stage
+from course_utils.grading.submissions import Submission, signature, stage
 from course_utils.grading.submissions import submissions as all_submissions
 from course_utils.grading.warm import Parent
+
+FAILED = "failed.json"  # in `Course.private`
+CHANGED = "It was changed while it was being graded: grade again for what is there now."
 
 
 @dataclass
@@ -99,7 +103,9 @@ def grade(
         raise CourseError(
             f"{course.root / 'submitted'} is empty: put each student's folder there, submitted/NAME/{name}/"
         )
-    with _alone(course, name), tempfile.TemporaryDirectory() as temporary:
+    before = {s.student: signature(s) for s in found}
+    failed: dict[str, str] = {}
+    with alone(course, name), tempfile.TemporaryDirectory() as temporary:
         forks = parent(course, name) if len(found) > 1 and not unsafe else None  # it loads while we get ready
         generate(course, name, Path(temporary), course.directory().db_url)  # a fresh clone has no gradebook
         cases = hidden_cases(course, name)
@@ -108,17 +114,38 @@ def grade(
             work = [pool.submit(_prepare, course, name, s, cases, not unsafe, again, forks) for s in found]
             try:
                 for number, (submission, future) in enumerate(zip(found, work), start=1):
-                    yield number, len(found), _finish(course, name, submission.student, future, not unsafe)
+                    sheet = _finish(course, name, submission.student, future, not unsafe)
+                    if signature(submission) != before[sheet.student]:
+                        sheet.notes.append(CHANGED)
+                    if sheet.failed:
+                        failed[sheet.student] = sheet.notes[0]
+                    yield number, len(found), sheet
             finally:
                 pool.shutdown(cancel_futures=True)
-        _mark_sheets(course, name, students or None)
-        with Gradebook(course.directory().db_url) as gradebook:
-            table = Path(temporary) / "grades.csv"
-            CsvExportPlugin(to=str(table)).export(gradebook)
-        write(course.root / "grades.csv", table.read_bytes())
+        kept = {s: why for s, why in failures(course, name).items() if s not in before}
+        write(course.private(name) / FAILED, json.dumps(kept | failed), 0o600)
+        publish(course, name, students or None)
+
+
+def publish(course: Course, name: str, students: list[str] | None = None) -> None:
+    """Write what people read, from the gradebook: mark sheets (of all, or of some), grades.csv, report.html."""
     from course_utils.grading.report import write_report
 
-    write_report(course, name)
+    graded = _mark_sheets(course, name, students)
+    with Gradebook(course.directory().db_url) as gradebook, tempfile.TemporaryDirectory() as temporary:
+        table = Path(temporary) / "grades.csv"
+        CsvExportPlugin(to=str(table)).export(gradebook)
+        write(course.root / "grades.csv", table.read_bytes())
+    if graded:
+        write_report(course, name)
+
+
+def failures(course: Course, name: str) -> dict[str, str]:
+    """The students for whom the grader could not do its work when it last tried, and why."""
+    try:
+        return json.loads((course.private(name) / FAILED).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def _prepare(
@@ -151,14 +178,16 @@ def _finish(course: Course, name: str, student: str, future: Any, sandboxed: boo
         return Sheet(student, failed=True, notes=[f"The grader failed ({type(error).__name__}: {error}); see {log}."])
 
 
-def _mark_sheets(course: Course, name: str, students: list[str] | None) -> None:
-    """Write everybody's page under feedback/, in one go: most of the time is spent on getting ready."""
+def _mark_sheets(course: Course, name: str, students: list[str] | None) -> set[str]:
+    """Write everybody's page under feedback/, in one go: most of the time is spent on getting ready; who is graded."""
     room = course.private(name) / "feedback"
     shutil.rmtree(room, ignore_errors=True)
-    for pattern in ["*"] if students is None else map(glob.escape, students):
+    there = {p.parent.name for p in (course.root / "autograded").glob(f"*/{name}")}  # whom the grader failed, is not
+    for pattern in ["*"] * bool(there) if students is None else map(glob.escape, there.intersection(students)):
         _convert(GenerateFeedback, course, name, pattern)
     for page in room.rglob("*.html"):
         write(course.root / "feedback" / page.relative_to(room), page.read_bytes())
+    return there
 
 
 def _convert(step: type, course: Course, name: str, student: str, sandboxed: bool = True) -> None:
@@ -184,13 +213,18 @@ def _is_recorded(course: Course, name: str, student: str, outcome: dict[str, Any
         return False
 
 
+def graded_notebook(course: Course, name: str, student: str) -> dict[str, Any]:
+    """The graded notebook as JSON; empty where there is none."""
+    try:
+        found = json.loads((course.root / "autograded" / student / name / f"{name}.ipynb").read_text())
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
 def _graded(course: Course, name: str, student: str) -> dict[str, Any]:
     """What the grader left in the graded notebook: verdicts, notes, usage, key."""
-    try:
-        path = course.root / "autograded" / student / name / f"{name}.ipynb"
-        return nbformat.read(path, as_version=4).metadata.get(NOTES, {})
-    except (OSError, ValueError, nbformat.reader.NotJSONError):
-        return {}
+    return graded_notebook(course, name, student).get("metadata", {}).get(NOTES, {})
 
 
 def sheets(course: Course, name: str, students: list[str] | None = None) -> list[Sheet]:
@@ -219,7 +253,7 @@ def sheets(course: Course, name: str, students: list[str] | None = None) -> list
 
 
 @contextmanager
-def _alone(course: Course, name: str) -> Iterator[None]:
+def alone(course: Course, name: str) -> Iterator[None]:
     """Two graders of one assignment would undo each other's work."""
     path = course.private(name) / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -234,3 +268,40 @@ def _alone(course: Course, name: str) -> Iterator[None]:
             raise CourseError(f"{name} is being graded already, by another `course grade`: wait for its end") from None
         file.write(str(os.getpid()))
         yield
+
+
+def watch(
+    course: Course,
+    name: str,
+    students: list[str],
+    *,
+    every: float = 3.0,
+    stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], object] = print,
+    pause: Callable[[float], object] = time.sleep,
+    **options: Any,
+) -> Iterator[tuple[int, int, Sheet]]:
+    """Grade what arrives in `submitted/`, until `stop()`; what is still being written waits until it stays the same.
+
+    Args:
+        every: seconds between two looks; an entry is graded when two looks in a row find it the same.
+        say: is told what keeps the grader from its work (it tries again at the next look).
+        options: as for `grade`.
+    """
+    seen: dict[str, object] = {}
+    done: dict[str, object] = {}
+    said = ""
+    while not stop():
+        there = {s.student: signature(s) for s in all_submissions(course, name)}
+        there = {s: what for s, what in there.items() if s in students or not students}
+        ready = [s for s, what in there.items() if seen.get(s) == what != done.get(s)]
+        seen = there
+        try:
+            if ready:
+                yield from grade(course, name, ready, **options)
+                done |= {s: there[s] for s in ready}
+            said = ""
+        except CourseError as error:
+            if str(error) != said:
+                say(said := str(error))
+        pause(every)

@@ -1,5 +1,8 @@
-"""`course report`: one page about a class, without scripts and without requests to other machines."""
+"""`course report`: one page about a class, without scripts and without requests to other machines; Canvas's table."""
 
+import csv
+import io
+import re
 from collections import Counter
 from pathlib import Path
 from statistics import mean, median
@@ -7,13 +10,21 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from nbgrader.api import Gradebook
 
 from course_utils.check import CASES_FILE, load_cases
+from course_utils.grading import similar
 from course_utils.grading.course import Course, CourseError, make_gradebook, write
-from course_utils.grading.gradebook import Sheet, sheets, why
+from course_utils.grading.gradebook import Sheet, failures, graded_notebook, sheets, why
 from course_utils.grading.release import read
 
 BINS = 10
+SLOW_S, SLOW_TIMES = 10, 3  # slow: takes so many seconds, and so many times as long as the median
+BEHIND = 0.25  # of the points that nobody has still to give
+SHOWN = 20  # pairs of similar submissions, slowest submissions
+NOTHING = re.compile("graded unanswered|Nothing was handed in")
+DIED = re.compile("in a new kernel|the kernel died")
+LATE = re.compile("was interrupted after|time limit")
 
 
 def write_report(course: Course, name: str) -> Path:
@@ -31,21 +42,92 @@ def write_report(course: Course, name: str) -> Path:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
+    exercises, mistakes = _exercises(course, name, found), _mistakes(course, name, found)
+    pages = {s.student: f"feedback/{s.student}/{name}/{name}.html" for s in found}
+    pages = {student: quote(page) for student, page in pages.items() if (course.root / page).is_file()}
+    pairs = _similar(course, name, found)
     page = environment.get_template("report.html.j2").render(
         name=name,
         sheets=found,
-        exercises=_exercises(course, name, found),
-        mistakes=_mistakes(course, name, found),
+        hardest=_hardest(exercises, mistakes),
+        attention=_attention(found, failures(course, name)),
+        exercises=exercises,
+        mistakes=mistakes,
         histogram=_histogram(marks, most),
         most=most,
         mean=mean(marks),
         median=median(marks),
+        usage=_usage(found),
+        pairs=pairs[:SHOWN],
+        more_pairs=len(pairs) - len(pairs[:SHOWN]),
         why=why,
-        link=lambda sheet: quote(f"feedback/{sheet.student}/{name}/{name}.html"),
+        pages=pages,
     )
     path = course.root / "report.html"
     write(path, page)
     return path
+
+
+# --- what stands at the top -------------------------------------------------------------------------------------------
+
+
+def _hardest(exercises: list[dict[str, Any]], mistakes: list[tuple[str, str, list[str], str]]) -> dict[str, Any] | None:
+    """The exercise that brought the smallest share of its points, with its commonest mistake."""
+    given = [e for e in exercises if e["mean"] is not None and e["most"] and not e["open"]]
+    if not given:
+        return None
+    worst = min(given, key=lambda e: e["mean"] / e["most"])
+    common = next(((m, len(who)) for exercise, m, who, _ in mistakes if exercise == worst["name"]), None)
+    return worst | {"share": worst["mean"] / worst["most"], "mistake": common}
+
+
+def _attention(found: list[Sheet], failed: dict[str, str]) -> list[dict[str, Any]]:
+    """Who needs a look, under the gravest heading that fits: (what, [(student, why)])."""
+    quick = median([s.usage["wall_s"] for s in found if "wall_s" in s.usage] or [0])
+    groups: dict[str, list[tuple[str, str]]] = {
+        "The grader failed": list(failed.items()),
+        "Nothing to grade": [],
+        "Kernel died": [],
+        "Ran out of time": [],
+        "A quarter of the points or less": [],
+        "Unusually slow": [],
+    }
+    for s in [s for s in found if s.student not in failed]:
+        first = {kind: next(filter(kind.search, s.trouble), None) for kind in (NOTHING, DIED, LATE)}
+        seconds = s.usage.get("wall_s", 0)
+        if note := first[NOTHING]:
+            groups["Nothing to grade"].append((s.student, note))
+        elif first[DIED] or s.usage.get("kernels", 1) > 1:
+            groups["Kernel died"].append((s.student, first[DIED] or f"It took {s.usage['kernels']} kernels."))
+        elif note := first[LATE]:
+            groups["Ran out of time"].append((s.student, note))
+        elif s.points <= BEHIND * (s.most - s.waiting):
+            groups["A quarter of the points or less"].append((s.student, f"{s.points:.3g} of {s.most:g} points"))
+        elif seconds >= max(SLOW_S, SLOW_TIMES * quick):
+            groups["Unusually slow"].append(
+                (s.student, f"{seconds:.0f} s; half of the class took {quick:.0f} s or less")
+            )
+    return [{"what": what, "who": who} for what, who in groups.items() if who]
+
+
+def _similar(course: Course, name: str, found: list[Sheet]) -> list[similar.Pair]:
+    released = [c.source for c in read(course.released(name)).cells if c.cell_type == "code"]
+    return similar.alike({s.student: similar.code(graded_notebook(course, name, s.student)) for s in found}, released)
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def _usage(found: list[Sheet]) -> dict[str, Any] | None:
+    """Time and memory of the class, and who took most of the time."""
+    known = [s for s in found if "wall_s" in s.usage]
+    if not known:
+        return None
+    return {
+        "median": median(s.usage["wall_s"] for s in known),
+        "cpu_min": sum(s.usage.get("cpu_s", 0) for s in known) / 60,
+        "slowest": sorted(known, key=lambda s: -s.usage["wall_s"])[:5],
+    }
 
 
 def _exercises(course: Course, name: str, found: list[Sheet]) -> list[dict[str, Any]]:
@@ -92,3 +174,80 @@ def _histogram(marks: list[float], most: float) -> list[dict[str, Any]]:
     counts = [places.count(b) for b in range(BINS)]
     edges = [most * b / BINS for b in range(BINS + 1)]
     return [{"low": edges[b], "high": edges[b + 1], "count": c, "share": c / max(counts)} for b, c in enumerate(counts)]
+
+
+# --- Canvas -----------------------------------------------------------------------------------------------------------
+
+CANVAS = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
+POSSIBLE = "    Points Possible"
+
+
+def write_canvas(course: Course, name: str, path: Path) -> list[str]:
+    """Write the marks of an assignment in the layout that Canvas's gradebook exports and imports; what is to be said.
+
+    If the file is there, it is taken as Canvas's own export: its students, their numbers and the number of the
+    assignment are kept, and no other assignment is written, so that nothing else changes in Canvas.
+
+    Source: canvas-lms, lib/gradebook_exporter.rb and lib/gradebook_importer.rb (columns; who is found by which).
+
+    Raises:
+        CourseError: the file is there and is no such export, or nobody has been graded.
+    """
+    make_gradebook(course.directory().db_url)
+    marks = {sheet.student: sheet for sheet in sheets(course, name)}
+    if not marks:
+        raise CourseError(f"nobody has been graded in {name} yet: run `course grade {name}`")
+    said = []
+    if waiting := sum(bool(s.waiting) for s in marks.values()):
+        said.append(f"{waiting} of {len(marks)} wait for marks given by hand: theirs are written as they stand")
+    if path.exists():
+        header, rows, title = _export(path, name)
+    else:
+        header, rows, title = CANVAS, _rows(course, list(marks)), name
+    left = dict(marks)
+    for row in rows:
+        student = _whose(dict(zip(header, row)), left)
+        row.append(f"{marks[student].points:.2f}" if student else "")
+        left.pop(student, None)
+    most = max(sheet.most for sheet in marks.values())
+    said += [f"{student} is not in {path.name}" for student in left]
+    out = io.StringIO()
+    possible = [POSSIBLE, *[""] * (len(header) - 1), f"{most:.2f}"]
+    csv.writer(out, lineterminator="\n").writerows([[*header, title], possible, *rows])
+    write(path, out.getvalue())
+    return [f"{len(marks) - len(left)} marks written to {path}", *said]
+
+
+def _export(path: Path, name: str) -> tuple[list[str], list[list[str]], str]:
+    """The columns about students of Canvas's export, its students, and what it calls the assignment."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        text = ""
+    first = text.partition("\n")[0]
+    lines = list(csv.reader(io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ","))
+    if not lines or lines[0][:2] != CANVAS[:2] or "Section" not in lines[0]:
+        raise CourseError(f"{path} is there and is no export of Canvas's gradebook: name another file, or delete it")
+    width = lines[0].index("Section") + 1
+    title = next((t for t in lines[0][width:] if re.fullmatch(rf"{re.escape(name)}(\s*\(\d+\))?", t.strip())), name)
+    rows = [r[:width] + [""] * (width - len(r)) for r in lines[1:] if any(r[:width])]
+    return lines[0][:width], [r for r in rows if r[0].strip() != POSSIBLE.strip()], title
+
+
+def _rows(course: Course, students: list[str]) -> list[list[str]]:
+    """Students as the gradebook knows them."""
+    rows = []
+    with Gradebook(course.directory().db_url) as gradebook:
+        for student in map(gradebook.find_student, students):
+            names = [n for n in (student.last_name, student.first_name) if n]
+            rows.append([", ".join(names) or student.id, student.lms_user_id or "", "", student.id, ""])
+    return rows
+
+
+def _whose(row: dict[str, str], students: dict[str, Sheet]) -> str | None:
+    """The student of a row: by login (also without what follows @), number or name."""
+    login = row.get("SIS Login ID", "")
+    last, _, first = row["Student"].partition(",")
+    keys = [login, login.partition("@")[0], row.get("SIS User ID", ""), row["ID"], row["Student"], f"{first} {last}"]
+    keys = [key.strip().casefold() for key in keys]
+    return next((s for key in keys if key for s in students if s.casefold() == key), None)

@@ -2,7 +2,9 @@
 
 import getpass
 import hashlib
+import io
 import json
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +13,9 @@ import nbformat
 from course_utils.check import CASES_FILE, Verdict, load_cases
 from course_utils.grading.course import Course, CourseError, write
 from course_utils.grading.release import read, sync
+from course_utils.grading.submissions import TIMESTAMP
+
+RECEIPT = "receipt.json"
 
 
 def check(notebook: Path | None = None) -> tuple[list[Verdict], list[str]]:
@@ -56,13 +61,16 @@ def _cases(notebook: Path) -> Path:
     raise CourseError(f"there is no {CASES_FILE} beside {notebook.name}: copy the whole folder of the assignment")
 
 
-def submit(assignment: str, notebook: Path | None, to: Path | None, name: str | None) -> str:
-    """Copy a notebook to where hand-ins are collected; the receipt.
+def submit(assignment: str, notebook: Path | None, to: Path | None, name: str | None, pack: Path | None = None) -> str:
+    """Copy a notebook to where hand-ins are collected, or pack it into one file to send; the receipt.
+
+    Args:
+        pack: a zip to write, with the notebook and its receipt and nothing else, instead of the folder `to`.
 
     Raises:
-        CourseError: there is no such notebook, it is damaged or empty, or the name cannot be used.
+        CourseError: there is no such notebook, it is damaged or empty, or a name cannot be used.
     """
-    if notebook is None or to is None:
+    if notebook is None or (to is None and pack is None):
         course = Course.find()
         course.require(assignment)
         here = Path.cwd() / f"{assignment}.ipynb"
@@ -71,6 +79,8 @@ def submit(assignment: str, notebook: Path | None, to: Path | None, name: str | 
     name = name or getpass.getuser()
     if name != Path(name).name or name.startswith("."):
         raise CourseError(f"{name!r} cannot be the name of a folder: choose another with --name")
+    if pack and pack.suffix != ".zip":
+        raise CourseError(f"{pack} is no name for a zip: let it end in .zip, such as {name}.zip")
     data = notebook.read_bytes()
     found = read(notebook)
     try:
@@ -79,10 +89,20 @@ def submit(assignment: str, notebook: Path | None, to: Path | None, name: str | 
         raise CourseError(f"{notebook} is damaged ({error.message[:100]}): open it in JupyterLab and save it") from None
     if not any(c.metadata.get("nbgrader", {}).get("grade") for c in found.cells):
         raise CourseError(f"{notebook} is not an assignment: none of its cells is graded")
-    time, folder = datetime.now(UTC), to / name / assignment
+    time = datetime.now(UTC)
     digest = hashlib.sha256(data).hexdigest()
-    write(folder / f"{assignment}.ipynb", data)
-    write(folder / "timestamp.txt", f"{time:%Y-%m-%d %H:%M:%S.%f} UTC\n")  # nbgrader reads it
     receipt = {"assignment": assignment, "name": name, "sha256": digest, "time": time.isoformat(timespec="seconds")}
-    write(folder / "receipt.json", json.dumps(receipt, indent=1) + "\n")
-    return f"handed in: {folder / f'{assignment}.ipynb'}\nsha256 {digest}\nat {time:%Y-%m-%d %H:%M:%S} UTC, as {name}"
+    text = json.dumps(receipt, indent=1) + "\n"
+    signed = f"sha256 {digest}\nat {time:%Y-%m-%d %H:%M:%S} UTC, as {name}"
+    if pack:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"{assignment}.ipynb", data)
+            archive.writestr(RECEIPT, text)
+        write(pack, packed.getvalue())
+        return f"packed: {pack}\n{signed}\nnot handed in yet: send this file to whoever collects them"
+    folder = to / name / assignment
+    write(folder / f"{assignment}.ipynb", data)
+    write(folder / TIMESTAMP, f"{time:%Y-%m-%d %H:%M:%S.%f} UTC\n")  # nbgrader reads it
+    write(folder / RECEIPT, text)
+    return f"handed in: {folder / f'{assignment}.ipynb'}\n{signed}"

@@ -58,12 +58,12 @@ def submissions(course: Course, name: str) -> list[Submission]:
 
 
 def _submission(path: Path, entry: os.DirEntry, name: str) -> Submission:
-    student = _student(entry.name)
+    student = student_name(entry.name)
     if entry.is_symlink():
         return Submission(student, path)
     if entry.is_file(follow_symlinks=False):
         if path.suffix == ".ipynb":
-            return Submission(_student(path.stem), path, ["A file lay where a folder should be; it was taken."])
+            return Submission(student_name(path.stem), path, ["A file lay where a folder should be; it was taken."])
         return Submission(student, path, ["A file lay where a folder should be, and it is no notebook."])
     try:
         inside = os.listdir(path)
@@ -76,10 +76,10 @@ def _submission(path: Path, entry: os.DirEntry, name: str) -> Submission:
     return Submission(student, None, ["Nothing was handed in for this assignment."])
 
 
-def _student(name: str) -> str:
+def student_name(name: str) -> str:
     """A name that the gradebook, its table and nbgrader's patterns can hold."""
     name = name.encode("utf-8", "replace").decode()  # file names need not be text
-    return re.sub(r'[\x00-\x1f\x7f,"*?\[\]]', "_", name).strip().lstrip("=+@-") or "nameless"
+    return re.sub(r'[\x00-\x1f\x7f,"*?\[\]]', "_", name).strip().lstrip("=+@-. ") or "nameless"
 
 
 def stage(course: Course, name: str, submission: Submission, target: Path) -> NotebookNode:
@@ -87,22 +87,44 @@ def stage(course: Course, name: str, submission: Submission, target: Path) -> No
     notes = list(submission.notes)
     place = submission.place
     release = read(course.released(name))
-    if place is None:
-        notebook = blank(release, "")[0]
-    elif place.is_symlink():
-        notebook, said = blank(release, "What was handed in is a link, and links are not followed: graded unanswered.")
-        notes += said
-    else:
-        where = _notebook(place, name, notes)
-        notebook, said = (
-            repair(where, release) if where else blank(release, "No notebook was found: graded unanswered.")
-        )
-        notes += said
-        if place.is_dir():
-            copy_files(place, target, notes)
+    try:
+        notebook, said = _take(name, place, target, release, notes)
+    except OSError as error:
+        if place is None or place not in (Path(error.filename or "/"), *Path(error.filename or "/").parents):
+            raise  # not the student's doing
+        notebook, said = blank(release, f"What was handed in cannot be opened ({error.strerror}): graded unanswered.")
+    notes += said
     notebook.metadata[NOTES] = {"notes": notes}
     write(target / f"{name}.ipynb", text(notebook))
     return notebook
+
+
+def _take(
+    name: str, place: Path | None, target: Path, release: NotebookNode, notes: list[str]
+) -> tuple[NotebookNode, list[str]]:
+    """The repaired notebook and what had to be repaired; the files beside it are copied."""
+    if place is None:
+        return blank(release, "")[0], []
+    if place.is_symlink():
+        return blank(release, "What was handed in is a link, and links are not followed: graded unanswered.")
+    where = _notebook(place, name, notes)
+    notebook, said = repair(where, release) if where else blank(release, "No notebook was found: graded unanswered.")
+    if place.is_dir():
+        copy_files(place, target, said)
+    return notebook, said
+
+
+def signature(submission: Submission) -> object:
+    """What tells whether an entry was changed: names, sizes and times of its files (of a sane number of them)."""
+    if submission.place is None:
+        return None
+    try:
+        paths = [submission.place]
+        if submission.place.is_dir() and not submission.place.is_symlink():
+            paths += islice(_walk(submission.place, notes=[]), 2 * MAX_FILES)
+        return [(str(p), (s := p.lstat()).st_size, s.st_mtime_ns, s.st_ino) for p in paths]
+    except OSError as error:  # it went away, or may not be read
+        return error.errno
 
 
 def _notebook(place: Path, name: str, notes: list[str]) -> Path | None:
@@ -115,13 +137,13 @@ def _notebook(place: Path, name: str, notes: list[str]) -> Path | None:
         chosen = min(exact, key=lambda p: len(p.parts))
     elif len(found) == 1:
         chosen = found[0]
-        notes.append(f"The notebook was called {_shown(chosen.name)}; it was taken as {name}.ipynb.")
+        notes.append(f"The notebook was called {shown(chosen.name)}; it was taken as {name}.ipynb.")
     else:
-        names = ", ".join(_shown(p.name) for p in found[:5])
+        names = ", ".join(shown(p.name) for p in found[:5])
         if found:
             notes.append(f"None of {len(found)} notebooks is called {name}.ipynb ({names}).")
         return None
-    others = [_shown(p.name) for p in found if p != chosen]
+    others = [shown(p.name) for p in found if p != chosen]
     if others:
         notes.append(f"Other notebooks were not looked at: {', '.join(others[:5])}{' …' if len(others) > 5 else ''}.")
     return chosen
@@ -138,7 +160,7 @@ def copy_files(place: Path, target: Path, notes: list[str]) -> None:
         try:
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
         except OSError as error:
-            notes.append(f"The file {_shown(path.name)} cannot be opened ({error.strerror}).")
+            notes.append(f"The file {shown(path.name)} cannot be opened ({error.strerror}).")
             continue
         with open(descriptor, "rb") as source:
             status = os.fstat(source.fileno())
@@ -162,11 +184,11 @@ def _walk(place: Path, notes: list[str]) -> Iterator[Path]:
     """The plain files under a folder; links and what cannot be opened are noted and passed over."""
 
     def note(error: OSError) -> None:
-        notes.append(f"The folder {_shown(Path(error.filename).name)} cannot be opened ({error.strerror}).")
+        notes.append(f"The folder {shown(Path(error.filename).name)} cannot be opened ({error.strerror}).")
 
     for folder, folders, files in os.walk(place, onerror=note, followlinks=False):
         links = [n for n in folders + files if os.path.islink(os.path.join(folder, n))]
-        notes += [f"{_shown(n)} is a link and was not followed." for n in links[:5]]
+        notes += [f"{shown(n)} is a link and was not followed." for n in links[:5]]
         folders[:] = sorted(n for n in folders if n not in links and not PASSED_OVER.fullmatch(n))
         for file in sorted(files):
             if _is_plain(path := Path(folder) / file):
@@ -180,7 +202,8 @@ def _is_plain(path: Path) -> bool:
         return False
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
+    """A file's name as text of a sane length."""
     return re.sub(r"[\x00-\x1f\x7f]", "?", name.encode("utf-8", "replace").decode())[:80]
 
 
