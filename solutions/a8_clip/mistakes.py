@@ -412,9 +412,10 @@ def k_ignored(similarity, k):
 
 # --- 7. Name new pictures ---------------------------------------------------------------------------------------------
 
-name_new_pictures = Exercise("name_new_pictures", points=4, compare=accuracy(0.7), banned=LIBRARY)
+# Nothing is banned here: to watch every call would make training three times slower, and the loop is theirs anyway.
+name_new_pictures = Exercise("name_new_pictures", points=4, compare=accuracy(0.7))
 
-THINGS, PAINTS = ("house", "cactus", "car", "umbrella"), ("red", "yellow", "green", "blue")
+THINGS, PAINTS = ("house", "cactus", "car"), ("red", "yellow", "blue")
 FORMS, TONES = ("rows", "columns"), ("red", "green", "blue")
 STRIPES = (["{} {}"], ["you see {} {}"], ["{} {}", "{} stripes in {}", "you see {} {}"])
 
@@ -440,11 +441,11 @@ def _(g):
     prompts = [[t.format(object=o, colour=c) for t in captioned.TEMPLATES] for o in THINGS for c in PAINTS]
     seeds = torch.randint(2**31, (2,), generator=g).tolist()
     shown, new = (
-        {"n": n, "seed": seed, "size": 24, "objects": THINGS, "colours": PAINTS} for n, seed in zip((800, 150), seeds)
+        {"n": n, "seed": seed, "size": 24, "objects": THINGS, "colours": PAINTS} for n, seed in zip((600, 150), seeds)
     )
     images, captions = (Recipe("captioned.postcards", shown, item=i) for i in (0, 1))
     _, _, kind, colour = captioned.postcards(**new)
-    yield Case((images, captions, prompts, Recipe("captioned.postcards", new, item=0), 150), 4 * kind + colour)
+    yield Case((images, captions, prompts, Recipe("captioned.postcards", new, item=0), 100), 3 * kind + colour)
 
 
 def _clip(images: Tensor, captions: list[str], steps: int, seed: int = 0, apart: bool = False):
