@@ -470,7 +470,7 @@ def _(g):
         w = _weights(g, V, 6)
         w["W_h"] = 1.5 * w["W_h"]
         w["W_o"] = 1.5 * temperature * w["W_o"]
-        yield torch.randint(V, (1, P), generator=g).expand(700, P).clone(), 2, temperature, w, seed()
+        yield torch.randint(V, (1, P), generator=g).expand(500, P).clone(), 2, temperature, w, seed()
 
 
 def _echo(V: int) -> dict[str, Tensor]:
@@ -620,18 +620,19 @@ def old_state_added(x, h, weights):
 
 # --- 8. What stood far back -------------------------------------------------------------------------------------------
 
-# Measured over draws and seeds by the test: gated networks stay above the threshold, chains, bags of characters and
-# tables by place below it. The new texts are longer than those that were learned from, so places alone are of no use.
+# Measured over draws and seeds: gated networks answer more than 90 % rightly, bags of characters and tables by place
+# seldom 70 %, chains fewer. The new texts are longer than those that were learned from, so places alone are of little
+# use. They are only a little longer: after much more noise than ever seen in training, now and then an LSTM forgets.
 far_back = Exercise("far_back", points=3, compare=accuracy(0.8), banned=LIBRARY)
 
-SHORT, LONG = 18, 30  # characters of a text to learn from, of a new text
+SHORT, LONG = 18, 24  # characters of a text to learn from, of a new text
 
 
 @far_back.cases
 def _(g):
-    for language in (_lamp, _latest, _count, _latest):
+    for language in (_latest, _count, _latest, _count):
         rows = [language(g, SHORT) for _ in range(300)]
-        new = [language(g, LONG) for _ in range(80)]
+        new = [language(g, LONG) for _ in range(100)]
         texts, answers = (torch.tensor(part) for part in zip(*rows))
         new_texts, truth = (torch.tensor(part) for part in zip(*new))
         yield Case((texts, answers, new_texts, Seed(_integer(g, 0, 2**31))), truth=truth)
@@ -651,15 +652,10 @@ def _latest(g: torch.Generator, length: int, kinds: int = 3) -> tuple[list[int],
     """Which of the codes 0 … kinds − 1 came last?"""
     text = _filled(g, length, kinds, 3)
     short = length == SHORT
-    quiet = _integer(g, 5, 9) if short else _integer(g, 10, 14)
-    for place in _places(g, length, _integer(g, 3, 5) if short else _integer(g, 4, 7), quiet):
+    quiet = _integer(g, 5, 9) if short else _integer(g, 8, 11)
+    for place in _places(g, length, _integer(g, 3, 5) if short else _integer(g, 4, 6), quiet):
         text[place] = answer = _integer(g, 0, kinds - 1)
     return text, answer
-
-
-def _lamp(g: torch.Generator, length: int) -> tuple[list[int], int]:
-    """The lamp is switched off (0) and on (1): what is it now?"""
-    return _latest(g, length, kinds=2)
 
 
 def _count(g: torch.Generator, length: int, most: int = 2) -> tuple[list[int], int]:
@@ -667,7 +663,7 @@ def _count(g: torch.Generator, length: int, most: int = 2) -> tuple[list[int], i
     text = _filled(g, length, 2, 3)
     short = length == SHORT
     answer = _integer(g, 0, most)
-    places = _places(g, length, answer + 1 + (_integer(g, 1, 3) if short else _integer(g, 3, 5)), 4 if short else 8)
+    places = _places(g, length, answer + 1 + (_integer(g, 1, 3) if short else _integer(g, 2, 4)), 4 if short else 7)
     earlier, last, since = places[: -answer - 1], places[-answer - 1], places[len(places) - answer :]
     for place in earlier:
         text[place] = int(_integer(g, 0, 2) > 0)
