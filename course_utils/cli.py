@@ -153,9 +153,14 @@ def grade(
     options = {"again": again, "unsafe": unsafe, "workers": workers}
     if keep:
         print(f"watching {course.root / 'submitted'}, until Ctrl-C", flush=True)
-    for number, total, sheet in (watch if keep else grade)(course, name, student or [], **options):
-        failed |= sheet.failed
-        print(f"[{number}/{total}] {sheet.line()}", flush=True)
+    try:
+        for number, total, sheet in (watch if keep else grade)(course, name, student or [], **options):
+            failed |= sheet.failed
+            print(f"[{number}/{total}] {sheet.line()}", flush=True)
+    except KeyboardInterrupt:
+        if not keep:
+            raise
+        print("stopped watching")
     print("written: gradebook.db, grades.csv, feedback/, report.html")
     raise typer.Exit(1 if failed else 0)
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ from course_utils.grading import sandbox
 from course_utils.grading.record import hidden_cases
 from course_utils.grading.sandbox import SandboxError
 
-COMMANDS = ["lab", "doctor", "check", "submit", "release", "grade", "report", "train"]
+COMMANDS = ["lab", "doctor", "check", "submit", "release", "grade", "regrade", "report", "train"]
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_outside_a_course_it_says_where_to_go(tmp_path, monkeypatch):
         assert "not inside a course" in run(*command, code=1)
 
 
-@pytest.mark.parametrize("command", ["release", "grade", "report", "submit"])
+@pytest.mark.parametrize("command", ["release", "grade", "regrade", "report", "submit"])
 def test_a_wrong_name_gets_the_list_of_right_ones(course, command):
     output = run(command, "a7_nothing", code=1)
     assert f"no assignment 'a7_nothing': this course has {NAME}" in output and "Traceback" not in output
@@ -154,6 +155,49 @@ def test_a_grader_that_could_not_do_its_job_says_so_in_its_exit_code(course, exe
     assert "ann: NOT GRADED. The grader failed (SandboxError: the kernel did not start" in run("grade", NAME, code=1)
     monkeypatch.setattr(sandbox, "missing", lambda: "bubblewrap is missing: install it")
     assert "--unsafe" in run("grade", NAME, code=1)
+
+
+def test_hand_ins_from_a_folder_then_a_corrected_check(course, tmp_path):
+    box = tmp_path / "box"
+    box.mkdir()
+    right, half = hand_in(course, "x/ann", RIGHT), hand_in(course, "x/bob", HALF)
+    assert "not handed in yet: send" in run(
+        "submit", NAME, "--notebook", right, "--name", "ann", "--pack", box / "ann.zip"
+    )
+    assert "end in .zip" in run("submit", NAME, "--notebook", right, "--pack", box / "ann", code=1)
+    half.rename(box / f"bob_{NAME}.ipynb")
+    shutil.rmtree(course.root / "submitted")
+    lines = run("grade", NAME, "--import", box).splitlines()
+    assert lines[:2] == ["ann.zip: taken for ann.", f"bob_{NAME}.ipynb: taken for bob."]
+    assert [line.partition(" of 10")[0] for line in lines[2:4]] == ["[1/2] ann: 6", "[2/2] bob: 3"]
+    (box / "cyd.zip").write_text("no zip")
+    lines = run("grade", NAME, "--import", box, code=1).splitlines()  # the others are graded
+    assert "the zip is damaged" in lines[2] and lines[-2].startswith("[2/2] bob: 3")
+    assert run("regrade", NAME) == "0 changed, 2 as they were\n"
+    assert "no regrade of a0_small to undo" in run("regrade", NAME, "--undo", code=1)
+    path = course.solution(NAME).parent / "mistakes.py"
+    path.write_text(path.read_text().replace("    yield torch.zeros(0),\n", ""))
+    lines = run("regrade", NAME).splitlines()
+    assert lines[:2] == ["bob: 3 → 4 (total 2 → 3)", "1 changed, 1 as they were"] and "--undo goes back" in lines[2]
+    lines = run("regrade", NAME, "--undo").splitlines()
+    assert lines[:2] == ["bob: 4 → 3 (total 3 → 2)", "1 changed, 1 as they were"] and "set mistakes.py back" in lines[2]
+    output = run("report", NAME, "--canvas", tmp_path / "canvas.csv")
+    assert "2 marks written to" in output and "ann,,,ann,,6.00" in (tmp_path / "canvas.csv").read_text()
+
+
+def test_watching_ends_with_ctrl_c(course, monkeypatch):
+    from course_utils.grading.gradebook import watch
+
+    hand_in(course, "ann", RIGHT)
+    looks = iter(range(2))
+
+    def pause(seconds):
+        if next(looks) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(watch.__kwdefaults__, "pause", pause)
+    lines = run("grade", NAME, "--watch").splitlines()
+    assert lines[0].startswith("watching") and lines[1].startswith("[1/1] ann: 6 of") and "stopped watching" in lines
 
 
 def test_report_needs_a_graded_class(course):

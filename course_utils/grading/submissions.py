@@ -16,6 +16,7 @@ from course_utils.grading.release import read, text
 from course_utils.grading.repair import NOTES, blank, repair
 
 MAX_FILES = 500
+MAX_WALK = 100_000  # files among which notebooks are looked for
 MAX_TOTAL = 200 * 2**20
 PASSED_OVER = re.compile(r"\..*|__pycache__|.*\.pyc|Thumbs\.db|desktop\.ini|.*\.ipynb")
 TIMESTAMP = "timestamp.txt"
@@ -131,7 +132,7 @@ def _notebook(place: Path, name: str, notes: list[str]) -> Path | None:
     """The notebook to grade: the one with the assignment's name, else the only one."""
     if not place.is_dir():
         return place if place.suffix == ".ipynb" or place.name == name else None
-    found = sorted(p for p in islice(_walk(place, notes=[]), 10_000) if p.suffix == ".ipynb")
+    found = sorted(p for p in islice(_walk(place, notes=[]), MAX_WALK) if p.suffix == ".ipynb")
     exact = [p for p in found if p.stem == name]
     if exact:
         chosen = min(exact, key=lambda p: len(p.parts))

@@ -1,0 +1,236 @@
+"""What a class can throw at the grader by accident: a clear sentence, the run goes on, nothing is lost."""
+
+import os
+import shutil
+import sqlite3
+
+import pytest
+from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
+
+from course_utils.grading import gradebook as gradebook_module
+from course_utils.grading import submissions
+from course_utils.grading.course import CourseError, explain
+from course_utils.grading.gradebook import CHANGED, failures, grade, sheets, watch
+
+
+@pytest.fixture
+def executor(monkeypatch):
+    return install(monkeypatch)
+
+
+@pytest.fixture
+def course(tmp_path, executor):
+    return released_course(tmp_path / "course")
+
+
+def graded(course, **options):
+    return {sheet.student: sheet for _, _, sheet in grade(course, NAME, options.pop("students", []), **options)}
+
+
+NAMES = {
+    " ..": "nameless",  # without the blank it is the folder above
+    " .ann": "ann",
+    "{student_id}": "{student_id}",
+    "%s 100%": "%s 100%",
+    "a\nb\tc": "a_b_c",
+    "o'neil; drop table student; --": "o'neil; drop table student; --",
+    "Ünal 李 🦊": "Ünal 李 🦊",
+    "x" * 255: "x" * 255,
+    "con\\aux": "con\\aux",
+    "<b>&amp;": "<b>&amp;",
+}
+
+
+def test_folders_with_strange_names(course, tmp_path):
+    for name in NAMES:
+        hand_in(course, name, RIGHT)
+    before = sorted(p.name for p in [*tmp_path.iterdir(), *course.root.iterdir()])
+    sheets_ = graded(course)
+    assert {s: v.points for s, v in sheets_.items()} == dict.fromkeys(NAMES.values(), 6)
+    assert {p.parts[-3] for p in (course.root / "feedback").glob("*/*/*.html")} == set(NAMES.values())
+    made = {"autograded", "feedback", "grades.csv", "report.html", ".grading"}
+    assert sorted(p.name for p in [*tmp_path.iterdir(), *course.root.iterdir()] if p.name not in made) == [
+        n for n in before if n not in made
+    ]
+    assert len((course.root / "grades.csv").read_text().splitlines()) == len(NAMES) + 1
+
+
+def test_too_many_files_too_large_files_and_links_out(course, executor):
+    folder = hand_in(course, "ann", RIGHT).parent
+    for i in range(10_000):
+        (folder / f"{i:05}.txt").touch()
+    folder = hand_in(course, "bob", RIGHT).parent
+    with open(folder / "data.bin", "wb") as file:
+        file.truncate(2 * 2**30)
+    with open(hand_in(course, "cyd", RIGHT), "wb") as file:
+        file.truncate(2 * 2**30)
+    path = hand_in(course, "dan", RIGHT)
+    shutil.move(path, course.root / "elsewhere.ipynb")
+    path.symlink_to(course.root / "elsewhere.ipynb")
+    (path.parent / "up").symlink_to("../..")
+    (path.parent / "round").symlink_to(".")
+    found = graded(course)
+    assert {s: v.points for s, v in found.items()} == {"ann": 6, "bob": 6, "cyd": 0, "dan": 0}
+    assert "More than 500 files" in found["ann"].notes[0] and "200 MiB: the rest was left out" in found["bob"].notes[0]
+    assert "too large (2048 MiB; 32 are allowed)" in found["cyd"].notes[0]
+    assert {"a0_small.ipynb", "up", "round"} <= {n.split(" is a link")[0] for n in found["dan"].notes}
+    staged = sum(1 for _ in (course.private(NAME) / "staged" / "ann").rglob("*"))
+    assert staged <= submissions.MAX_FILES + 2
+
+
+def test_two_hand_ins_of_one_student_are_both_graded_and_told_apart(course):
+    hand_in(course, "ann", RIGHT)
+    hand_in(course, "loose", HALF).rename(course.root / "submitted" / "ann.ipynb")
+    shutil.rmtree(course.root / "submitted" / "loose")
+    found = graded(course)
+    assert {s: v.points for s, v in found.items()} == {"ann": 6, "ann 2": 3}
+    assert "Recorded under the name 'ann 2'." in found["ann 2"].notes
+
+
+def test_a_hand_in_that_changes_while_it_is_graded(course, executor, monkeypatch):
+    hand_in(course, "ann", RIGHT)
+    hand_in(course, "bob", HALF)
+    run = executor.execute
+    graded(course)
+
+    def execute(*args, **kwargs):
+        hand_in(course, "ann", HALF)
+        return run(*args, **kwargs)
+
+    monkeypatch.setattr("course_utils.grading.execute.execute", execute)
+    found = graded(course, again=True)
+    assert found["ann"].points == 6 and found["ann"].notes[-1] == CHANGED and CHANGED in found["ann"].line()
+    assert CHANGED not in found["bob"].notes
+    monkeypatch.setattr("course_utils.grading.execute.execute", run)
+    assert graded(course)["ann"].points == 3
+
+
+def test_what_may_not_be_read_costs_that_student_only(course, executor, monkeypatch):
+    """(As root every file may be read, so the system's answer is made up.)"""
+    hand_in(course, "ann", RIGHT)
+    hand_in(course, "bob", RIGHT)
+    find = submissions._notebook
+
+    def forbidden(place, name, notes):
+        if place.parent.name == "bob":
+            raise PermissionError(13, "Permission denied", str(place / "x"))
+        return find(place, name, notes)
+
+    monkeypatch.setattr(submissions, "_notebook", forbidden)
+    found = graded(course)
+    assert {s: v.points for s, v in found.items()} == {"ann": 6, "bob": 0}
+    assert found["bob"].notes[0] == "What was handed in cannot be opened (Permission denied): graded unanswered."
+
+
+@pytest.mark.parametrize("number", [28, 122])
+def test_no_room_for_the_copies_stops_with_a_sentence_and_goes_on_later(course, monkeypatch, number):
+    hand_in(course, "ann", RIGHT)
+    copy = submissions.shutil.copyfileobj
+
+    def full(source, out):
+        raise OSError(number, os.strerror(number))
+
+    (course.root / "submitted" / "ann" / NAME / "data.csv").write_text("1")
+    monkeypatch.setattr(submissions.shutil, "copyfileobj", full)
+    with pytest.raises(OSError) as error:
+        graded(course)
+    assert "the disk is full: make room" in explain(error.value)
+    monkeypatch.setattr(submissions.shutil, "copyfileobj", copy)
+    assert graded(course)["ann"].points == 6
+
+
+def test_a_gradebook_of_an_older_version(course):
+    hand_in(course, "ann", RIGHT)
+    path = course.root / "gradebook.db"
+    with sqlite3.connect(path) as db:
+        db.execute("update alembic_version set version_num = '724cde206c17'")
+    before = path.read_bytes()
+    with pytest.raises(CourseError, match="another version of nbgrader.*`nbgrader db upgrade`, then the same command"):
+        graded(course)
+    assert path.read_bytes() == before
+    with sqlite3.connect(path) as db:
+        db.execute("drop table alembic_version")
+    with pytest.raises(CourseError, match="another version"):
+        graded(course)
+
+
+def test_a_gradebook_that_is_none(course):
+    hand_in(course, "ann", RIGHT)
+    path = course.root / "gradebook.db"
+    path.write_text("This is no database, but long enough that it could have been one. " * 50)
+    with pytest.raises(CourseError, match="gradebook.db\\) cannot be read .*put a copy of it back"):
+        graded(course)
+    assert path.read_text().startswith("This is no database")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CourseError, match="the gradebook cannot be written"):
+        graded(course)
+
+
+def test_whom_the_grader_failed_is_remembered_until_it_succeeds(course, executor, monkeypatch):
+    hand_in(course, "ann", RIGHT)
+    hand_in(course, "bob", HALF)
+    graded(course, students=["ann"])
+    run = executor.execute
+
+    def execute(*args, **kwargs):
+        raise RuntimeError("oh")
+
+    monkeypatch.setattr("course_utils.grading.execute.execute", execute)
+    assert graded(course, students=["bob"])["bob"].failed
+    assert list(failures(course, NAME)) == ["bob"] and "RuntimeError: oh" in failures(course, NAME)["bob"]
+    assert "The grader failed (1)" in (course.root / "report.html").read_text()
+    monkeypatch.setattr("course_utils.grading.execute.execute", run)
+    graded(course, students=["bob"])
+    assert failures(course, NAME) == {}
+
+
+# --- watching ---------------------------------------------------------------------------------------------------------
+
+
+def test_watching_grades_what_arrives_once_it_is_whole(course, executor, monkeypatch):
+    asked = []
+
+    def grade_(course, name, students, **options):
+        asked.append((students, options))
+        if "full" in students:
+            raise CourseError("the disk is full")
+        return iter([(1, 1, gradebook_module.Sheet(s)) for s in students])
+
+    monkeypatch.setattr(gradebook_module, "grade", grade_)
+    looks, said, seen = iter(range(100)), [], []
+
+    def pause(seconds):
+        """What happens between two looks."""
+        look = next(looks)
+        assert seconds == 5
+        if look == 0:
+            hand_in(course, "ann", RIGHT)
+        if look in (2, 3, 4):  # bob's arrives in pieces
+            path = hand_in(course, "bob", RIGHT)
+            path.write_text(path.read_text()[: 100 * look])
+        if look == 8:
+            hand_in(course, "ann", HALF)
+        if look == 11:
+            hand_in(course, "full", HALF)
+        if look == 15:
+            shutil.rmtree(course.root / "submitted" / "full")
+        seen.append(len(asked))
+
+    def stop():
+        return len(seen) == 18
+
+    found = watch(course, NAME, [], every=5, stop=stop, say=said.append, pause=pause, workers=1)
+    assert [sheet.student for _, _, sheet in found] == ["ann", "bob", "ann"]
+    assert [students for students, _ in asked[:3]] == [["ann"], ["bob"], ["ann"]]
+    assert said == ["the disk is full"] and len(asked) > 4 and asked[0][1] == {"workers": 1}
+    # looks:    0  1  2 (two looks alike: ann)  … bob's last piece came after look 4, looks 5 and 6 are alike
+    assert seen[:7] == [0, 0, 1, 1, 1, 1, 2]
+
+
+def test_watching_really_grades(course):
+    hand_in(course, "ann", RIGHT)
+    looks = iter([False, False, True])
+    found = list(watch(course, NAME, [], stop=lambda: next(looks), pause=lambda seconds: None))
+    assert [(n, of, s.points) for n, of, s in found] == [(1, 1, 6)]
+    assert [s.student for s in sheets(course, NAME)] == ["ann"]

@@ -1,0 +1,131 @@
+"""A corrected check: whose marks change is said, nothing runs without need, and there is a way back."""
+
+import shutil
+import sqlite3
+
+import pytest
+from nbgrader.api import Gradebook
+from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
+
+from course_utils.grading import regrade as regrade_module
+from course_utils.grading.course import CourseError
+from course_utils.grading.gradebook import grade, sheets
+from course_utils.grading.regrade import COPIES, regrade, undo
+from course_utils.grading.release import release
+
+RIGHT_CHECK = "    yield torch.zeros(0),\n"  # a case of `total` on which bob's fails
+
+
+@pytest.fixture
+def executor(monkeypatch):
+    return install(monkeypatch)
+
+
+@pytest.fixture
+def course(tmp_path, executor):
+    course = released_course(tmp_path)
+    hand_in(course, "ann", RIGHT | {"why": "It is linear."})
+    hand_in(course, "bob", HALF)
+    list(grade(course, NAME, []))
+    return course
+
+
+def correct(course):
+    """The case that asked for too much is taken out of the check."""
+    path = course.solution(NAME).parent / "mistakes.py"
+    before = path.read_text()
+    path.write_text(before.replace(RIGHT_CHECK, ""))
+    assert path.read_text() != before
+    return lambda: path.write_text(before)
+
+
+def marks(course):
+    return {s.student: s.points for s in sheets(course, NAME)}
+
+
+def copies(course):
+    return sorted((course.private(NAME) / COPIES).glob("*"))
+
+
+def tables(course):
+    with sqlite3.connect(course.root / "gradebook.db") as db:
+        return sorted(db.iterdump())
+
+
+def test_nothing_runs_and_nothing_is_kept_when_nothing_changed(course, executor):
+    calls, before = executor.calls, tables(course)
+    done = regrade(course, NAME)
+    assert (done.changes, done.same, done.notes, done.copy) == ([], 2, [], None)
+    assert executor.calls == calls and tables(course) == before and not copies(course)
+    with pytest.raises(CourseError, match="no regrade of a0_small to undo"):
+        undo(course, NAME)
+
+
+def test_whose_marks_changed_and_the_way_back(course, executor):
+    calls, before = executor.calls, tables(course)
+    page = (course.root / "feedback" / "bob" / NAME / f"{NAME}.html").read_text()
+    put_back = correct(course)
+    hand_in(course, "cyd", RIGHT)  # arrived meanwhile: not this command's business
+    done = regrade(course, NAME)
+    (line,) = [change.line() for change in done.changes]
+    assert line == "bob: 3 → 4 (total 2 → 3)" and done.same == 1
+    assert executor.calls == calls + 1 + 2  # the solution, and both notebooks once
+    assert marks(course) == {"ann": 6, "bob": 4}
+    (copy,) = copies(course)
+    assert copy == done.copy and (copy.stat().st_mode | (copy / "gradebook.db").stat().st_mode) & 0o077 == 0
+    with sqlite3.connect(copy / "gradebook.db") as db:
+        assert sorted(db.iterdump()) == before
+    assert regrade(course, NAME).changes == [] and executor.calls == calls + 3 and copies(course) == [copy]
+    with Gradebook(course.directory().db_url) as gradebook:  # since then a person has given marks
+        found = gradebook.find_grade("why", NAME, NAME, "ann")
+        found.manual_score, found.needs_manual_grade = 3, False
+        gradebook.add_student("zoe")
+        gradebook.db.commit()
+    (line,) = [change.line() for change in undo(course, NAME).changes]
+    assert line == "bob: 4 → 3 (total 3 → 2)"
+    assert marks(course) == {"ann": 9, "bob": 3}
+    with Gradebook(course.directory().db_url) as gradebook:
+        assert gradebook.find_student("zoe") and not gradebook.find_grade("why", NAME, NAME, "ann").needs_manual_grade
+    assert (course.root / "feedback" / "bob" / NAME / f"{NAME}.html").read_text() == page
+    assert "bob,,,,3.0" in (course.root / "grades.csv").read_text()
+    with pytest.raises(CourseError, match="to undo"):
+        undo(course, NAME)
+    put_back()
+    list(grade(course, NAME, ["ann", "bob"]))
+    assert executor.calls == calls + 3 and marks(course) == {"ann": 9, "bob": 3}  # all of it was known
+
+
+def test_a_regrade_that_was_interrupted_goes_on_and_still_knows_what_was_before(course, monkeypatch):
+    correct(course)
+
+    def stops(*args, **options):
+        yield next(iter(grade(*args, **options)))
+        raise KeyboardInterrupt
+
+    hand_in(course, "bob", HALF)
+    monkeypatch.setattr(regrade_module, "grade", stops)
+    with pytest.raises(KeyboardInterrupt):
+        regrade(course, NAME)
+    monkeypatch.setattr(regrade_module, "grade", grade)
+    done = regrade(course, NAME)
+    assert [c.line() for c in done.changes] == ["bob: 3 → 4 (total 2 → 3)"] and len(copies(course)) == 1
+    undo(course, NAME)
+    assert marks(course) == {"ann": 6, "bob": 3}
+
+
+def test_what_it_cannot_do_is_said(course):
+    shutil.rmtree(course.root / "submitted" / "bob")
+    correct(course)
+    done = regrade(course, NAME)
+    assert done.notes == ["bob is no longer in submitted/: marks as they were"] and done.changes == []
+    path = course.solution(NAME).parent / "mistakes.py"
+    path.write_text(path.read_text().replace('"double", points=2', '"double", points=5'))
+    with pytest.raises(CourseError, match="double is worth 2 in the released notebook and 5 in mistakes.py: run"):
+        regrade(course, NAME)
+    release(course, NAME)
+    assert [c.line() for c in regrade(course, NAME).changes] == ["ann: 6 → 9 (double 2 → 5)"]
+
+
+def test_nobody_graded(tmp_path, executor):
+    with pytest.raises(CourseError, match="nobody has been graded"):
+        regrade(released_course(tmp_path), NAME)
