@@ -299,11 +299,11 @@ class Worker:
         return "its process died" if reply is None else reply["differs"]
 
     def _ask(self, question: bytes, wall: float) -> dict | None:
-        self._connection.send_bytes(question)
         try:
+            self._connection.send_bytes(question)
             if self._connection.poll(wall):
                 return unpack(self._connection.recv_bytes())
-        except EOFError:  # it ended itself
+        except (EOFError, OSError):  # it ended itself
             pass
         self._end()
         return None

@@ -187,7 +187,7 @@ def jigsaw_explorer(
         yours = torch.empty(T, dtype=torch.int64)
         yours[torch.tensor(written)] = torch.arange(T)  # the cell into which each tile was put
         shown, titles = [sheet(tiles), placed(tiles, yours)], [f"the tiles: 1 … {T}, row by row", "your picture"]
-        said = "Which tile belongs where? Read the tiles' numbers row by row, write them in the right order."
+        said = "Which tile belongs where? Read the tiles' numbers row by row and write them in the right order, nine digits in a row: the tile of the top left corner first, that of the bottom right one last."
         if reveal:
             model = solve(tiles[None])[0]
             shown += [placed(tiles, model), images[picture]]

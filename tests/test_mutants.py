@@ -1,0 +1,200 @@
+"""Mutants of a solution: which changes are made, which of them the cases catch, and what is said of the others."""
+
+import os
+
+import pytest
+import torch
+from small_course import NAME, SOLUTION, small_course
+from typer.testing import CliRunner
+
+from course_utils.cli import app
+from course_utils.grading.course import Course, CourseError
+from course_utils.grading.exercise import Case, Exercise, accuracy, close, complete
+from course_utils.grading.mutants import Worker, mutants, score, scores
+
+SETUP = "import torch\nfrom course_utils.check import Checker\ncheck = Checker('a0')"
+
+
+def cell(*lines: str, name: str = "f(x, n)") -> str:
+    return "\n".join(
+        [f"def {name}:", "    ### BEGIN SOLUTION", *(f"    {line}" for line in lines), "    ### END SOLUTION"]
+    )
+
+
+def changes(*lines: str) -> set[str]:
+    return {m.change for m in mutants(cell(*lines))}
+
+
+def halving(*cases) -> Exercise:
+    """How often a number can be halved: `while x > 1`."""
+    exercise = Exercise("halvings", points=1, compare=close())
+    exercise.cases(lambda g: iter(cases))
+    return exercise
+
+
+HALVINGS = cell("n = 0", "while x > 1:", "    x, n = x // 2, n + 1", "return n", name="halvings(x)")
+
+
+# --- which mutants there are ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "change"),
+    [
+        ("return x < n", "return x <{+=+} n"),
+        ("return x + n", "return x [-+-]{+-+} n"),
+        ("return x + n", "return x[- + n-]"),
+        ("return x + 1", "return x + [-1-]{+2+}"),
+        ("return x + 1", "return x + [-1-]{+0+}"),
+        ("return x.sum(1)", "return x.sum([-1-]{+0+})"),
+        ("return x.sum(-1)", "return x.sum([---]1)"),
+        ("return x.sum(1, keepdim=True)", "return x.sum(1[-, keepdim=True-])"),
+        ("return x.sum(1, keepdim=True)", "return x.sum(1, keepdim=[-True-]{+False+})"),
+        ("return x.sum(1)", "return x.[-sum-]{+mean+}(1)"),
+        ("return torch.exp(x)", "return [-torch.exp(x)-]{+x+}"),
+        ("return x.unsqueeze(1)", "return x[-.unsqueeze(1)-]"),
+        ("return x.argmax()", "return x.[-argmax-]{+argmin+}()"),
+        ("return x.exp()", "return x.[-exp-]{+log+}()"),
+        ("return x.T", "return x[-.T-]"),
+        ("return x[1:n]", "return x[[-1-]:n]"),
+        ("return x[1:n]", "return x[1:n{+ + 1+}]"),
+        ("return range(n)", "return range(n{+ - 1+})"),
+        ("return not n", "return [-not -]n"),
+        ("return x if n else 0", "return x[- if n else 0-]"),
+        ("return n and x", "return n [-and-]{+or+} x"),
+        ("return [y for y in x if y]", "return [y for y in x if {+not +}y]"),
+        ("return torch.where(n, x, 0)", "return torch.where(n, [-x, 0-]{+0, x+})"),
+    ],
+)
+def test_each_operator(line, change):
+    assert change in changes(line)
+
+
+def test_statements_are_left_out():
+    found = changes("y = x", "y += n", "if n:", "    y = 0", "for a in x:", "    break", "return y")
+    assert {"[-y = x-]{+pass+}", "[-y += n-]{+pass+}", "y [-+-]= n", "[-if n:-]{+pass+}", "if {+not +}n:"} <= found
+    assert {"[-for a in x:-]{+pass+}", "[-break-]{+continue+}"} <= found
+
+
+def test_only_what_stands_between_the_marks_is_changed():
+    code = 'class Net:\n    """1 + 1"""\n    size: int = 1\n    def f(self, k=3):\n        a = k + 1\n'
+    code += (
+        "        ### BEGIN SOLUTION\n        return a * 5\n        ### END SOLUTION\n    def g(self):\n        return 7"
+    )
+    found = mutants(code)
+    assert {m.line for m in found} == {7}
+    for mutant in found:
+        assert "a = k + 1" in mutant.code and "return 7" in mutant.code and "k=3" in mutant.code
+    assert len({m.code for m in found}) == len(found), "none twice"
+
+
+def test_the_cell_itself_is_none_of_its_mutants():
+    import ast
+
+    assert ast.unparse(ast.parse(HALVINGS)) not in {m.code for m in mutants(HALVINGS)}
+
+
+# --- what becomes of them ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def worker():
+    with Worker(SETUP, wall=5) as worker:
+        yield worker
+
+
+@pytest.fixture
+def halvings(worker):
+    """The worker at an exercise with three cases."""
+    cases = halving((5,), (9,), (1,)).build(0)
+    worker.take(cases)
+    answers, seconds = worker.answers(HALVINGS)
+    assert [a["value"] for a in answers] == [2, 3, 0] and seconds < 1
+    worker.take(complete(cases, answers))
+    return worker
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("x // 2", "x // 4", "case 1: value: expected 2, got 1"),
+        ("n = 0", "pass", "case 1: raised UnboundLocalError"),
+        ("return n", "return", "case 1: the function returned None"),
+        ("def", "xyz\ndef", "NameError: name 'xyz' is not defined"),
+        ("x > 1", "True", "it takes too long"),
+        ("n = 0", "import time; time.sleep(600)", "its process died"),
+        ("n = 0", "n = bytes(10**12)", "case 1: raised MemoryError"),
+        ("n = 0", "import os; os._exit(0)", "its process died"),
+    ],
+)
+def test_caught(halvings, old, new, said):
+    if "bytes" in new and not os.path.exists("/proc/self/statm"):
+        pytest.skip("memory is limited on Linux alone")
+    assert halvings.caught(HALVINGS.replace(old, new, 1), seconds=0.5).startswith(said)
+    assert halvings.caught(HALVINGS, seconds=0.5) is None, "the next one finds a worker"
+
+
+def test_survivor_is_caught_by_one_case_more(worker):
+    few = score(worker, halving((5,), (1,)), HALVINGS.replace("x > 1", "x >= 2"))
+    more = score(worker, halving((5,), (1,), (-3,)), HALVINGS.replace("x > 1", "x >= 2"))
+    assert few.survivors == ["4: while x [->=-]{+!=+} 2:"]
+    assert more.tried == more.made == few.made > 10
+
+
+def test_score_counts_mistakes_and_mutants_and_takes_marks(worker):
+    exercise = Exercise("plus", points=1, compare=close())
+    exercise.cases(lambda g: iter([(torch.tensor([2.0, 2.0]),)]))  # 2 + 2 = 2 · 2 = 2 ** 2: a weak case
+    exercise.mistake("squared")(lambda x: x * x)
+    exercise.mistakes["tripled"] = ("tripled", lambda x: 3 * x)
+    found = score(worker, exercise, cell("return x + x.abs()", name="plus(x)"))
+    assert found.mistakes == {"<lambda>": False, "tripled": True}
+    assert found.survivors == ["3: return x + x[-.abs()-]"]
+    assert not found.good
+    assert found.lines()[1:] == [
+        "  the mistake <lambda> passes every case",
+        "  survives, line 3: return x + x[-.abs()-]",
+    ]
+    exercise.equivalent("no x is negative", "x[-.abs()-]", "x[-.nothing()-]")
+    marked = score(worker, exercise, cell("return x + x.abs()", name="plus(x)"))
+    assert marked.survivors == [] and marked.equivalent == [("return x + x[-.abs()-]", "no x is negative")]
+    assert marked.counted == marked.caught == found.counted - 1
+    assert marked.stale == ["x[-.nothing()-]"]
+
+
+def test_where_good_enough_is_right_a_sample_is_tried(worker):
+    exercise = Exercise("sign", points=1, compare=accuracy(0.9))
+    x = torch.tensor([-3.0, -2.0, 2.0, 3.0])
+    exercise.cases(lambda g: iter([Case((x,), truth=(x > 0).long())]))
+    code = cell("y = x * 1 + 0", "y = y + 0", "return (y > 0).long()", name="sign(x)")
+    found = score(worker, exercise, code, budget=0.0)
+    assert found.free and found.good
+    assert found.tried == 8 < found.made
+    assert "a random 8 of" in found.lines()[0] and len(found.lines()) == 1
+    assert found == score(worker, exercise, code, budget=0.0), "the same sample"
+
+
+def test_solution_that_does_not_stand_alone_is_refused(worker):
+    with pytest.raises(CourseError, match="plus: the solution raises NameError in case 1"):
+        exercise = Exercise("plus", points=1, compare=close())
+        exercise.cases(lambda g: iter([(1,)]))
+        score(worker, exercise, cell("return helper(x)", name="plus(x)"))
+    with pytest.raises(CourseError, match="does not run after the set-up cell alone .KeyError: 'plus'."):
+        score(worker, exercise, cell("return x", name="minus(x)"))
+
+
+# --- an assignment ----------------------------------------------------------------------------------------------------
+
+
+def test_release_says_what_the_cases_miss(tmp_path, monkeypatch):
+    course = small_course(tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*.*")}
+    found = list(scores(course, NAME))
+    assert [s.exercise for s in found] == ["double", "total"]
+    assert all(all(s.mistakes.values()) and s.good for s in found), [s.lines() for s in found]
+    assert list(scores(Course(tmp_path), NAME, only="total"))[0].exercise == "total"
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, ["release", NAME, "--mutants"])
+    assert said.exit_code == 0, said.output
+    assert "double: mistakes 1/1, mutants" in said.output and "total: mistakes 1/1" in said.output
+    assert before == {p: p.read_bytes() for p in tmp_path.rglob("*.*")}, "nothing is written"
+    assert "2 * x" in SOLUTION[2][1]
