@@ -81,6 +81,7 @@ def test_names_comments_texts_and_layout_are_taken_away():
     other = 'def g(a):\n  """Else."""\n  b = torch.sum(\n    self.weight[a],\n    dim=1)\n\n  return len(b)'
     assert tokens(one) == tokens(other)
     assert tokens(one) != tokens(one.replace("torch.sum", "torch.mean"))
+    assert tokens(one.replace("    return", "   return")) == tokens(one)  # indentation that Python refuses
     assert tokens("def f(:\n  '''never ends") and fingerprints(["", "x = 1", "\t!?"]) == set()
 
 

@@ -84,8 +84,9 @@ def tokens(source: str) -> list[str]:
     """What the code does, token by token, up to where it is broken: chosen names are "name", texts "text"."""
     found: list[str] = []
     before = ["", ""]
+    lines = "\n".join(line.lstrip() for line in source.splitlines())  # so that indentation cannot be broken
     try:
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        for token in tokenize.generate_tokens(io.StringIO(lines).readline):
             if token.type not in SKIPPED:
                 found.append(_plain(token, before))
                 before = [before[1], token.string]
