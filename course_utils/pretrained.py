@@ -58,7 +58,8 @@ def load(name_or_folder: str | os.PathLike, *, device: torch.device | str | None
     for missing files; ConnectionError, saying what to do, for a hub name without a network.
     """
     folder = _folder(name_or_folder)
-    if (folder / "config.json").is_file() and _kind(_read_json(folder / "config.json")) in PICTURES:
+    config, tokenizer = folder / "config.json", folder / "tokenizer.json"
+    if config.is_file() and not tokenizer.is_file() and _kind(_read_json(config)) in PICTURES:
         raise ValueError(
             f"{folder} is a model of pictures: pretrained.load_encoder has its features, load_model all of it"
         )

@@ -48,8 +48,7 @@ def make_report_card() -> Path:
     card = evaluate.report_card(features, {f: cards.factors[f] for f in PROBED}, share=2 / 3, l2=1e-3)
     print(card)
     figure = Figure(figsize=(9.6, 5.9), dpi=110, layout="constrained", facecolor="white")
-    best = [card.encoders[int(column.argmax())] for column in card.score.T]
-    title = f"Which encoder kept which factor: {len(set(best))} different winners for {len(best)} factors"
+    title = "Which encoder kept which factor (linear probes of frozen features; the best in bold)"
     plots.report_card(card, title=title, ax=figure.add_subplot())
     figure.savefig(HERE / "report_card.png")
     return HERE / "report_card.png"
