@@ -116,8 +116,9 @@ def test_a_killed_setup_is_never_used_and_its_successor_waits_for_what_still_run
 def test_control_c_ends_it_with_a_sentence(begun):
     process = begun.start(TEST_UV_HANGS="1")
     wait_for(lambda: begun.installs() == 1)
+    time.sleep(1)  # until it waits: a signal while it forks can go to the child alone
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "start it again to go on" in output
     assert "Traceback" not in output

@@ -945,6 +945,8 @@ def test_labelled_sentences_follow_their_arguments(docs):
 
 def test_the_second_time_takes_milliseconds(docs, monkeypatch):
     text._labelled.cache_clear()  # another test may have asked, with another cache folder
+    monkeypatch.setattr(text, "_loaded", {})
+    text.load("docs")
     text.labelled_sentences()
     monkeypatch.setattr(text, "_loaded", {})
     text._labelled.cache_clear()

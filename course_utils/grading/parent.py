@@ -109,8 +109,18 @@ def surround(spec: dict) -> None:
     """What the kernel sees: its own folder, empty places to write, and nobody else's."""
     call("mount", "none", "/", None, RECURSIVE | PRIVATE, None)
     size = f"size={spec['disk_bytes']},mode=1777"
+    covered = {}  # what is seen below /tmp, an environment that lies there, say: path -> descriptor
+    with open("/proc/self/mountinfo") as file:
+        for path in (line.split()[4].encode().decode("unicode_escape") for line in file):
+            if path.startswith("/tmp/"):
+                covered[path] = os.open(path, os.O_PATH)
     for target in ("/tmp", "/dev/shm"):
         call("mount", "tmpfs", target, "tmpfs", NO_SUID | NO_DEV, size)
+    for path, descriptor in covered.items():
+        os.makedirs(path, exist_ok=True)  # bubblewrap has put folders there, and no files
+        call("mount", f"/proc/self/fd/{descriptor}", path, None, BIND, None)
+        call("mount", "none", path, None, BIND | REMOUNT | READ_ONLY | NO_SUID | NO_DEV, None)
+        os.close(descriptor)
     for target, source in spec["seen"].items():
         call("mount", f"{SPOOL}/{source}", target, None, BIND, None)
         call("mount", "none", target, None, BIND | REMOUNT | READ_ONLY | NO_SUID | NO_DEV, None)
