@@ -188,8 +188,8 @@ def jigsaw_explorer(
         yours[torch.tensor(written)] = torch.arange(T)  # the cell into which each tile was put
         shown, titles = [sheet(tiles), placed(tiles, yours)], [f"the tiles: 1 … {T}, row by row", "your picture"]
         said = (
-            "Which tile belongs where? Read the tiles' numbers row by row and write them in the right order, nine digits "
-            "in a row: the tile of the top left corner first, that of the bottom right one last."
+            "Which tile belongs where? Read the tiles' numbers row by row and write them in the right order, nine "
+            "digits in a row: the tile of the top left corner first, that of the bottom right one last."
         )
         if reveal:
             model = solve(tiles[None])[0]
@@ -244,8 +244,8 @@ def colour_explorer(
         shown["true"] = image
         titles = [f"{name}: {spread(part[0]):.2f}" for name, part in shown.items()]
         said = (
-            "Below each picture: how colourful it is (largest channel minus smallest, mean). What the grey picture does "
-            "not tell, squared error paints grey-brown; classes choose."
+            "Below each picture: how colourful it is (largest channel minus smallest, mean). What the grey picture "
+            "does not tell, squared error paints grey-brown; classes choose."
         )
         note = f'<p style="{_NOTE}">{said}</p>'
         return f"{pictures.html(torch.cat(list(shown.values())), titles=titles, zoom=zoom)}{note}"
