@@ -20,6 +20,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import struct
 import sys
 
@@ -117,7 +118,10 @@ def surround(spec: dict) -> None:
     for target in ("/tmp", "/dev/shm"):
         call("mount", "tmpfs", target, "tmpfs", NO_SUID | NO_DEV, size)
     for path, descriptor in covered.items():
-        os.makedirs(path, exist_ok=True)  # bubblewrap has put folders there, and no files
+        folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        os.makedirs(path if folder else os.path.dirname(path), exist_ok=True)
+        if not folder:
+            open(path, "x").close()
         call("mount", f"/proc/self/fd/{descriptor}", path, None, BIND, None)
         call("mount", "none", path, None, BIND | REMOUNT | READ_ONLY | NO_SUID | NO_DEV, None)
         os.close(descriptor)
