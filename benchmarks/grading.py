@@ -10,6 +10,7 @@ whole machine's.
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["course", "nbgrader", "nbclient"], action="append")
     options = parser.parse_args()
     name, programs = options.assignment, Path(sys.executable).parent
+    os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"  # nbgrader calls `alembic`
     found = {}
     with tempfile.TemporaryDirectory() as temporary:
         for contestant in options.only or ("course", "nbgrader", "nbclient"):
@@ -115,7 +117,9 @@ def main() -> None:
                     command = [str(programs / "course"), "grade", name, "--workers", str(options.workers)]
                 case "nbgrader":
                     generate = [str(programs / "nbgrader"), "generate_assignment", name, "--force"]
-                    subprocess.run(generate, cwd=folder, capture_output=True, check=True)
+                    made = subprocess.run(generate, cwd=folder, capture_output=True, text=True)
+                    if made.returncode:
+                        sys.exit(f"nbgrader generate_assignment failed:\n{made.stderr[-2000:]}")
                     command = [str(programs / "nbgrader"), "autograde", name]
                 case "nbclient":
                     command = [sys.executable, "-c", NBCLIENT]
