@@ -3,6 +3,7 @@
 import asyncio
 import io
 import re
+import time
 
 import matplotlib.image
 import numpy as np
@@ -208,6 +209,45 @@ def test_quick_changes_are_answered_once_with_the_last():
     assert calls == [0, 8]
 
 
+def test_twenty_quick_changes_of_a_slow_result_are_two_answers():
+    calls = []
+
+    def render(value):
+        calls.append(value)
+        time.sleep(0.15)
+        return f"<p>{value}</p>"
+
+    async def move():
+        explorer = widgets.Explorer(render, {"value": widgets.widgets.IntSlider(0)})
+        for value in range(1, 21):
+            explorer.set(value=value)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)
+        return explorer.text
+
+    assert asyncio.run(move()) == "20"
+    assert calls[-1] == 20 and len(calls) <= 1 + 2
+
+
+def test_a_slider_that_never_rests_is_answered_all_the_same():
+    calls = []
+
+    def render(value):
+        calls.append(value)
+        time.sleep(0.05)
+        return f"<p>{value}</p>"
+
+    async def move():
+        explorer = widgets.Explorer(render, {"value": widgets.widgets.IntSlider(0, max=1000)})
+        started, value = time.monotonic(), 0
+        while time.monotonic() - started < 4 * widgets.PATIENCE_S:
+            explorer.set(value=(value := value + 1))
+            await asyncio.sleep(widgets.PAUSE_S / 3)
+
+    asyncio.run(move())
+    assert len(calls) > 2
+
+
 def test_a_result_in_pieces_grows_and_a_change_stops_it():
     shown = []
 
@@ -251,7 +291,7 @@ def test_an_error_is_a_sentence_and_the_next_result_comes():
 
     explorer = widgets.Explorer(render, {"value": widgets.widgets.IntSlider(0)})
     explorer.set(value=3)
-    assert explorer.text == "No result for value 3: ValueError: no <chain> of order 3"
+    assert explorer.text == "No result for value 3: no <chain> of order 3"
     assert "Traceback" not in explorer.result.value
     assert 'role="alert"' in explorer.result.value
     explorer.set(value=4)
@@ -259,11 +299,31 @@ def test_an_error_is_a_sentence_and_the_next_result_comes():
 
 
 def test_without_a_browser_it_is_settings_and_text(explorer):
+    explorer.set(order=3)
     bundle = explorer._repr_mimebundle_()
     data = bundle[0] if isinstance(bundle, tuple) else bundle
-    assert data["text/plain"].startswith("order 2, temperature 1.0, sample 1")
-    assert "order2 at 1.0" in data["text/plain"]
+    assert data["text/plain"].startswith("order 3, temperature 1.0, sample 1")
+    assert "order3 at 1.0" in data["text/plain"]
+    assert "order k: <b>3</b>" in data["text/html"] and explorer.result.value in data["text/html"]
     assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_of_a_long_text_a_part_is_read_and_that_is_said():
+    read = {}
+
+    def render(prompt, text):
+        read.update(prompt=prompt, text=text)
+        raise ValueError("too hard")
+
+    controls = {"prompt": widgets.widgets.Text(), "text": widgets.widgets.Textarea()}
+    explorer = widgets.Explorer(render, controls)
+    assert "characters long" not in explorer.text
+    explorer.set(prompt="a" * 50_000 + "é" * 50_000, text="🦊<" * 50_000)
+    assert read == {"prompt": "é" * widgets.TEXT_LIMIT, "text": "🦊<" * (widgets.TEXT_LIMIT // 2)}
+    assert "prompt is 100,000 characters long: its last 2,000 are read" in explorer.text
+    assert "text is 100,000 characters long: its first 2,000 are read" in explorer.text
+    assert len(explorer.still) < 2000 and "too hard" in explorer.still
+    assert "🦊<" not in explorer.still, "escaped"
 
 
 @pytest.mark.parametrize(

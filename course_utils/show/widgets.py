@@ -1,14 +1,15 @@
 """Live widgets for the lectures: move a slider, the result is rewritten at once.
 
 All of them behave alike: the same settings give the same result, a Reset button brings the first ones back, several
-quick changes are answered once (the last value wins), the keyboard works (Tab to a slider, then the arrow keys), and an
-error is a sentence in the place of the result. Where there is no browser (nbconvert, a terminal) the widget is its
-settings and its result as plain text.
+quick changes are answered once (the last value wins), the keyboard works (Tab to a control, then the arrow keys), of a
+text only so much is read as can be answered at once, and an error is a sentence in the place of the result. Where there
+are no widgets (nbconvert, a terminal, another viewer) each is its settings and its result, as HTML and as plain text.
 """
 
 import asyncio
 import itertools
 import re
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from html import escape, unescape
 from typing import Any
@@ -16,8 +17,10 @@ from typing import Any
 import ipywidgets as widgets
 import torch
 
-PAUSE_S = 0.03  # how long the settings must stand still before the result is computed
+PAUSE_S = 0.03  # settings must stand still for so long before a slow result is computed; a fast one does not wait
+PATIENCE_S = 0.1  # but a slider that is dragged on and on is answered this often
 PIECE = 80  # characters or words that are written before they are shown
+TEXT_LIMIT = 2000  # characters of a text field that are read
 
 
 class Explorer(widgets.VBox):
@@ -26,14 +29,24 @@ class Explorer(widgets.VBox):
     Args:
         render: called with the controls' values by name. Returns HTML, or yields it: each piece takes the place of the
             one before, so that what is slow can be seen growing. An exception becomes a sentence in its place.
-        controls: widgets with a `.value`, by the name of `render`'s argument.
+        controls: widgets with a `.value`, by the name of `render`'s argument. Of a text longer than TEXT_LIMIT the
+            beginning is read; of one called `prompt`, which is to be gone on with, the end.
+        beside: a widget on the left of the result.
     """
 
-    def __init__(self, render: Callable[..., str | Iterable[str]], controls: Mapping[str, widgets.ValueWidget]):
+    def __init__(
+        self,
+        render: Callable[..., str | Iterable[str]],
+        controls: Mapping[str, widgets.ValueWidget],
+        *,
+        beside: widgets.Widget | None = None,
+    ):
         self._render = render
         self._controls = dict(controls)
-        self._first = self.settings
+        self._first = {name: control.value for name, control in self._controls.items()}
         self._waiting: asyncio.TimerHandle | None = None
+        self._asked: float | None = None  # when the oldest change came that has no answer yet
+        self._slow = PAUSE_S  # seconds that the last answer took
         self.result = widgets.HTML(layout=widgets.Layout(width="100%"))
         self.reset = widgets.Button(description="Reset", tooltip="Back to the first settings", icon="undo")
         self.reset.on_click(lambda _: self.set(**self._first))
@@ -41,11 +54,14 @@ class Explorer(widgets.VBox):
             control.observe(self._changed, names="value")
         self.refresh()
         row = widgets.HBox([*self._controls.values(), self.reset], layout=widgets.Layout(flex_flow="row wrap"))
-        super().__init__([row, self.result])
+        below = self.result if beside is None else widgets.HBox([beside, self.result])
+        super().__init__([widgets.HTML(_STYLE, layout=widgets.Layout(display="none")), row, below])
+        self.add_class("course-explorer")
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {name: control.value for name, control in self._controls.items()}
+        """The controls' values by name; of long texts, what is read of them."""
+        return {name: _read(name, control.value) for name, control in self._controls.items()}
 
     def set(self, **settings) -> None:
         """Give controls new values from code; the result follows."""
@@ -65,13 +81,20 @@ class Explorer(widgets.VBox):
             self.result.value = html
 
     def _results(self) -> Iterator[str]:
+        settings, notes = self.settings, ""
+        for name, control in self._controls.items():
+            if settings[name] != control.value:
+                part = "last" if name == "prompt" else "first"
+                said = f"{name} is {len(control.value):,} characters long: its {part} {TEXT_LIMIT:,} are read"
+                notes += f'<p style="{_NOTE}">{said}</p>'
         try:
-            result = self._render(**self.settings)
-            yield from [result] if isinstance(result, str) else result
+            result = self._render(**settings)
+            for html in [result] if isinstance(result, str) else result:
+                yield notes + html
         except Exception as error:  # whatever it is, a room full of students gets a sentence
-            said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            sentence = f"No result for {_said(self.settings)}: {said}"
-            yield f'<p role="alert" style="{_BOX}">{escape(sentence)}</p>'
+            said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}".strip(": ")
+            sentence = f"No result for {_said(settings)}: {said}"
+            yield f'{notes}<p role="alert" style="{_BOX}">{escape(sentence)}</p>'
 
     def _stop(self) -> None:
         if self._waiting is not None:
@@ -85,7 +108,15 @@ class Explorer(widgets.VBox):
             self.refresh()
         else:
             self._stop()
-            self._waiting = loop.call_later(PAUSE_S, self._write, self._results(), loop)
+            now = time.monotonic()
+            self._asked = now if self._asked is None else self._asked
+            pause = max(0.0, min(PAUSE_S, self._slow, self._asked + PATIENCE_S - now))
+            self._waiting = loop.call_later(pause, self._start, loop)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._asked, started = None, time.monotonic()
+        self._write(self._results(), loop)
+        self._slow = time.monotonic() - started
 
     def _write(self, results: Iterator[str], loop: asyncio.AbstractEventLoop) -> None:
         """Show the next piece of a result and let the loop listen before the one after it: a change stops the rest."""
@@ -96,11 +127,21 @@ class Explorer(widgets.VBox):
             self.result.value = html
             self._waiting = loop.call_later(0, self._write, results, loop)
 
+    @property
+    def still(self) -> str:
+        """Settings and result as HTML that needs no widgets."""
+        said = []
+        for name, control in self._controls.items():
+            value = _short(_read(name, control.value))
+            said.append(f"{escape(control.description or name)}: <b>{escape(str(value))}</b>")
+        return f'<div class="course-still"><p style="{_NOTE}">{" · ".join(said)}</p>{self.result.value}</div>'
+
     def _repr_mimebundle_(self, **kwargs):
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         if data is not None:
             data["text/plain"] = f"{_said(self.settings)}\n\n{self.text}"
+            data["text/html"] = self.still
         return bundle
 
 
@@ -163,21 +204,50 @@ def chain_explorer(
 
 
 _SLIDER = {"style": {"description_width": "initial"}, "layout": {"width": "21em"}}
-_NOTE = "margin: 4px 0; color: var(--jp-content-font-color2, #555)"
-_INK = "color: var(--jp-content-font-color1, #111)"  # dark in JupyterLab's light theme, light in its dark one
+_WIDE = {"style": {"description_width": "initial"}, "layout": {"width": "95%", "max_width": "46em"}}
+# JupyterLab's colours and sizes (they follow its theme and its presentation mode); elsewhere those of the page around.
+_NOTE = "margin: 4px 0; color: var(--jp-content-font-color2, inherit); font-size: var(--jp-content-font-size1, 1em)"
+_INK = "color: var(--jp-content-font-color1, inherit)"
 _BOX = f"margin: 0; padding: 10px 14px; border-left: 4px solid #D55E00; line-height: 1.5; {_INK}"
 _TEXT = (
-    "font-family: var(--jp-code-font-family, monospace); font-size: 16px; line-height: 1.6; white-space: pre-wrap;"
-    f" overflow-wrap: anywhere; padding: 10px 14px; border-left: 4px solid #0072B2; {_INK}"
+    "font-family: var(--jp-code-font-family, monospace); font-size: calc(1.15 * var(--jp-content-font-size1, 14px));"
+    f" line-height: 1.6; white-space: pre-wrap; overflow-wrap: anywhere; padding: 10px 14px;"
+    f" border-left: 4px solid #0072B2; {_INK}"
 )
+_STYLE = """<style>
+.course-explorer { --jp-widgets-font-size: var(--jp-content-font-size1); }
+.course-explorer .widget-html-content { font-size: var(--jp-content-font-size1); }
+.course-explorer .course-still-only { display: none; }
+.course-explorer :is(.noUi-handle, button, input, select, textarea):focus-visible {
+  outline: 3px solid #D55E00 !important; outline-offset: 2px; }
+.course-explorer.jupyter-widgets-disconnected::before {
+  content: "The kernel was restarted: run this cell again, then the controls answer."; color: inherit;
+  font-family: var(--jp-ui-font-family); font-size: var(--jp-content-font-size1); padding: 10px 14px;
+  border-left: 4px solid #D55E00; }
+.course-explorer.jupyter-widgets-disconnected .jupyter-widgets-disconnected::before { content: none; }
+</style>"""
 
 
 def _underlined(word: str) -> str:
     return f'<u style="text-decoration: underline wavy #D55E00; text-underline-offset: 3px">{escape(word)}</u>'
 
 
+def _read(name: str, value: Any) -> Any:
+    """What is read of a control's value."""
+    if isinstance(value, str):
+        return value[-TEXT_LIMIT:] if name == "prompt" else value[:TEXT_LIMIT]
+    return value
+
+
+def _short(value: Any) -> Any:
+    """A value as it is named in a sentence."""
+    if isinstance(value, float):
+        return round(value, 3)
+    return f"{value[:59]}…" if isinstance(value, str) and len(value) > 60 else value
+
+
 def _said(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {round(v, 3) if isinstance(v, float) else v}" for name, v in settings.items())
+    return ", ".join(f"{name} {_short(value)}" for name, value in settings.items())
 
 
 # ------------------------------------------------------------------------------------------------ numbers over a text
