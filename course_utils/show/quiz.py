@@ -19,7 +19,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -252,7 +252,8 @@ def _html(text: str) -> str:
 
 def _name(text: str) -> str:
     """The text without marks, to be read out."""
-    return re.sub(r"[`$\\{}]", "", text)
+    words = unescape(re.sub(r"</?(code|em)>", "", _html(text)))
+    return re.sub(r"[$\\{}]", "", words)
 
 
 _STYLE = """<style>
@@ -262,22 +263,28 @@ _STYLE = """<style>
 .course-quiz .widget-html-content, .course-quiz .widget-htmlmath-content {
   font-size: var(--jp-content-font-size1, 14px); line-height: 1.5; white-space: normal;
   color: var(--jp-content-font-color1, #111); }
-.course-quiz-option { position: relative; align-items: flex-start; padding: 2px 0; border-radius: 3px;
+.course-quiz-option { position: relative; isolation: isolate; align-items: flex-start; padding: 3px 0;
   overflow: visible; }
 .course-quiz-option:hover { background: var(--jp-layout-color2, #eee); }
 /* The button is its sign; the area that can be clicked is the whole line, text and all. */
-.course-quiz-option button.jupyter-button { flex: 0 0 2.2em; width: 2.2em; height: auto; min-height: 0; margin: 0;
-  padding: 0; overflow: visible; position: static; background: none; box-shadow: none !important; border: 0;
-  outline: none !important; font-size: 0; color: var(--jp-content-font-color1, #111); line-height: 1.5; }
-.course-quiz-option button.jupyter-button::before { content: "○"; font-size: 16px; }
+.course-quiz-option button.jupyter-button { --em: var(--jp-content-font-size1, 14px); flex: 0 0 calc(2 * var(--em));
+  width: calc(2 * var(--em)); height: auto; min-height: 0; margin: 0; padding: 0; overflow: visible; position: static;
+  background: none; box-shadow: none !important; border: 0; outline: none !important; font-size: 0; line-height: 0;
+  color: var(--jp-content-font-color1, #111); }
+.course-quiz-option button.jupyter-button::before { content: "○"; font-size: var(--em); line-height: 1.5; }
 .course-quiz-option button.course-quiz-wrong::before { content: "✗"; }
 .course-quiz-option button.course-quiz-right::before { content: "✓"; font-weight: bold; }
-.course-quiz-option button.jupyter-button::after { content: ""; position: absolute; inset: 0; border-radius: 3px;
+.course-quiz-option button.jupyter-button::after { content: ""; position: absolute; inset: 0; z-index: 1;
   cursor: pointer; }
-.course-quiz-option button.jupyter-button:focus-visible::after {
-  outline: 2px solid var(--jp-brand-color1, #0072B2); }
+.course-quiz-option button.jupyter-button:focus-visible::after, .course-quiz-foot button:focus-visible {
+  outline: 3px solid #D55E00 !important; outline-offset: -2px; }
 .course-quiz-answer { padding: 6px 14px; margin: 4px 0; border-left: 4px solid #D55E00; }
 .course-quiz-answer.course-quiz-right { border-left-color: #009E73; }
-.course-quiz-foot { align-items: center; }
+.course-quiz-foot { --jp-widgets-font-size: var(--jp-content-font-size1); align-items: center; }
 .course-quiz-foot .widget-html { width: auto; margin-right: 1em; }
+.course-quiz.jupyter-widgets-disconnected::before {
+  content: "The kernel was restarted: run this cell again, then the options answer."; color: inherit;
+  font-family: var(--jp-ui-font-family); font-size: var(--jp-content-font-size1); padding: 10px 14px;
+  border-left: 4px solid #D55E00; }
+.course-quiz.jupyter-widgets-disconnected .jupyter-widgets-disconnected::before { content: none; }
 </style>"""
