@@ -102,22 +102,29 @@ def release(
     assignment: Annotated[str | None, typer.Argument(help="Its name; without one, all of them.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; say what differs.")] = False,
     mutants: Annotated[bool, typer.Option("--mutants", help="Change nothing; say what errors the cases miss.")] = False,
+    table: Annotated[Path | None, typer.Option(help="With --mutants: put the scores into this Markdown file.")] = None,
 ) -> None:
     """Generate assignments/ from solutions/."""
     from course_utils.grading.course import Course
     from course_utils.grading.release import check_release
     from course_utils.grading.release import release as make
 
+    if table and not mutants:
+        _fail("--table goes with --mutants: run the command again with both")
     course = Course.find()
     names = [course.require(assignment, released=False)] if assignment else course.names()
     wrong = False
     for name in names:
         if mutants:
-            from course_utils.grading.mutants import scores
+            from course_utils.grading.mutants import scores, write_table
 
+            found = []
             for score in scores(course, name):
                 wrong |= not score.good
+                found.append(score)
                 print(*score.lines(), sep="\n", flush=True)
+            if table:
+                write_table(table, name, found)
         elif check:
             problems = check_release(course, name)
             wrong |= bool(problems)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from course_utils.cli import app
 from course_utils.grading.course import Course, CourseError
 from course_utils.grading.exercise import Case, Exercise, accuracy, close, complete
-from course_utils.grading.mutants import Worker, mutants, score, scores
+from course_utils.grading.mutants import GOOD_ENOUGH, SAMPLE, Score, Worker, mutants, score, scores, write_table
 
 SETUP = "import torch\nfrom course_utils.check import Checker\ncheck = Checker('a0')"
 
@@ -161,16 +161,48 @@ def test_score_counts_mistakes_and_mutants_and_takes_marks(worker):
     assert marked.stale == ["x[-.nothing()-]"]
 
 
-def test_where_good_enough_is_right_a_sample_is_tried(worker):
+def test_survivor_that_no_case_should_catch_counts_and_has_its_reason(worker):
+    exercise = halving((1,))
+    exercise.uncaught("a case would take too long", "n [-+-]{+-+} 1")
+    found = score(worker, exercise, HALVINGS)
+    (known,) = found.reasons
+    assert known in found.survivors and found.reasons[known] == "a case would take too long"
+    assert f"  survives, line {known} (a case would take too long)" in found.lines()
+    exercise.uncaught("no such change", "while x > 7")
+    assert score(worker, exercise, HALVINGS).stale == ["while x > 7"]
+
+
+def sign(cases) -> Exercise:
+    """1 where a number is positive; nine in ten is good enough."""
     exercise = Exercise("sign", points=1, compare=accuracy(0.9))
-    x = torch.tensor([-3.0, -2.0, 2.0, 3.0])
-    exercise.cases(lambda g: iter([Case((x,), truth=(x > 0).long())]))
-    code = cell("y = x * 1 + 0", "y = y + 0", "return (y > 0).long()", name="sign(x)")
-    found = score(worker, exercise, code, budget=0.0)
-    assert found.free and found.good
-    assert found.tried == 8 < found.made
-    assert "a random 8 of" in found.lines()[0] and len(found.lines()) == 1
-    assert found == score(worker, exercise, code, budget=0.0), "the same sample"
+    exercise.cases(lambda g: (Case((x,), truth=(x > 0).long()) for x in cases(g)))
+    return exercise
+
+
+def test_where_good_enough_is_right_survivors_are_right_answers(worker):
+    exercise = sign(lambda g: [torch.tensor([-3.0, -2.0, 2.0, 3.0])])
+    found = score(worker, exercise, cell("y = x * 1 + 0", "return (y > 0).long()", name="sign(x)"))
+    assert found.free and found.good and found.survivors == [] and found.caught >= 5
+    assert "y = x * 1[- + 0-]" in dict(found.equivalent)
+    assert f"{len(found.equivalent)} good enough" in found.lines()[0]
+
+
+def test_where_good_enough_is_right_luck_is_not_enough(worker):
+    """A mutant that passes one draw and not the next: the cases' own seed decides."""
+    lucky = sign(lambda g: [torch.tensor([-3.0, 2.0]) if g.initial_seed() == 0 else torch.tensor([-3.0, 0.5])])
+    code = cell("return (x > 0).long()", name="sign(x)")
+    found = score(worker, lucky, code)
+    assert "3: return (x > [-0-]{+1+}).long()" in found.survivors
+    assert "3: return (x > [-0-]{+1+}).long()" not in score(worker, lucky, code, seed=1).survivors
+
+
+def test_of_a_slow_solution_a_sample_is_tried(worker):
+    exercise = sign(lambda g: [torch.tensor([-3.0, -2.0, 2.0, 3.0])])
+    code = cell("y = x * 1 + 0", "y = y + 0 - 1 + 1 * 1", "return (y > 0).long()", name="sign(x)")
+    found = score(worker, exercise, code, slow=-1.0)
+    assert found.tried == SAMPLE < found.made == score(worker, exercise, code).tried
+    assert f"a random {SAMPLE} of {found.made}" in found.lines()[0]
+    assert found == score(worker, exercise, code, slow=-1.0), "the same sample"
 
 
 def test_solution_that_does_not_stand_alone_is_refused(worker):
@@ -198,3 +230,56 @@ def test_release_says_what_the_cases_miss(tmp_path, monkeypatch):
     assert "double: mistakes 1/1, mutants" in said.output and "total: mistakes 1/1" in said.output
     assert before == {p: p.read_bytes() for p in tmp_path.rglob("*.*")}, "nothing is written"
     assert "2 * x" in SOLUTION[2][1]
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+FOUND = [
+    Score("plus", {"squared": True}, 12, 12, ["3: x[- * 1-]"], {"3: x[- * 1-]": "1 changes nothing"}),
+    Score("sign", {"a": True, "b": False}, 99, 16, equivalent=[("y", GOOD_ENOUGH), ("z", GOOD_ENOUGH)], free=True),
+]
+
+
+def test_table_has_a_row_for_each_exercise_and_a_reason_for_each_survivor(tmp_path):
+    path = tmp_path / "scores.md"
+    write_table(path, "a1_plus", FOUND)
+    text = path.read_text()
+    assert "| `plus` | 1/1 | 12 | 12 | 0 | 11 | 91 % |" in text
+    assert "| `sign` | 1/2 | 99 | 16 | 2 | 14 | 100 % |" in text
+    assert "- `plus` survivor, line `3: x[- * 1-]`: 1 changes nothing." in text
+    assert "- `sign`: the mistake `b` passes every case." in text
+    assert f"- `sign` equivalent, 2 mutants: {GOOD_ENOUGH}." in text
+    assert (
+        "2 exercises: 2 of 3 known mistakes are caught, and 25 of 26 mutants (96.2 %); the lowest score is 91 %."
+        in text
+    )
+
+
+def test_table_keeps_the_other_assignments(tmp_path):
+    path = tmp_path / "scores.md"
+    write_table(path, "a2_minus", FOUND[:1])
+    write_table(path, "a1_plus", FOUND)
+    both = path.read_text()
+    assert both.index("## a1_plus") < both.index("## a2_minus") and "3 exercises: 3 of 4" in both
+    write_table(path, "a2_minus", FOUND[:1])
+    assert path.read_text() == both, "the same scores, the same file"
+    write_table(path, "a2_minus", FOUND[1:])
+    assert path.read_text().count("`plus`") == 2 and path.read_text().count("## a2_minus") == 1
+
+
+def test_table_does_not_overwrite_another_file(tmp_path):
+    (tmp_path / "notes.md").write_text("# Notes\n")
+    with pytest.raises(CourseError, match="no table of mutation scores: give the name of a new file"):
+        write_table(tmp_path / "notes.md", "a1_plus", FOUND)
+    assert (tmp_path / "notes.md").read_text() == "# Notes\n"
+
+
+def test_release_writes_the_table(tmp_path, monkeypatch):
+    small_course(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("course_utils.grading.mutants.scores", lambda course, name: iter(FOUND))
+    said = CliRunner().invoke(app, ["release", "--table", "scores.md"])
+    assert said.exit_code == 1 and not (tmp_path / "scores.md").exists()
+    said = CliRunner().invoke(app, ["release", "--mutants", "--table", "scores.md"])
+    assert said.exit_code == 1 and "the mistake b passes" in said.output, said.output
+    assert f"## {NAME}" in (tmp_path / "scores.md").read_text()

@@ -93,6 +93,7 @@ class Exercise:
         self.draw: Callable[[torch.Generator], Iterator] | None = None
         self.mistakes: dict[str, tuple[str, Callable]] = {}
         self.equivalents: dict[str, str] = {}
+        self.known_survivors: dict[str, str] = {}
 
     def cases(self, draw: Callable[[torch.Generator], Iterator]) -> Callable:
         """Decorator: the function yields each case's arguments as a tuple (or a `Case`; for a class a `Module`).
@@ -118,6 +119,14 @@ class Exercise:
             changes: each as `course release NAME --mutants` prints it, or a part of it: `clamp(min=[-1-]{+0+})`.
         """
         self.equivalents |= dict.fromkeys(changes, why)
+
+    def uncaught(self, why: str, *changes: str) -> None:
+        """Small changes of the solution that do make a difference, and why no case is there to catch them.
+
+        Args:
+            changes: as those of `equivalent`; unlike these they count as survivors.
+        """
+        self.known_survivors |= dict.fromkeys(changes, why)
 
     def build(self, seed: int) -> ExerciseCases:
         """The cases drawn with a seed, with the mistakes' answers; the reference's are added by `complete`."""

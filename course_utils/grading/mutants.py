@@ -6,12 +6,14 @@
 A *mutant* is the solution's cell with one small change: `<` is `<=`, a sum a mean, a 1 a 2, a line is missing. The
 cases should tell each of them from the solution. One that they do not is a *survivor*: either a case is missing, or the
 change makes no difference at all (`exercise.equivalent(…)` says so, with a reason). Mutants are the course's own code,
-so they run outside the sandbox, but in a process of their own, with limits on time and memory.
+so they run outside the sandbox, but in a process of their own, with limits on time and memory. `write_table` keeps the
+scores of all assignments in a file for people to read.
 
 Source: DeMillo, Lipton, Sayward (1978), Hints on test data selection; the operators are chosen for code on tensors.
 """
 
 import ast
+import math
 import multiprocessing
 import os
 import random
@@ -21,6 +23,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from course_utils.check import JUDGE_VARIABLE, ExerciseCases, answer
@@ -30,10 +33,11 @@ from course_utils.grading.exercise import Exercise, complete, load_exercises
 from course_utils.grading.release import VISIBLE_SEED, points_of, read, sync
 from course_utils.plain import Answer, cook, pack, unpack
 
-BUDGET = 45.0  # seconds for one exercise's mutants; those that train a model are a random sample
-AT_LEAST = 8  # mutants of an exercise that are tried, however slow it is
+SLOW = 1.0  # seconds of processor time for all cases: a solution that takes longer trains a model
+SAMPLE = 16  # mutants of a slow solution that are tried; of the others all are
 MEMORY = 2 * 2**30  # bytes that a mutant may take beside what its process has anyway
 WANTED = 0.9  # share of the mutants that an exercise's cases should catch
+GOOD_ENOUGH = "good enough on two draws of the cases, and so right"
 
 
 # --- operators --------------------------------------------------------------------------------------------------------
@@ -399,7 +403,6 @@ def _first(exercise: ExerciseCases, replies: Iterator[Answer]) -> str | None:
 def _limit_memory() -> None:
     try:
         import resource
-        from pathlib import Path
 
         now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     except (ImportError, OSError):  # not Linux: the time limit ends it, too
@@ -416,11 +419,13 @@ class Score:
 
     Attributes:
         mistakes: name of each known mistake -> whether it is caught.
-        made: how many mutants there are; `tried` of them were run, in a random order.
+        made: how many mutants there are; `tried` of them were run, a random sample where running takes long.
         survivors: `line: change` of those that pass all cases and are not marked as equivalent.
-        equivalent: survivors that are marked, each with its reason.
+        reasons: survivor -> why no case catches it, where the exercise says so (`uncaught`).
+        equivalent: mutants that pass and may, each with the reason.
         stale: marks that fit no survivor (told only where all mutants were tried).
-        free: whether any answer is right that is good enough (`accuracy`): then survivors are right answers, too.
+        free: whether any answer is right that is good enough (`accuracy`): then a mutant that is good enough on two
+            draws of the cases is one more right answer, and equivalent; one that is so on the first alone survives.
     """
 
     exercise: str
@@ -428,6 +433,7 @@ class Score:
     made: int = 0
     tried: int = 0
     survivors: list[str] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
     equivalent: list[tuple[str, str]] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     free: bool = False
@@ -442,25 +448,26 @@ class Score:
         return self.counted - len(self.survivors)
 
     @property
+    def share(self) -> float:
+        return self.caught / self.counted if self.counted else 1.0
+
+    @property
     def good(self) -> bool:
-        """All known mistakes are caught, and nine in ten mutants (of an exercise where they must be)."""
-        return all(self.mistakes.values()) and (self.free or self.caught >= WANTED * self.counted)
+        """All known mistakes are caught, and nine in ten mutants."""
+        return all(self.mistakes.values()) and self.share >= WANTED
 
     def lines(self) -> list[str]:
         """For the terminal: one line of numbers, then the mistakes that pass, the survivors, marks to take out."""
         sample = f" (a random {self.tried} of {self.made})" if self.tried < self.made else ""
-        equal = f", {len(self.equivalent)} equivalent" if self.equivalent else ""
-        share = f" = {self.caught / self.counted:.0%}" if self.counted else ""
-        first = f"mistakes {sum(self.mistakes.values())}/{len(self.mistakes)}"
-        first += f", mutants {self.caught}/{self.counted}{share}{sample}{equal}"
-        if self.free:
-            return [f"{self.exercise}: {first}; the others are good enough, and so right"] + self._passing()
-        changes = [f"  survives, line {s}" for s in self.survivors]
-        stale = [f"  marked as equivalent, but no survivor: {s}" for s in self.stale]
-        return [f"{self.exercise}: {first}"] + self._passing() + changes + stale
-
-    def _passing(self) -> list[str]:
-        return [f"  the mistake {name} passes every case" for name, caught in self.mistakes.items() if not caught]
+        equal = f", {len(self.equivalent)} {'good enough' if self.free else 'equivalent'}" if self.equivalent else ""
+        first = f"{self.exercise}: mistakes {sum(self.mistakes.values())}/{len(self.mistakes)}"
+        first += f", mutants {self.caught}/{self.counted} = {self.share:.0%}{sample}{equal}"
+        passing = [f"  the mistake {name} passes every case" for name, caught in self.mistakes.items() if not caught]
+        changes = [
+            f"  survives, line {s}" + (f" ({self.reasons[s]})" if s in self.reasons else "") for s in self.survivors
+        ]
+        stale = [f"  marked, but no survivor: {s}" for s in self.stale]
+        return [first, *passing, *changes, *stale]
 
 
 def scores(course: Course, name: str, only: str | None = None, seed: int = VISIBLE_SEED) -> Iterator[Score]:
@@ -484,39 +491,121 @@ def scores(course: Course, name: str, only: str | None = None, seed: int = VISIB
                 yield score(worker, exercise, cells[exercise.name], seed)
 
 
-def score(worker: Worker, exercise: Exercise, code: str, seed: int = VISIBLE_SEED, budget: float = BUDGET) -> Score:
+def score(worker: Worker, exercise: Exercise, code: str, seed: int = VISIBLE_SEED, slow: float = SLOW) -> Score:
     """The score of one exercise.
 
     Args:
         code: of the solution's cell.
-        budget: seconds of processor time that fix how many mutants are tried (but at least a few are).
+        slow: seconds; where the solution takes longer, a sample of its mutants is tried.
     """
+    cases, seconds = _completed(worker, exercise, code, seed)
+    caught = {m.name: _first(cases, iter(m.answers)) is not None for m in cases.mistakes}
+    made = mutants(code)
+    result = Score(exercise.name, caught, made=len(made), free=cases.compare["kind"] == "accuracy")
+    if seconds > slow and len(made) > SAMPLE:
+        made = random.Random(0).sample(made, SAMPLE)
+    result.tried = len(made)
+    passing = _passing(worker, cases, sorted(made, key=lambda m: m.line), seconds)
+    twice = []
+    if result.free and passing:
+        cases, seconds = _completed(worker, exercise, code, seed + 1)
+        twice = _passing(worker, cases, passing, seconds)
+    used = set()
+    for mutant in passing:
+        if mutant in twice:
+            result.equivalent.append((mutant.change, GOOD_ENOUGH))
+            continue
+        marks = [mark for mark in [*exercise.equivalents, *exercise.known_survivors] if mark in mutant.change]
+        used |= set(marks)
+        survivor = f"{mutant.line}: {mutant.change}"
+        if not marks:
+            result.survivors.append(survivor)
+        elif marks[0] in exercise.equivalents:
+            result.equivalent.append((mutant.change, exercise.equivalents[marks[0]]))
+        else:
+            result.survivors.append(survivor)
+            result.reasons[survivor] = exercise.known_survivors[marks[0]]
+    if result.tried == result.made:
+        result.stale = [m for m in [*exercise.equivalents, *exercise.known_survivors] if m not in used]
+    return result
+
+
+def _completed(worker: Worker, exercise: Exercise, code: str, seed: int) -> tuple[ExerciseCases, float]:
+    """The cases with the solution's answers, and the processor time that those took."""
     cases = exercise.build(seed)
     worker.take(cases)
     expected, seconds = worker.answers(code)
-    mistakes, cases.mistakes = cases.mistakes, []
+    mistakes, cases.mistakes = cases.mistakes, []  # one that passes is told, not refused
     try:
         complete(cases, expected)
     except ValueError as error:
         raise CourseError(str(error)) from None
-    caught = {m.name: _first(cases, iter(m.answers)) is not None for m in mistakes}
-    made = mutants(code)
-    result = Score(exercise.name, caught, made=len(made), free=cases.compare["kind"] == "accuracy")
-    affordable = max(AT_LEAST, int(budget / max(seconds, 1e-3)))
-    if affordable < len(made):
-        made = random.Random(0).sample(made, affordable)
+    cases.mistakes = mistakes
+    return cases, seconds
+
+
+def _passing(worker: Worker, cases: ExerciseCases, made: list[Mutant], seconds: float) -> list[Mutant]:
+    """Those of the mutants whose answers are all right; each gets five times the solution's time, and a second."""
     worker.take(cases)
-    used = set()
-    for mutant in sorted(made, key=lambda m: m.line):
-        result.tried += 1
-        if worker.caught(mutant.code, 1 + 5 * seconds):
-            continue
-        marks = [mark for mark in exercise.equivalents if mark in mutant.change]
-        used |= set(marks)
-        if marks:
-            result.equivalent.append((mutant.change, exercise.equivalents[marks[0]]))
-        else:
-            result.survivors.append(f"{mutant.line}: {mutant.change}")
-    if result.tried == result.made:
-        result.stale = [mark for mark in exercise.equivalents if mark not in used]
-    return result
+    return [m for m in made if not worker.caught(m.code, 1 + 5 * seconds)]
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+HEAD = """# Mutation scores
+
+How much of what can go wrong do the cases of each exercise notice? Made by
+`course release --mutants --table docs/mutation_scores.md` (with an assignment's name: its section alone), from the
+cases that students see; the hidden ones are drawn by the same functions, with another seed.
+
+- *Known mistakes*: the wrong answers that stand with a hint in `solutions/*/mistakes.py`. All of them must be caught.
+- *Mutants*: the solution with one small change each (`<` is `<=`, a sum a mean, a 1 a 2, a line is missing;
+  `course_utils/grading/mutants.py` has the list). Where the solution trains a model, a random sample is *tried*.
+- *Equivalent*: the change makes no difference to anybody, for the reason given below the table. Where any answer is
+  right that is *good enough*, that is a mutant which is good enough on two draws of the cases.
+- *Score*: what is caught of the mutants that were tried and are not equivalent. Survivors are listed below the table,
+  `[-what stood there-]{+what stands there now+}`, each with the reason why no case catches it.
+"""
+COLUMNS = ["exercise", "known mistakes", "mutants", "tried", "equivalent", "caught", "score"]
+ROW = re.compile(r"^\| `\w+` \| (\d+)/(\d+) \| \d+ \| (\d+) \| (\d+) \| (\d+) \| (\d+) % \|$", re.MULTILINE)
+
+
+def write_table(path: Path, name: str, found: list[Score]) -> None:
+    """Put an assignment's scores into a Markdown file, in the place of those that it has; the others stay.
+
+    Raises:
+        CourseError: the file holds something else.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else HEAD
+    if not text.startswith(HEAD.split("\n")[0]):
+        raise CourseError(f"{path} is no table of mutation scores: give the name of a new file")
+    sections = {part.split("\n")[0]: part for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]}
+    sections[name] = _section(name, found)
+    body = "".join(f"\n## {sections[n].strip()}\n" for n in sorted(sections))
+    rows = [[int(x) for x in row] for row in ROW.findall(body)]
+    caught, known, tried, equivalent, right, _ = map(sum, zip(*rows))
+    total = (
+        f"\n{len(rows)} exercises: {caught} of {known} known mistakes are caught, and {right} of {tried - equivalent}"
+    )
+    total += f" mutants ({right / max(1, tried - equivalent):.1%}); the lowest score is {min(r[-1] for r in rows)} %.\n"
+    path.write_text(HEAD + total.replace("%)", " %)") + body, encoding="utf-8")
+
+
+def _section(name: str, found: list[Score]) -> str:
+    rows = [COLUMNS, ["---"] * len(COLUMNS)]
+    notes = []
+    for s in found:
+        known = f"{sum(s.mistakes.values())}/{len(s.mistakes)}"
+        numbers = [s.made, s.tried, len(s.equivalent), s.caught, f"{math.floor(100 * s.share)} %"]
+        rows.append([f"`{s.exercise}`", known, *map(str, numbers)])
+        notes += [
+            f"- `{s.exercise}`: the mistake `{m}` passes every case." for m, caught in s.mistakes.items() if not caught
+        ]
+        for change in s.survivors:
+            notes.append(f"- `{s.exercise}` survivor, line `{change}`: {s.reasons.get(change, 'a case is missing')}.")
+        for why in dict.fromkeys(why for _, why in s.equivalent):
+            changes = [f"`{change}`" for change, w in s.equivalent if w == why]
+            listed = f"{len(changes)} mutants" if why == GOOD_ENOUGH else ", ".join(changes)
+            notes.append(f"- `{s.exercise}` equivalent, {listed}: {why}.")
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n\n".join([name, table, *(["\n".join(notes)] if notes else [])])
