@@ -103,13 +103,16 @@ probabilities = Exercise("probabilities", points=3, compare=close(), banned=LIBR
 def _(g):
     yield torch.tensor([[3, 1], [1, 1]]), 0.0  # the example in the text, nothing smoothed
     yield torch.tensor([[3, 1, 0], [0, 2, 1], [0, 0, 0]]), 0.5
-    yield torch.tensor([[0, 4], [0, 0]]), 0.0  # a row never seen, and no smoothing: uniform
+    yield torch.tensor([[0, 1], [0, 0]]), 0.0  # a row seen once, and one never: that one is uniform
     yield torch.tensor([[5]]), 0.1  # one symbol
     for smoothing in (0.0, 0.01 + float(torch.rand((), generator=g)), 2.0):
         size = _integer(g, 3, 7)
         counts = torch.randint(0, 5, (size, size), generator=g).pow(2)
         counts[_integer(g, 0, size - 1)] = 0
         yield counts, smoothing
+
+
+probabilities.equivalent("the table is square", "counts.shape[[-1-]{+0+}]")
 
 
 @probabilities.mistake(
@@ -281,6 +284,16 @@ def _(g):
         yield _uneven(g, size), starts(size), 8, temperature, seed()
     # almost no randomness: p^100 is below the smallest float, its logarithm is not
     yield (torch.randn(8, 8, generator=g) * 0.3).softmax(1), starts(8), 6, 0.01, seed()
+
+
+sample.uncaught(
+    "the draws follow the same law; where they come from, one call cannot tell", "rows, 1[-, generator=generator-]"
+)
+sample.uncaught(
+    "the first of two draws has the law of one; only an alphabet of one symbol, not asked for, would tell",
+    "rows, [-1-]{+2+}",
+)
+sample.equivalent("one symbol is drawn: the last is the first", "[:, [-0-]{+-1+}]")
 
 
 def _uneven(g: torch.Generator, size: int) -> Tensor:
