@@ -266,14 +266,15 @@ _STYLE = """<style>
 .course-quiz-option { position: relative; isolation: isolate; align-items: flex-start; padding: 3px 0;
   overflow: visible; }
 .course-quiz-option:hover { background: var(--jp-layout-color2, #eee); }
-/* The button is its sign; the area that can be clicked is the whole line, text and all. */
+/* The button is its sign (which is not read out); the area that can be clicked is the whole line, text and all. */
 .course-quiz-option button.jupyter-button { --em: var(--jp-content-font-size1, 14px); flex: 0 0 calc(2 * var(--em));
   width: calc(2 * var(--em)); height: auto; min-height: 0; margin: 0; padding: 0; overflow: visible; position: static;
   background: none; box-shadow: none !important; border: 0; outline: none !important; font-size: 0; line-height: 0;
   color: var(--jp-content-font-color1, #111); }
-.course-quiz-option button.jupyter-button::before { content: "○"; font-size: var(--em); line-height: 1.5; }
-.course-quiz-option button.course-quiz-wrong::before { content: "✗"; }
-.course-quiz-option button.course-quiz-right::before { content: "✓"; font-weight: bold; }
+.course-quiz-option button.jupyter-button::before { content: "○"; content: "○" / ""; font-size: var(--em);
+  line-height: 1.5; }
+.course-quiz-option button.course-quiz-wrong::before { content: "✗"; content: "✗" / ""; }
+.course-quiz-option button.course-quiz-right::before { content: "✓"; content: "✓" / ""; font-weight: bold; }
 .course-quiz-option button.jupyter-button::after { content: ""; position: absolute; inset: 0; z-index: 1;
   cursor: pointer; }
 .course-quiz-option button.jupyter-button:focus-visible::after, .course-quiz-foot button:focus-visible {
