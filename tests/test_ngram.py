@@ -347,6 +347,30 @@ def test_chains_of_a_batch_are_independent_and_reproducible(table_entries):
     assert model.sample(30, 50, generator=generator) != model.sample(30, 50, generator=generator)  # it moves on
 
 
+@pytest.mark.parametrize("context", ["", "a", "br", "abra", "xabr", "cabra", "zzz"])
+@pytest.mark.parametrize("order", [0, 2, 4])
+def test_counts_after_a_context(context, order, table_entries):
+    model = NGramModel(order).fit(ABRA, alphabet=ABRA + "xz")
+    last = context[max(0, len(context) - order) :]
+    places = [i for i in range(len(last), len(ABRA)) if ABRA[i - len(last) : i] == last]
+    expected = [sum(ABRA[i] == symbol for i in places) for symbol in model.alphabet.symbols]
+    assert model.counts_after(context).tolist() == expected
+
+
+@pytest.mark.parametrize("temperature", [0, 0.3, 1.0, 2.0])
+def test_a_single_text_is_the_one_that_a_batch_would_draw(temperature, monkeypatch):
+    monkeypatch.setattr(ngram, "TABLE_ENTRIES", 27)
+    model = NGramModel(4, smoothing="witten-bell").fit("the cat sat on the mat and the rat ate the cat " * 3)
+    for prompt in ("", "t", "the r", "dddddd"):
+        for seed in range(5):
+            single = model.sample(
+                60, temperature=temperature, prompt=prompt, generator=torch.Generator().manual_seed(seed)
+            )
+            state = model._state(model._encode(prompt), 1)
+            chance = torch.rand(60, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+            assert single == model.alphabet.decode(model._sample_trie(state, chance, temperature))
+
+
 def test_sampling_leaves_the_global_seed_alone():
     model = NGramModel(1).fit(made_text(100))
     torch.manual_seed(0)

@@ -21,6 +21,7 @@ Empirical Study of Smoothing Techniques for Language Modeling (TR-10-98, 1998), 
 # ruff: noqa: F722  (jaxtyping writes shapes as strings)
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -409,6 +410,13 @@ class NGramModel:
         text = sequence if isinstance(sequence, str) else " ".join(sequence)
         return float(-self.probabilities(sequence).log2().sum()) / len(text)
 
+    def counts_after(self, context: Symbols) -> Int[Tensor, " V"]:
+        """How often each symbol followed the last `order` symbols of a context, (V,); a shorter context as it is."""
+        state = self._state(self._encode(context), 1)
+        if state.nodes.shape[1]:
+            return self._trie.rows(state.nodes[:, -1:])[0, 0]
+        return self._tables[min(state.seen, self._dense)][state.context[0]]
+
     def distribution(self, context: Symbols) -> Float[Tensor, " V"]:
         """Return P(next symbol | context), (V,) float32, in the order of `alphabet.symbols`.
 
@@ -475,6 +483,8 @@ class NGramModel:
         chance = torch.rand(length, n, dtype=torch.float64, generator=generator, device=generator.device)
         chance = chance.clamp(max=1 - 2**-30).to(codes.device)
         draw = self._sample_tables if self._dense == self.order else self._sample_trie
+        if draw == self._sample_trie and n == 1 and self.smoothing == "witten-bell" and codes.device.type == "cpu":
+            draw = self._sample_one
         return self.alphabet.decode(draw(self._state(codes, n), chance, float(temperature)))
 
     def _sample_tables(self, state: State, chance: Float64[Tensor, "length n"], temperature: float) -> Tensor:
@@ -506,6 +516,40 @@ class NGramModel:
             symbols.append(torch.searchsorted(p, u[:, None], right=True)[:, 0])  # (n,)
             state = self._push(state, symbols[-1])
         return torch.stack(symbols, 1)
+
+    def _sample_one(self, state: State, chance: Float64[Tensor, "length 1"], temperature: float) -> Tensor:
+        """Draw a single text as `_sample_trie` does, in a fifth of its time: on short rows numpy's calls cost less.
+
+        Of the longer contexts it goes through those only that were seen, and of each through the symbols that followed.
+        """
+        V, seen, context, symbols = self.alphabet.size, state.seen, int(state.context), []
+        trie, nodes = self._trie, state.nodes[0].tolist()  # from short to long
+        keys, count, kinds, total, first = (
+            part.numpy() for part in (trie.keys, trie.count, trie.kinds, trie.total, trie.first)
+        )
+        for u in chance[:, 0].tolist():
+            p = self._table(min(seen, self._dense))[context].numpy().copy()  # (V,)
+            ways = []  # of each context that was seen: where in keys what follows begins, and the symbols, sorted
+            for node in itertools.takewhile(lambda node: node >= 0, nodes):
+                begin, T = int(first[node]), int(kinds[node])
+                follow = keys[begin : begin + T] - node * V  # (T,)
+                ways.append((begin, follow))
+                if T:  # the formula of `_smooth`
+                    p *= T
+                    p[follow] += count[trie.roots + begin : trie.roots + begin + T]
+                    p /= int(total[node]) + T
+            p = temper(torch.from_numpy(p)[None], temperature)[0].numpy().cumsum()
+            symbol = int((p / p[-1]).searchsorted(u, side="right"))
+            symbols.append(symbol)
+            longer = []
+            for begin, follow in ways:
+                at = int(follow.searchsorted(symbol))
+                longer.append(trie.roots + begin + at if at < len(follow) and follow[at] == symbol else -1)
+            seen = min(seen + 1, self.order)
+            context = context * V + symbol
+            nodes = [context, *longer][: seen - self._dense] if seen > self._dense else []
+            context %= V ** min(seen, self._dense)
+        return torch.tensor([symbols])
 
 
 def temper(p: Float64[Tensor, "n V"], temperature: float) -> Float64[Tensor, "n V"]:
