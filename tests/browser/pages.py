@@ -1,15 +1,82 @@
-"""What the tests in a browser know of JupyterLab's page: a notebook that is open, and its cells."""
+"""JupyterLab in Chromium: how both are started, a notebook that is open, its cells, and the live widgets in them."""
 
 import os
+import secrets
+import shutil
+import socket
+import subprocess
 import time
+import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
+from course_utils.setup import lab_command
+
 ROOT = Path(__file__).parents[2]
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 RUN_ALL_S = 900  # for a lecture, on a machine that runs other tests too
 ANSWER_S = 20  # for a widget: far above what it takes, but a machine under test is slow
 # The notebook in front, in JupyterLab's own objects; the state of its kernel.
 CONTENT = "window.jupyterapp?.shell.currentWidget?.content"
 KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def answers(url):
+    try:
+        return urllib.request.urlopen(url, timeout=5).status == 200
+    except OSError:
+        return False
+
+
+@contextmanager
+def running_lab(root):
+    """The address and the token of a JupyterLab, as `course lab` starts it, on copies of the notebooks in `root`."""
+    for folder in ("lectures", "assignments"):
+        if (ROOT / folder).exists():
+            shutil.copytree(ROOT / folder, root / folder)
+    port, token = free_port(), secrets.token_hex(16)
+    command, _ = lab_command(["--no-browser", f"--port={port}", "--ServerApp.port_retries=0"], root=root)
+    command += [f"--IdentityProvider.token={token}", "--LabApp.expose_app_in_browser=True"]
+    log = (root / "jupyter.log").open("w")
+    settings = {"JUPYTER_CONFIG_PATH": str(ROOT / "course_utils" / "jupyter")}
+    process = subprocess.Popen(command, cwd=root, env=os.environ | settings, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 120
+        while not answers(f"{address}/api?token={token}"):
+            said = (root / "jupyter.log").read_text()
+            assert process.poll() is None, f"JupyterLab ended:\n{said}"
+            assert time.monotonic() < deadline, f"JupyterLab does not answer:\n{said}"
+            time.sleep(0.3)
+        yield address, token
+    finally:
+        process.terminate()  # it ends its kernels
+        process.wait(30)
+        log.close()
+
+
+@contextmanager
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
 
 
 class Notebook:
@@ -48,16 +115,141 @@ class Notebook:
             f"""async id => {{
                 const index = {CONTENT}.widgets.findIndex(w => w.model.id === id);
                 {CONTENT.replace("?", "")}.activeCellIndex = index;
+                {CONTENT.replace("?", "")}.widgets[index].node.dataset.id = id;
                 await {CONTENT}.scrollToItem(index, 'start');
             }}""",
             cell_id,
         )
         self.page.wait_for_timeout(700)
 
+    def close(self):
+        """End the notebook's kernel and close the page."""
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+        self.page.close()
+
+    def widgets(self):
+        """Ids of the cells that show an Explorer, by the model."""
+        view = "application/vnd.jupyter.widget-view+json"
+        return [cell["id"] for cell in self.cells() if any(view in o.get("data", {}) for o in cell["outputs"])]
+
+    def widget(self, cell_id):
+        """The live widget in a cell."""
+        self.show(cell_id)
+        return Widget(self.page, cell_id)
+
     def screenshot(self, name):
         folder = Path(os.environ.get("COURSE_ARTIFACTS", ROOT / "artifacts"))
         folder.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=folder / f"{name}.png")
+
+
+# Watches one widget: when a key went down, and when what the widget shows had been drawn anew (first, and for good).
+WATCH = """root => {
+    const result = root.querySelector('.course-result');
+    const seen = root.seen = {key: null, first: null, last: null, changed: null};
+    const drawn = new MessageChannel();
+    drawn.port1.onmessage = () => { seen.last = performance.now(); seen.first ??= seen.last; };
+    root.addEventListener('keydown', event => { seen.key ??= event.timeStamp; }, {capture: true});
+    new MutationObserver(async () => {
+        seen.changed = performance.now();
+        await Promise.all([...result.querySelectorAll('img')].map(image => image.decode().catch(() => 0)));
+        requestAnimationFrame(() => drawn.port2.postMessage(0));  // the message comes after the frame was drawn
+    }).observe(result, {childList: true, subtree: true, characterData: true, attributes: true});
+}"""
+# Returns once nothing has changed for `quiet` ms; null if nothing changes within `wait` ms.
+SETTLED = """async (root, [quiet, wait]) => {
+    const started = performance.now(), seen = root.seen;
+    while (true) {
+        await new Promise(done => setTimeout(done, 50));
+        const now = performance.now();
+        if (seen.changed === null && now - started > wait) return null;
+        if (seen.last !== null && seen.last >= seen.changed && now - seen.changed > quiet)
+            return {first: seen.first - seen.key, last: seen.last - seen.key};
+    }
+}"""
+CONTROLS = ".noUi-handle, input, select, textarea, button"
+
+
+class Widget:
+    """An Explorer in the page: its controls are moved by keyboard, and the seconds are taken inside the page."""
+
+    def __init__(self, page, cell_id):
+        self.page = page
+        self.root = page.locator(f'[data-id="{cell_id}"] .course-explorer')
+        self.root.wait_for(timeout=30_000)
+        self.root.scroll_into_view_if_needed()
+        self.root.evaluate(WATCH)
+        self.up = self.down = True
+
+    @property
+    def text(self):
+        return self.root.locator(".course-result").inner_text()
+
+    def controls(self):
+        """All that takes the keyboard's focus and is in sight, in the order of the page, with its name."""
+        found = [control for control in self.root.locator(CONTROLS).all() if control.is_visible()]
+        return {f"{number} {self.name(control)}": control for number, control in enumerate(found)}
+
+    @staticmethod
+    def name(control):
+        return control.evaluate(
+            """control => {
+                const box = control.closest('.jupyter-widgets'), label = box.querySelector('label');
+                return (label?.innerText || control.innerText || control.type || 'slider').trim().slice(0, 30);
+            }"""
+        )
+
+    def by_tab(self):
+        """Whether the Tab key leads from the first control to all the others, in order, and nowhere else between."""
+        controls = list(self.controls().values())
+        controls[0].focus()
+        for control in controls[1:]:
+            while not control.evaluate("control => control === document.activeElement"):
+                self.page.keyboard.press("Tab")
+                if not self.root.evaluate("root => root.contains(document.activeElement)"):
+                    return False
+        return True
+
+    def settled(self, quiet=400, wait=3000):
+        """Milliseconds from the key to the first and to the last change that it made, or None."""
+        return self.root.evaluate(SETTLED, [quiet, wait])
+
+    def press(self, control, *keys, wait=3000):
+        """Press keys on a control; the last of them is the one that counts. Returns as `settled` does."""
+        control.focus()
+        for key in keys[:-1]:
+            self.page.keyboard.press(key)
+        forget = "root => Object.assign(root.seen, {key: null, first: null, last: null, changed: null})"
+        self.root.evaluate(forget)
+        self.page.keyboard.press(keys[-1])
+        return self.settled(wait=wait)
+
+    def keys(self, control, number):
+        """The keys that change a control for the time `number`: there and back again, and to where there is room."""
+        kind = control.evaluate(
+            "c => c.tagName === 'INPUT' ? c.type : c.matches('.noUi-handle') ? 'slider' : c.tagName.toLowerCase()"
+        )
+        if kind == "slider":
+            now, least, most = (float(control.get_attribute(f"aria-value{name}")) for name in ("now", "min", "max"))
+            up = now - least <= most - now if number == 0 else None
+            self.up = self.up if up is None else up
+            if now >= most or now <= least:
+                self.up = now <= least
+            return ["ArrowRight" if self.up else "ArrowLeft"]
+        if kind == "select":
+            at, count = control.evaluate("c => [c.selectedIndex, c.options.length]")
+            if at in (0, count - 1):
+                self.down = at == 0
+            return ["ArrowDown" if self.down else "ArrowUp"]
+        if kind in ("button", "checkbox"):
+            return ["Space"]
+        value = control.input_value()
+        typed = ["Home", "Delete", "End", value[0]] if value.isdigit() else ["End", "abcde"[number % 5]]
+        return typed if self.while_typing(control) else [*typed, "Tab" if kind == "textarea" else "Enter"]
+
+    def while_typing(self, control):
+        """Whether a text field is answered at each letter (else at Enter, or when it is left)."""
+        return control.evaluate("control => Boolean(control.closest('.course-while-typing'))")
 
 
 class Explorer:
