@@ -19,7 +19,8 @@ import torch
 
 PAUSE_S = 0.03  # settings must stand still for so long before a slow result is computed; a fast one does not wait
 PATIENCE_S = 0.1  # but a slider that is dragged on and on is answered this often
-PIECE = 80  # characters or words that are written before they are shown
+PIECE = 50  # characters or words that are written at a time …
+PIECE_S = 0.06  # … and shown when so many seconds have passed
 TEXT_LIMIT = 2000  # characters of a text field that are read
 
 
@@ -48,10 +49,13 @@ class Explorer(widgets.VBox):
         self._asked: float | None = None  # when the oldest change came that has no answer yet
         self._slow = PAUSE_S  # seconds that the last answer took
         self.result = widgets.HTML(layout=widgets.Layout(width="100%"))
+        self.result.add_class("course-result")
         self.reset = widgets.Button(description="Reset", tooltip="Back to the first settings", icon="undo")
         self.reset.on_click(lambda _: self.set(**self._first))
         for control in self._controls.values():
             control.observe(self._changed, names="value")
+            if getattr(control, "continuous_update", False) and isinstance(control.value, str):
+                control.add_class("course-while-typing")
         self.refresh()
         row = widgets.HBox([*self._controls.values(), self.reset], layout=widgets.Layout(flex_flow="row wrap"))
         below = self.result if beside is None else widgets.HBox([beside, self.result])
@@ -77,8 +81,10 @@ class Explorer(widgets.VBox):
     def refresh(self) -> None:
         """Compute the result of the present settings to its end, now."""
         self._stop()
+        started = time.monotonic()
         for html in self._results():
             self.result.value = html
+        self._slow = time.monotonic() - started
 
     def _results(self) -> Iterator[str]:
         settings, notes = self.settings, ""
@@ -173,12 +179,14 @@ def chain_explorer(
 
     def render(order: int, temperature: float, sample: int) -> Iterator[str]:
         chain, generator = models[order], torch.Generator().manual_seed(sample)
-        text = None
+        text, shown = None, time.monotonic()
         while text is None or len(text) < length:  # piece by piece, each going on where the last one ended
             piece = min(length - len(text or ()), PIECE)
             more = chain.sample(piece, temperature=temperature, prompt=text, generator=generator)[0]
             text = more if text is None else text + more
-            yield html(order, text)
+            if len(text) == length or time.monotonic() - shown > PIECE_S:
+                yield html(order, text)
+                shown = time.monotonic()
 
     def html(order: int, text: str | list[str]) -> str:
         words = (text if isinstance(text, str) else " ".join(text)).strip().split(" ")
