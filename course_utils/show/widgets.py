@@ -19,7 +19,7 @@ import torch
 
 PAUSE_S = 0.03  # settings must stand still for so long before a slow result is computed; a fast one does not wait
 PATIENCE_S = 0.1  # but a slider that is dragged on and on is answered this often
-PIECE = 50  # characters or words that are written at a time …
+PIECE = 60  # characters or words that are written at a time …
 PIECE_S = 0.06  # … and shown when so many seconds have passed
 TEXT_LIMIT = 2000  # characters of a text field that are read
 
@@ -184,7 +184,7 @@ def chain_explorer(
             piece = min(length - len(text or ()), PIECE)
             more = chain.sample(piece, temperature=temperature, prompt=text, generator=generator)[0]
             text = more if text is None else text + more
-            if len(text) == length or time.monotonic() - shown > PIECE_S:
+            if len(text) >= length or time.monotonic() - shown > PIECE_S:
                 yield html(order, text)
                 shown = time.monotonic()
 
