@@ -479,7 +479,8 @@ def lab(*arguments, root=ROOT, python=sys.executable):
 def test(arguments=(), root=ROOT, python=sys.executable):
     """Runs the whole suite on a few processes; `arguments` go to pytest."""
     workers = max(1, min(os.cpu_count() or 1, 4))
-    return become([str(python), "-m", "pytest", "-n", str(workers), "--dist", "loadfile", *arguments], root)
+    shared = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]  # files in the order of conftest.py
+    return become([str(python), "-m", "pytest", *shared, *arguments], root)
 
 
 def become(command, folder):

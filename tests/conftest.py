@@ -7,8 +7,14 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # several test processes share the cores; before torch reads it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A file's tests run one after the other: those that take minutes begin first, or the last of them would run alone.
+FIRST = ("test_lectures.py", "test_notebooks.py", "test_class_of_a1.py", "test_assignments.py", "test_cluster.py")
 os.environ["HF_HUB_OFFLINE"] = "1"  # kernels started by a test inherit it
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 
 
 @pytest.fixture(scope="session", autouse=True)
