@@ -12,7 +12,6 @@ functions of this file and of `course_utils.compare`.
 import inspect
 import os
 import pkgutil
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from course_utils import plain
 from course_utils.plain import Answer, Module, pack, receive, send, unpack
 
 CASES_FILE = "cases.safetensors"
-JUDGE_VARIABLE = "COURSE_JUDGE"  # in the grader: where the judge's socket is
+JUDGE_VARIABLE = "COURSE_JUDGE"  # in the grader: where the judge listens
 
 
 @dataclass
@@ -234,10 +233,10 @@ class Checker:
         print(verdict(exercise, answers, show=True).message)
 
     def _find(self) -> Path:
-        """The file beside the notebook, or in the course's `assignments/` (for the solution notebook)."""
-        places = [Path(CASES_FILE)] + [
-            p / "assignments" / self.assignment / CASES_FILE for p in (Path.cwd(), *Path.cwd().parents)
-        ]
+        """The file beside the notebook, or in the `assignments/` of a course around it or just below."""
+        beside = Path("assignments", self.assignment, CASES_FILE)
+        places = [Path(CASES_FILE), *(p / beside for p in (Path.cwd(), *Path.cwd().parents))]
+        places += sorted(Path.cwd().glob(f"*/{beside.as_posix()}"))  # in Colab: a clone lies in the working folder
         for place in places:
             if place.exists():
                 return place
@@ -257,8 +256,7 @@ class Checker:
 
 def _serve(function: Callable, path: str) -> None:
     """Answer the judge's cases, one after the other."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(path)
+    with plain.connect(path) as connection:
         hello = receive(connection)
         for _ in range(hello["cases"]):
             send(connection, answer(function, receive(connection), hello["banned"]))

@@ -225,6 +225,22 @@ def _checksum(text: str, body: bytes) -> str:
     return hashlib.sha256(text.encode() + body).hexdigest()
 
 
+def connect(address: str) -> socket.socket:
+    """A connection to a judge: to its unix socket, or where there are none to a port of this machine.
+
+    Args:
+        address: a path, or `tcp://PORT/TOKEN`; the token tells the judge's own client from other programs.
+    """
+    if not address.startswith("tcp://"):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(address)
+        return connection
+    port, token = address.removeprefix("tcp://").split("/")
+    connection = socket.create_connection(("127.0.0.1", int(port)))
+    send(connection, token)
+    return connection
+
+
 def _encode(value: Any, tensors: dict[str, "torch.Tensor"]) -> Any:
     if value is None or type(value) in (bool, int, float, str):
         return value

@@ -1,16 +1,19 @@
 """The judge: answers one connection while an exercise is open, stores what comes, gives the verdict afterwards."""
 
+import contextlib
 import socket
 import tempfile
 import threading
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 
 from course_utils import plain
-from course_utils.check import answer
+from course_utils.check import Checker, answer
+from course_utils.grading.execute import execute
 from course_utils.grading.exercise import Exercise, Module, Recipe, close, complete
 from course_utils.grading.judge import SOCKET, Judge, Recorder
 
@@ -193,3 +196,54 @@ def test_a_class_gets_its_weights_over_the_wire(folder):
             judge.open("Scale")
             client(folder, build)
             assert judge.close().points == points
+
+
+# --- where there are no unix sockets (Windows) ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def port(folder, monkeypatch):
+    """A judge on a port, for which `shutdown` of its listener is an error, as on Windows and macOS."""
+
+    class Listener(socket.socket):
+        def shutdown(self, how):
+            raise OSError("not connected")
+
+    monkeypatch.setattr("course_utils.grading.judge.UNIX", False)
+    judge = Judge(exercises(), folder)
+    judge._listener.close()
+    judge._listener = Listener()
+    with judge:
+        yield judge
+    assert not judge._thread.is_alive()
+
+
+def test_a_judge_on_a_port_answers_whoever_shows_its_token(port, monkeypatch):
+    port.open("double")
+    monkeypatch.setenv("COURSE_JUDGE", port.address)
+    Checker("nothing")(double)
+    assert port.close().points == 2
+
+
+@pytest.mark.parametrize("token", [plain.pack("another"), b"GET / HTTP/1.1\r\n\r\n", b""])
+def test_a_judge_on_a_port_passes_over_all_others(port, token):
+    number = int(port.address.removeprefix("tcp://").partition("/")[0])
+    port.open("double")
+    with socket.create_connection(("127.0.0.1", number), timeout=10) as connection:
+        connection.sendall(token)
+        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+    with plain.connect(port.address) as connection:
+        assert plain.receive(connection)["cases"] == 4  # the exercise is still open for the right one
+
+
+@pytest.mark.slow
+def test_a_notebook_is_checked_where_there_are_no_unix_sockets(monkeypatch):
+    monkeypatch.setattr("course_utils.grading.judge.UNIX", False)
+    cells = ["from course_utils.check import Checker\ncheck = Checker('x')", "def double(x):\n    return x + x"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    marks = {"grade": True, "solution": False, "locked": True, "grade_id": "check_double", "points": 2.0}
+    notebook.cells.append(nbformat.v4.new_code_cell("check(double)", metadata={"nbgrader": marks}))
+    result = execute(notebook, exercises(), sandbox=False)
+    assert result.verdicts["check_double"].points == 2 and not result.notes

@@ -30,6 +30,7 @@ from nbformat.v4 import new_code_cell
 
 from course_utils.check import ExerciseCases, Verdict
 from course_utils.grading import inside, outputs
+from course_utils.grading import judge as judges
 from course_utils.grading.judge import Judge, no_verdict
 from course_utils.grading.sandbox import DEFAULTS, Limits, SandboxError, missing
 from course_utils.grading.warm import Parent
@@ -89,7 +90,11 @@ def execute(
         judge_folder.mkdir()
         judge_folder.chmod(0o755)  # whatever the umask
         with judge_class(exercises, judge_folder) as judge:
-            run = _Run(notebook, judge, _Place(Path(name), files and Path(files).resolve(), limits, sandbox, warm))
+            run = _Run(
+                notebook,
+                judge,
+                _Place(Path(name), judge.address, files and Path(files).resolve(), limits, sandbox, warm),
+            )
             try:
                 run_sync(run.all_cells)()
             finally:
@@ -105,6 +110,7 @@ class _Place:
     """Where and how kernels run."""
 
     folder: Path
+    judge: str  # its address
     files: Path | None
     limits: Limits
     sandbox: bool
@@ -377,7 +383,7 @@ class _Manager(AsyncKernelManager):
         for option, value in options.items():
             context.setsockopt(option, value)
         path = place.folder / f"kernel-{number}"
-        super().__init__(transport="ipc", connection_file=f"{path}.json", context=context)
+        super().__init__(transport="ipc" if judges.UNIX else "tcp", connection_file=f"{path}.json", context=context)
         self.judge, self.work, self.place = place.folder / "judge", Path(f"{path}.work"), place
         provisioner = {"provisioner_name": "local-provisioner"}
         if place.sandbox:
@@ -396,7 +402,7 @@ class _Manager(AsyncKernelManager):
         self.work.mkdir()
         if self.place.files:
             inside.copy_files(str(self.place.files), str(self.work), self.place.limits.disk_bytes)
-        judge = {"COURSE_JUDGE": str(self.judge / "judge.sock")}
+        judge = {"COURSE_JUDGE": self.place.judge}
         return {
             "cwd": str(self.work),
             "env": {"MPLBACKEND": "module://matplotlib_inline.backend_inline"} | os.environ | judge,

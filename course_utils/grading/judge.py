@@ -1,11 +1,13 @@
 """The judge: gives inputs to the student's process, takes its answers as plain data, and makes the verdict out here.
 
-It listens on a unix socket in the folder that the sandbox shares with us, answers one connection while the executor has
+It listens on a unix socket in the folder that the sandbox shares with us (on Windows, where nothing is graded but one's
+own notebook is checked, on a port of this machine that asks for a token), answers one connection while the executor has
 an exercise open, and passes over every other one. Answers are only stored while the student's process can still talk;
 they are compared when the exercise is closed. Nothing but inputs is ever sent.
 """
 
 import contextlib
+import secrets
 import select
 import socket
 import threading
@@ -18,6 +20,8 @@ from course_utils.check import ExerciseCases, Verdict, verdict
 from course_utils.plain import Answer, receive, send
 
 SOCKET = "judge.sock"
+UNIX = hasattr(socket, "AF_UNIX")
+TOKEN_S = 5.0  # for a connection to a port to show its token
 
 
 def no_verdict(exercise: str, max_points: float, reason: str) -> Verdict:
@@ -38,12 +42,17 @@ class Judge:
     def __init__(self, exercises: dict[str, ExerciseCases], folder: Path):
         self.exercises = exercises
         self._path = Path(folder) / SOCKET
-        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener = socket.socket(socket.AF_UNIX if UNIX else socket.AF_INET)
+        self._token = "" if UNIX else secrets.token_hex(16)
+        self._closed = False
         self._session: _Session | None = None
 
     def __enter__(self) -> Self:
-        self._listener.bind(str(self._path))
-        self._path.chmod(0o666)  # the sandbox's user is another one; the folder around it is private
+        if self._token:
+            self._listener.bind(("127.0.0.1", 0))
+        else:
+            self._listener.bind(str(self._path))
+            self._path.chmod(0o666)  # the sandbox's user is another one; the folder around it is private
         self._listener.listen(128)
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
@@ -52,10 +61,20 @@ class Judge:
     def __exit__(self, *_: object) -> None:
         if self._session:
             self._session.end()
-        self._listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`
+        self._closed = True
+        try:
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`
+        except OSError:  # not on macOS and Windows: there one more connection does
+            with contextlib.suppress(OSError):
+                plain.connect(self.address).close()
         self._listener.close()
         self._thread.join(timeout=5)
         self._path.unlink(missing_ok=True)
+
+    @property
+    def address(self) -> str:
+        """Where `plain.connect` finds it."""
+        return f"tcp://{self._listener.getsockname()[1]}/{self._token}" if self._token else str(self._path)
 
     def open(self, name: str) -> None:
         """From now on answer one connection, for this exercise; those that wait already came too early."""
@@ -83,9 +102,24 @@ class Judge:
                 connection, _ = self._listener.accept()
             except OSError:  # closed: the work is done
                 return
-            session = self._session
-            if session is None or not session.start(connection):
+            if self._closed:
                 connection.close()
+                return
+            session = self._session
+            if session is None or not self._knows(connection) or not session.start(connection):
+                connection.close()
+
+    def _knows(self, connection: socket.socket) -> bool:
+        """Whether it is a client of ours: on a port any program of this machine may knock."""
+        if not self._token:
+            return True
+        try:
+            connection.settimeout(TOKEN_S)
+            known = receive(connection) == self._token
+            connection.settimeout(None)
+            return known
+        except (OSError, EOFError, ValueError):
+            return False
 
 
 class Recorder(Judge):

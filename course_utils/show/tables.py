@@ -1,0 +1,55 @@
+"""A table that reads well in a notebook, to a screen reader and in plain text."""
+
+from dataclasses import dataclass, field
+from html import escape
+from urllib.parse import quote
+
+
+@dataclass(frozen=True)
+class Link:
+    """A cell's text that leads somewhere: `to` is a path relative to the notebook that shows the table."""
+
+    text: str
+    to: str
+
+    def html(self) -> str:
+        return f'<a href="{escape(quote(self.to))}">{escape(self.text)}</a>'
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass
+class Table:
+    """Rows of texts and `Link`s under headings; the first column names the row.
+
+    Attributes:
+        after: a sentence below the table: texts and links, one after the other.
+    """
+
+    caption: str
+    columns: list[str]
+    rows: list[list[str | Link]]
+    after: list[str | Link] = field(default_factory=list)
+
+    def _repr_html_(self) -> str:
+        left = 'style="text-align: left; vertical-align: top"'
+        head = "".join(f'<th scope="col" {left}>{escape(column)}</th>' for column in self.columns)
+        body = ""
+        for first, *rest in self.rows:
+            cells = "".join(f"<td {left}>{_html(cell)}</td>" for cell in rest)
+            body += f'<tr><th scope="row" {left}>{_html(first)}</th>{cells}</tr>'
+        caption = f'<caption style="text-align: left">{escape(self.caption)}</caption>'
+        after = f"<p>{''.join(_html(part) for part in self.after)}</p>" if self.after else ""
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{after}"
+
+    def __repr__(self) -> str:
+        rows = [self.columns, *([str(cell) for cell in row] for row in self.rows)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(self.columns))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+        after = ["".join(f"{p} ({p.to})" if isinstance(p, Link) else p for p in self.after)] if self.after else []
+        return "\n".join([self.caption, *lines, *after])
+
+
+def _html(cell: str | Link) -> str:
+    return cell.html() if isinstance(cell, Link) else escape(cell)
