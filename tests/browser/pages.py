@@ -128,9 +128,10 @@ class Notebook:
         self.page.close()
 
     def widgets(self):
-        """Ids of the cells that show an Explorer, by the model."""
-        view = "application/vnd.jupyter.widget-view+json"
-        return [cell["id"] for cell in self.cells() if any(view in o.get("data", {}) for o in cell["outputs"])]
+        """Ids of the cells that show an Explorer, by the model (a quiz is a widget, too, but has nothing to move)."""
+        shown = [(cell["id"], output.get("data", {})) for cell in self.cells() for output in cell["outputs"]]
+        views = [(name, data) for name, data in shown if "application/vnd.jupyter.widget-view+json" in data]
+        return [name for name, data in views if "course-quiz" not in "".join(data.get("text/html", ""))]
 
     def widget(self, cell_id):
         """The live widget in a cell."""
