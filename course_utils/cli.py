@@ -26,6 +26,9 @@ def clear(command: Callable) -> Callable:
     def run(*args, **kwargs):
         from course_utils.grading.course import CourseError, explain
 
+        for stream in (sys.stdout, sys.stderr):  # on Windows a file or a pipe may not know “→”
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")
         try:
             return command(*args, **kwargs)
         except CourseError as error:
@@ -64,19 +67,27 @@ def doctor() -> None:
 @app.command()
 @clear
 def check(
-    notebook: Annotated[Path | None, typer.Argument(help="Without one, the only one in this folder.")] = None,
+    notebook: Annotated[
+        Path | None, typer.Argument(help="Or the assignment's name; without one, the notebook in this folder.")
+    ] = None,
 ) -> None:
     """Run your notebook from top to bottom on the visible cases: exercise, points, known mistakes."""
-    from course_utils.grading.student import check
+    from course_utils.grading.student import check, locate
 
-    verdicts, notes = check(notebook)
-    width = max(len(v.exercise) for v in verdicts)
+    path = locate(notebook)
+    if sys.stderr.isatty():
+        print(f"running {path.name}, about half a minute …", file=sys.stderr, flush=True)
+    verdicts, notes = check(path)
+    width = max((len(v.exercise) for v in verdicts), default=8)
     print(f"{'exercise':{width}}  points       mistake")
     for v in verdicts:
         said = v.mistake or ("" if v.points == v.max_points else v.message.split("\n")[-1].strip())
         print(f"{v.exercise:{width}}  {v.points:4.3g} of {v.max_points:<4.3g} {said}".rstrip())
     total, of = sum(v.points for v in verdicts), sum(v.max_points for v in verdicts)
     print(f"{'together':{width}}  {total:4.3g} of {of:<4.3g}".rstrip())
+    for v in verdicts:
+        if v.mistake:
+            print(f"{v.exercise}: {v.message.split(chr(10))[-1].strip()}")
     for note in notes:
         print(f"note: {note}")
 
@@ -84,11 +95,15 @@ def check(
 @app.command()
 @clear
 def submit(
-    assignment: Assignment,
+    assignment: Annotated[
+        str | None, typer.Argument(help="Its name, e.g. a1_markov_chains; without one, the notebook in this folder.")
+    ] = None,
     notebook: Annotated[Path | None, typer.Option(help="Default: here, or in assignments/.")] = None,
     to: Annotated[Path | None, typer.Option(help="Where hand-ins are collected; default: submitted/.")] = None,
     name: Annotated[str | None, typer.Option(help="Your name or number (default: your user name).")] = None,
-    pack: Annotated[Path | None, typer.Option(help="Write one file to send instead, such as NAME.zip.")] = None,
+    pack: Annotated[
+        Path | None, typer.Option(help="Write one file to send instead: NAME.zip, or the folder for it.")
+    ] = None,
 ) -> None:
     """Hand in your notebook, and get a receipt."""
     from course_utils.grading.student import submit

@@ -143,21 +143,30 @@ def _fill(work: Work, cells: list[dict[str, Any]]) -> None:
     work.title = heading[1].strip() if heading else work.title
     code = [c for c in cells if c["cell_type"] == "code" and c["source"].strip()]
     work.cells, work.run = len(code), sum(c.get("execution_count") is not None for c in code)
-    marked = {m["grade_id"]: (c, m) for c in cells if (m := c["metadata"].get("nbgrader")) and "grade_id" in m}
+    work.exercises = exercises(cells)
+
+
+def exercises(cells: list[dict[str, Any]]) -> list[Exercise]:
+    """The graded cells of an assignment's notebook, its `assert` cells left out: only the grader runs those."""
+    found: list[Exercise] = []
+    marks = [(c, c["metadata"].get("nbgrader")) for c in cells]
+    marked = {str(m["grade_id"]): (c, m) for c, m in marks if isinstance(m, dict) and "grade_id" in m}
     for name, (cell, mark) in marked.items():
         if not mark.get("grade"):
             continue
-        points = float(mark.get("points", 0))
+        points = mark.get("points")
+        points = float(points) if isinstance(points, int | float) else 0.0
         if mark.get("solution"):  # marked by a person
             written = cell["source"].strip() not in ("", UNANSWERED) and not UNWRITTEN.search(cell["source"])
-            work.exercises.append(Exercise(name, points, written, by_hand=True))
-        elif (name := name.removeprefix("check_")) in marked:  # not the cells of plain `assert` tests
+            found.append(Exercise(name, points, written, by_hand=True))
+        elif (name := name.removeprefix("check_")) in marked:
             answer = marked[name][0]["source"]
             exercise = Exercise(name, points, bool(answer.strip()) and not UNWRITTEN.search(answer))
             said = SAID.search("".join(_text(o.get("text", "")) for o in cell.get("outputs", [])))
             if exercise.written and said and said[1] == name:
                 exercise.held, exercise.cases, exercise.earned = int(said[2]), int(said[3]), float(said[4])
-            work.exercises.append(exercise)
+            found.append(exercise)
+    return found
 
 
 def _text(source: str | list[str]) -> str:

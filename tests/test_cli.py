@@ -217,6 +217,35 @@ def test_check_prints_points_and_mistakes(course, monkeypatch):
     assert lines[1].split() == ["double", "0", "of", "2", "squared"]
     assert lines[2].split()[:4] == ["total", "2", "of", "3"]
     assert lines[3].split() == ["together", "2", "of", "5"]
+    assert lines[4] == "double: known mistake “squared”: you squared: 2 x is x + x, not x times x"
+
+
+@pytest.mark.parametrize("named", [NAME, "assignments/a0_small", f"assignments/{NAME}/{NAME}.ipynb"])
+def test_check_and_submit_take_a_name_a_folder_and_a_notebook(course, named):
+    assert run("check", named).splitlines()[3].split() == ["together", "0", "of", "5"]
+    output = run("submit", named, "--name", "ann")
+    assert "not written yet: double, total, why" in output
+    assert (course.root / "submitted" / "ann" / NAME / f"{NAME}.ipynb").exists()
+
+
+def test_in_the_assignments_folder_nothing_need_be_named(course, monkeypatch, tmp_path):
+    monkeypatch.chdir(course.released(NAME).parent)
+    (tmp_path / "my box").mkdir()
+    shutil.copy(course.released(NAME), f"{NAME}-Copy1.ipynb")
+    assert "together" in run("check")
+    assert f"packed: {tmp_path / 'my box' / f'Ann Ünal_{NAME}.zip'}" in run(
+        "submit", "--name", "Ann Ünal", "--pack", tmp_path / "my box"
+    )
+    assert run("grade", NAME, "--import", tmp_path / "my box").startswith(f"Ann Ünal_{NAME}.zip: taken for Ann Ünal.")
+    monkeypatch.chdir(course.root)
+    assert f"name one, one of {NAME}" in run("submit", code=1)
+
+
+def test_what_is_printed_never_stops_a_command(course):
+    """A file or a pipe on Windows knows few characters."""
+    command = [sys.executable, "-m", "course_utils.cli", "check", str(course.root / "“→”.ipynb")]
+    done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 1 and b"Traceback" not in done.stderr and b"???.ipynb is missing" in done.stderr
 
 
 def test_check_says_which_notebook_it_wants(course, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 
+from course_utils import progress
 from course_utils.check import CASES_FILE, Verdict, load_cases
 from course_utils.grading.course import Course, CourseError, write
 from course_utils.grading.release import read, sync
@@ -21,13 +22,16 @@ RECEIPT = "receipt.json"
 def check(notebook: Path | None = None) -> tuple[list[Verdict], list[str]]:
     """Run a notebook in an ordinary kernel on the visible cases: a verdict per exercise, and notes.
 
+    Args:
+        notebook: as for `locate`.
+
     Raises:
         CourseError: there is no notebook, or no file of cases beside it.
     """
     from course_utils.grading.execute import execute
     from course_utils.grading.sandbox import SandboxError
 
-    path = (notebook or _only_one()).resolve()
+    path = locate(notebook)
     found = read(path)
     try:
         exercises = load_cases(_cases(path))
@@ -41,12 +45,40 @@ def check(notebook: Path | None = None) -> tuple[list[Verdict], list[str]]:
     return list(result.verdicts.values()), result.notes
 
 
-def _only_one() -> Path:
-    found = sorted(Path.cwd().glob("*.ipynb"))
-    if len(found) != 1:
-        names = ", ".join(p.name for p in found) or "none"
-        raise CourseError(f"which notebook? this folder has {names}: run `course check NOTEBOOK`")
-    return found[0]
+def locate(named: Path | None = None) -> Path:
+    """The notebook that somebody means, as a whole path.
+
+    Args:
+        named: a notebook, a folder with one in it, or an assignment's name; None is the working folder.
+
+    Raises:
+        CourseError: there is none, or more than one.
+    """
+    place = Path(named or Path.cwd()).resolve()
+    if place.is_dir():
+        own, found = place / f"{place.name}.ipynb", sorted(place.glob("*.ipynb"))
+        if not own.exists() and len(found) != 1:
+            here = f"{named} has" if named else "this folder has"
+            names = ", ".join(p.name for p in found) or "none"
+            raise CourseError(f"which notebook? {here} {names}: name one{_such_as()}")
+        return own if own.exists() else found[0]
+    if place.exists():
+        return place
+    try:
+        return Course.find().released(str(named)) if str(named) in Course.find().names() else _missing(place)
+    except CourseError:
+        return _missing(place)
+
+
+def _missing(place: Path) -> Path:
+    raise CourseError(f"{place} is missing: name a notebook or an assignment{_such_as()}")
+
+
+def _such_as() -> str:
+    try:
+        return f", one of {', '.join(Course.find().names())}"
+    except CourseError:
+        return ""
 
 
 def _cases(notebook: Path) -> Path:
@@ -61,15 +93,26 @@ def _cases(notebook: Path) -> Path:
     raise CourseError(f"there is no {CASES_FILE} beside {notebook.name}: copy the whole folder of the assignment")
 
 
-def submit(assignment: str, notebook: Path | None, to: Path | None, name: str | None, pack: Path | None = None) -> str:
+def submit(
+    assignment: str | None,
+    notebook: Path | None = None,
+    to: Path | None = None,
+    name: str | None = None,
+    pack: Path | None = None,
+) -> str:
     """Copy a notebook to where hand-ins are collected, or pack it into one file to send; the receipt.
 
     Args:
-        pack: a zip to write, with the notebook and its receipt and nothing else, instead of the folder `to`.
+        assignment: its name; or its notebook or folder; None is the working folder's.
+        notebook: if it lies elsewhere than here or in `assignments/`.
+        pack: a zip to write (or the folder for it), with the notebook and its receipt, instead of the folder `to`.
 
     Raises:
         CourseError: there is no such notebook, it is damaged or empty, or a name cannot be used.
     """
+    if assignment is None or Path(assignment).suffix == ".ipynb" or Path(assignment).is_dir():
+        notebook = notebook or locate(Path(assignment) if assignment else None)
+        assignment = notebook.stem
     if notebook is None or (to is None and pack is None):
         course = Course.find()
         course.require(assignment)
@@ -79,6 +122,8 @@ def submit(assignment: str, notebook: Path | None, to: Path | None, name: str | 
     name = name or getpass.getuser()
     if name != Path(name).name or name.startswith("."):
         raise CourseError(f"{name!r} cannot be the name of a folder: choose another with --name")
+    if pack and pack.is_dir():
+        pack = pack / f"{name}_{assignment}.zip"
     if pack and pack.suffix != ".zip":
         raise CourseError(f"{pack} is no name for a zip: let it end in .zip, such as {name}.zip")
     data = notebook.read_bytes()
@@ -94,6 +139,8 @@ def submit(assignment: str, notebook: Path | None, to: Path | None, name: str | 
     receipt = {"assignment": assignment, "name": name, "sha256": digest, "time": time.isoformat(timespec="seconds")}
     text = json.dumps(receipt, indent=1) + "\n"
     signed = f"sha256 {digest}\nat {time:%Y-%m-%d %H:%M:%S} UTC, as {name}"
+    if left := [e.name for e in progress.exercises(found.cells) if not e.written]:
+        signed += f"\nnot written yet: {', '.join(left)} (you can hand in again; the last one counts)"
     if pack:
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
