@@ -82,7 +82,9 @@ def test_sets_up_once_then_starts_at_once_then_follows_a_new_lock(checkout):
     assert time.process_time() - started < 0.1
     code, output = checkout.set_up("test", "-k", "some name")  # the small checkout's pytest prints what it was asked
     assert code == 0
-    assert re.fullmatch(rf"pytest in {checkout.root} -n \d --dist loadfile --no-loadscope-reorder -k some name\n", output)
+    assert re.fullmatch(
+        rf"pytest in {checkout.root} -n \d --dist loadfile --no-loadscope-reorder -k some name\n", output
+    )
     assert checkout.log.read_text() == calls, "a finished set-up was done again"
 
     checkout.lock(tiny="2.0")
