@@ -159,7 +159,7 @@ def exercises(cells: list[dict[str, Any]]) -> list[Exercise]:
         if mark.get("solution"):  # marked by a person
             written = cell["source"].strip() not in ("", UNANSWERED) and not UNWRITTEN.search(cell["source"])
             found.append(Exercise(name, points, written, by_hand=True))
-        elif (name := name.removeprefix("check_")) in marked:
+        elif name.startswith("check_") and (name := name.removeprefix("check_")) in marked:
             answer = marked[name][0]["source"]
             exercise = Exercise(name, points, bool(answer.strip()) and not UNWRITTEN.search(answer))
             said = SAID.search("".join(_text(o.get("text", "")) for o in cell.get("outputs", [])))
