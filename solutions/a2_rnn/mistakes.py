@@ -198,6 +198,9 @@ def _(g):
         yield 2 * torch.randn(B, T, V, generator=g), torch.randint(V, (B, T), generator=g)
 
 
+next_character_loss.equivalent("`gather` looks at the T − 1 places that have a target", "logits[:, :[--1-]]")
+
+
 def _nats(logits: Tensor, targets: Tensor) -> Tensor:
     return -logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
 
@@ -286,6 +289,13 @@ def _(g):
         codes = torch.randint(V, (B, T), generator=g)
         h = torch.rand(B, H, generator=g, dtype=double) * 2 - 1
         yield codes, h, *_forward(codes, h, w), w
+
+
+bptt.equivalent(
+    "only the states before the first T − 1 characters are used",
+    "states[:, :[--1-]]], dim=1",
+    "states[:, :-[-1-]{+2+}]], dim=1",
+)
 
 
 def _back(codes, h, states, logits, w, matrix=None, slope=None, earlier=None, carry=True, last=False) -> dict:
@@ -386,6 +396,9 @@ def _(g):
         yield {name: scale * torch.randn(shape, generator=g) for name, shape in shapes.items()}, limit
 
 
+clip_by_global_norm.equivalent("a gradient as long as the limit is multiplied by 1 either way", "norm <[-=-] limit")
+
+
 def _norm(gradients: dict) -> Tensor:
     return torch.stack([value.square().sum() for value in gradients.values()]).sum().sqrt()
 
@@ -471,6 +484,17 @@ def _(g):
         w["W_h"] = 1.5 * w["W_h"]
         w["W_o"] = 1.5 * temperature * w["W_o"]
         yield torch.randint(V, (1, P), generator=g).expand(500, P).clone(), 2, temperature, w, seed()
+
+
+write.equivalent("a matrix has two dimensions: the last one is number 1", "softmax([---]1)")
+write.uncaught(
+    "the draws follow the same law; where they come from, one call cannot tell", "p, 1[-, generator=generator-]"
+)
+write.uncaught(
+    "the first of two draws has the law of one; only an alphabet of one character, not asked for, would tell",
+    "p, [-1-]{+2+}",
+)
+write.equivalent("one character is drawn: the last is the first", "[:, [-0-]{+-1+}]")
 
 
 def _echo(V: int) -> dict[str, Tensor]:

@@ -77,6 +77,13 @@ def _(g):
         yield q, *torch.randn(2, batch, heads, keys, d, generator=g).unbind(0)
 
 
+causal_attention.equivalent("of four dimensions, number -2 is number 2", "q.shape[[---]2]", "k.shape[[---]2]")
+causal_attention.equivalent(
+    "the scores do not depend on the order in which the two dimensions are named", "k.transpose(-[-2, -1-]{+1, -2+})"
+)
+causal_attention.equivalent("of four dimensions, number -2 is number 2", "k.transpose([---]2, -1)")
+
+
 def _seen(q: Tensor, k: Tensor) -> Tensor:
     """(T, S) bool: which keys each query may see, if the queries are the last T of the S tokens."""
     T, S = q.shape[-2], k.shape[-2]
@@ -217,6 +224,15 @@ def _(g):
         yield Module((dim, heads), state, (x, *past))
 
 
+SelfAttention.equivalent(
+    "the scores do not depend on the order in which the two dimensions are named", "k.transpose(-[-2, -1-]{+1, -2+})"
+)
+SelfAttention.equivalent("of four dimensions, number -2 is number 2", "k.transpose([---]2, -1)")
+SelfAttention.equivalent(
+    "the order in which the two dimensions are named makes no difference", "transpose([-1, 2-]{+2, 1+})"
+)
+
+
 @SelfAttention.mistake(
     "the heads are cut with `view(B, H, T, d)` alone: that mixes the tokens. A head takes its d numbers *of each "
     "token*: first view(B, T, H, d), then exchange the axes of T and H."
@@ -351,6 +367,13 @@ def _(g):
         state = _weights(Layer(dim, heads), g)
         past = (_past(g, batch, heads, before, dim),) if before else ()
         yield Module((dim, heads), state, (2 * torch.randn(batch, time, dim, generator=g), *past))
+
+
+Block.equivalent(
+    "the scores do not depend on the order in which the two dimensions are named", "k.transpose(-[-2, -1-]{+1, -2+})"
+)
+Block.equivalent("of four dimensions, number -2 is number 2", "k.transpose([---]2, -1)")
+Block.equivalent("the order in which the two dimensions are named makes no difference", "transpose([-1, 2-]{+2, 1+})")
 
 
 @Block.mistake(
@@ -539,6 +562,9 @@ def _(g):
         yield 3 * torch.randn(batch, time, size, generator=g), tokens
 
 
+next_token_loss.equivalent("`gather` looks at the T − 1 places that have a target", "logits[:, :[--1-]]")
+
+
 def _nats(logits: Tensor, targets: Tensor) -> Tensor:
     """(B, T) −ln P(target)."""
     return -logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
@@ -637,6 +663,31 @@ def _(g):
     yield torch.tensor([[1.0, 3.0, 2.0], [0.5, -1.0, 0.0]]), 0.0, None, None  # greedy
     yield 2 * torch.randn(3, 12, generator=g), 1.5, 40, 0.8  # more than there are
     yield 2 * torch.randn(4, 30, generator=g), 0.7, 10, 0.9
+
+
+next_probabilities.equivalent(
+    "a matrix has two dimensions: the last one is number 1",
+    "argmax([---]1)",
+    "shape[[---]1]",
+    "softmax([---]1)",
+    "cumsum([---]1)",
+    "scatter([---]1",
+    "sum([---]1",
+)
+next_probabilities.equivalent("of V tokens, the V likeliest are all", "top_k <{+=+} logits")
+next_probabilities.equivalent(
+    "`scatter` writes to every place", "[-zeros_like-]{+ones_like+}", "[-torch.zeros_like(p)-]{+p+}"
+)
+next_probabilities.uncaught(
+    "with p = 1 it would drop what stands behind a sum that rounding has brought to 1: less than 1e-7, "
+    "which no tolerance sees",
+    "[- and top_p < 1-]",
+    "top_p <{+=+} 1",
+    "top_p < [-1-]{+2+}",
+)
+next_probabilities.uncaught(
+    "it differs only where a sum is exactly p: there rounding decides, in right answers, too", "before <{+=+} top_p"
+)
 
 
 def _filtered(logits, temperature, top_k, top_p, before=lambda ordered: ordered.cumsum(-1) - ordered) -> Tensor:
@@ -802,6 +853,15 @@ def _(g):
         state = _weights(Model(V, C, D, L, H), g)
         past = ([_past(g, batch, H, before, D) for _ in range(L)],) if before else ()
         yield Module((V, C, D, L, H), state, (torch.randint(V, (batch, time), generator=g), *past))
+
+
+GPT.equivalent(
+    "the scores do not depend on the order in which the two dimensions are named", "k.transpose(-[-2, -1-]{+1, -2+})"
+)
+GPT.equivalent("of four dimensions, number -2 is number 2", "k.transpose([---]2, -1)")
+GPT.equivalent("the order in which the two dimensions are named makes no difference", "transpose([-1, 2-]{+2, 1+})")
+GPT.equivalent("all layers have read as many tokens", "past[[-0-]{+-1+}][0]")
+GPT.equivalent("there are as many values as keys", "past[0][[-0-]{+1+}]", "past[0][[-0-]{+-1+}]")
 
 
 @GPT.mistake(
