@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_utils import setup
+from course_utils.show.tables import Table
 
 OK, NOTE, BAD = "ok", "note", "to do"
 HUB_SECONDS = 3.0
+LITTLE_MEMORY = 2**30  # bytes
 
 
 @dataclass
@@ -60,6 +62,84 @@ def examine(root: Path = setup.ROOT) -> list[Row]:
         ("model hub", hub),
     ]
     return [_attempt(name, check) for name, check in checks]
+
+
+def machine() -> Table:
+    """For the home notebook: what a student can do on this machine. Reaches no other machine; nothing is raised."""
+    checks: list[tuple[str, Callable[[], Row]]] = [
+        ("models run on", device_row),
+        ("memory", memory_row),
+        ("data", data_row),
+        ("hub models", cached_hub_row),
+        (
+            "your points",
+            lambda: Row("your points", OK, "`course check` runs here", "before you hand in, as often as you like"),
+        ),
+        ("grading", grading_row),
+    ]
+    rows = [_attempt(name, check) for name, check in checks]
+    return Table(
+        "What this machine can do", ["what", "found", "which means"], [[r.name, r.found, r.advice] for r in rows]
+    )
+
+
+def device_row() -> Row:
+    from course_utils import runtime
+
+    here = runtime.describe()
+    if here["gpu"]:
+        memory = f", {here['gpu_memory_gib']} GiB" if here["gpu_memory_gib"] else ""
+        return Row(
+            "models run on",
+            OK,
+            f"{here['device']} ({here['gpu']}{memory})",
+            "larger models and more steps, in the same cells",
+        )
+    return Row(
+        "models run on",
+        OK,
+        f"{here['device']}, {here['cores']} cores",
+        "made for that: every lecture runs in a minute or two",
+    )
+
+
+def memory_row() -> Row:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    found = f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"
+    if memory.available >= LITTLE_MEMORY:
+        return Row("memory", OK, found, "enough")
+    return Row("memory", NOTE, found, "little: close other notebooks (Kernel › Shut Down All Kernels) and programs")
+
+
+def data_row() -> Row:
+    from course_utils.data import text
+
+    corpus = text.load("docs")
+    found = f"{len(corpus.text):,} characters of English from {', '.join(text.LIBRARIES)}; pictures are drawn"
+    return Row("data", OK, found, "all here, nothing to download")
+
+
+def cached_hub_row() -> Row:
+    """What of the hub of pre-trained models is on this machine already."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        number = len(scan_cache_dir().repos)
+    except CacheNotFound:
+        number = 0
+    found = f"{number} of them on this machine" if number else "none on this machine yet"
+    return Row("hub models", OK, found, "large models by others: a bonus in later lectures, nothing depends on them")
+
+
+def grading_row() -> Row:
+    from course_utils.grading import sandbox
+
+    if sandbox.missing():
+        return Row("grading", NOTE, "no sandbox", "only graders need one; `course doctor` says what is missing")
+    return Row("grading", OK, "the sandbox works", "you could grade a class here")
 
 
 def _attempt(name: str, check: Callable[[], Row]) -> Row:

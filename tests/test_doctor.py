@@ -181,3 +181,20 @@ def test_all_rows_of_this_machine(monkeypatch, tmp_path):
     assert [row.name for row in rows] == names
     assert all(row.advice for row in rows if row.state != OK)
     assert not any("could not be checked" in row.found for row in rows), rows
+
+
+def test_the_home_notebooks_table_says_what_a_student_can_do(monkeypatch):
+    """Without asking any other machine: tests/conftest.py refuses that."""
+    import psutil
+
+    table = doctor.machine()
+    found = {name: (what, means) for name, what, means in table.rows}
+    assert list(found) == ["models run on", "memory", "data", "hub models", "your points", "grading"]
+    assert not [what for what, _ in found.values() if "could not be checked" in what]
+    assert "characters of English" in found["data"][0] and "course check" in found["your points"][0]
+    little = types.SimpleNamespace(available=2**29, total=2**33)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: little)
+    monkeypatch.setattr("course_utils.data.text.load", lambda name: 1 / 0)
+    found = {name: (what, means) for name, what, means in doctor.machine().rows}
+    assert found["memory"][0] == "0.5 of 8.0 GiB free" and "close" in found["memory"][1]
+    assert found["data"][0] == "could not be checked: ZeroDivisionError: division by zero"
