@@ -1,6 +1,8 @@
 """What all tests share: no network, no settings of the person who runs them, and one thread per test process."""
 
+import contextlib
 import os
+import signal
 import socket
 
 import pytest
@@ -11,6 +13,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # several test processes share the core
 FIRST = ("test_lectures.py", "test_notebooks.py", "test_class_of_a1.py", "test_assignments.py", "test_cluster.py")
 os.environ["HF_HUB_OFFLINE"] = "1"  # kernels started by a test inherit it
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started by `nohup … &`
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, lambda *_: None)  # still passed over, but what tests start does not inherit that
 
 
 def pytest_collection_modifyitems(items):
