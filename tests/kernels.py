@@ -28,6 +28,7 @@ class StandIn:
 
     def __init__(self, exercises, folder):
         self.exercises, self.opened, self.answer = exercises, [], None
+        self.address = str(folder / "judge.sock")
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(folder / "judge.sock"))
         (folder / "judge.sock").chmod(0o666)
