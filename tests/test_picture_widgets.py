@@ -57,7 +57,21 @@ def test_denoiser_is_judged_by_the_clean_picture():
         picture_widgets.denoise_explorer(images, corrupt, {})
 
 
-def test_neighbours_are_the_nearest_and_the_card_is_quoted():
+def test_noise_is_drawn_where_one_says():
+    images = torch.full((2, 3, 8, 8), 0.5)
+    seen = []
+    explorer = picture_widgets.denoise_explorer(
+        images, lambda x, sigma, generator: x + sigma, {"none": lambda x: seen.append(x) or x}, sigma=0.3
+    )
+    torch.testing.assert_close(seen[-1], torch.full((1, 3, 8, 8), 0.8))
+    explorer.set(columns=(3, 4), rows=(1, 8))
+    expected = torch.full((1, 3, 8, 8), 0.5)
+    expected[..., 2:4] = 0.8
+    torch.testing.assert_close(seen[-1], expected)
+    assert images.eq(0.5).all(), "the pictures stay clean"
+
+
+def test_two_encoders_are_asked_for_one_factor():
     from course_utils.evaluate import ReportCard
 
     score = torch.tensor([[0.5, 0.25], [1.0, -0.5]])
@@ -65,15 +79,21 @@ def test_neighbours_are_the_nearest_and_the_card_is_quoted():
     angle = torch.linspace(0, 6.0, 9)
     circle = torch.stack([angle.cos(), angle.sin()], dim=1)
     features = {"x": circle, "y": circle[[0, 5, 1, 2, 3, 4, 6, 7, 8]]}
+    factors = {"object": torch.tensor([0, 0, 0, 1, 1, 1, 1, 1, 0]), "size": torch.arange(9.0)}
     images, captions = torch.rand(9, 3, 4, 4), [f"card {i}" for i in range(9)]
-    explorer = picture_widgets.neighbours_explorer(images, features, card, captions=captions)
-    assert explorer.result.value.count("<img") == 8
-    assert "a linear probe on x finds: object 50%, size R² 0.25" in explorer.text
-    explorer.set(picture=1)
-    assert "“card 1”. Nearest: card 0" in explorer.text or "“card 1”. Nearest: card 2" in explorer.text
-    explorer.set(encoder="y", picture=2)
-    assert "object 100%" in explorer.text and "Nearest: card 0; card 3" in explorer.text.replace(
-        "card 3; card 0", "card 0; card 3"
+    explorer = picture_widgets.report_card_explorer(
+        images, features, card, factors, captions=captions, encoder="x", other="y"
     )
+    assert explorer.result.value.count("<img") == 16
+    assert "50% ± 0%" in explorer.text and "100% ± 0%" in explorer.text and "guessing: 50%" in explorer.text
+    near = [0, 1, 8, 2, 7, 3, 6, 4]  # on the circle, of card 0; 5 is the furthest
+    same = sum(int(factors["object"][i]) == 0 for i in near[1:])
+    assert f"{same} of its 7 nearest have the same object" in explorer.text
+    assert explorer.text.count("✓ same") >= same
+    explorer.set(factor="size", picture=4, other="x")
+    assert explorer.result.value.count("<img") == 8, "an encoder against itself is shown once"
+    assert "R² 0.25" in explorer.text and "This card: “card 4”" in explorer.text and "size of its 7" in explorer.text
     with pytest.raises(ValueError, match="needs a caption"):
-        picture_widgets.neighbours_explorer(images, features, card, captions=captions[:3])
+        picture_widgets.report_card_explorer(
+            images, features, card, factors, captions=captions[:3], encoder="x", other="y"
+        )

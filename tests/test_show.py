@@ -424,6 +424,11 @@ def test_recital_explorer_compares_with_how_the_passage_goes_on():
     explorer = widgets.recital_explorer(passages, recite, compare, models=["small", "large"], prompt=3, length=2)
     assert asked[-1] == ("large", ["w0", "w1", "w2"])
     assert "1 of 2 words in common" in explorer.text
+    grown = widgets.recital_explorer(
+        passages, lambda *a: ([f"w{i}" for i in range(3, 3 + n)] for n in (1, 2)),
+        lambda w, t: ([True] * len(w), [True] * len(t)), models=["m"], prompt=3, length=2,
+    )  # fmt: skip
+    assert "2 of 2 words in common" in grown.text and len(list(grown._results())) == 2
     with pytest.raises(ValueError, match="more than 6 words"):
         widgets.recital_explorer(passages, recite, compare, models=["m"], length=6)
 
@@ -486,6 +491,72 @@ def test_next_token_explorer_shows_the_distribution_that_is_drawn_from():
     assert "1 of 4" in explorer.text and "100.0%" in explorer.text
     explorer.set(prompt="")
     assert "the prompt is empty" in explorer.text
+    assert all(button.disabled for button in explorer.go_on), "no token to go on with"
+    explorer.reset.click()
+    best = explorer.go_on[0].description
+    assert f"{best} " in explorer.text and not explorer.go_on[0].disabled
+    explorer.go_on[0].click()
+    assert explorer.settings["prompt"] == "abca" + best.replace("␣", " ")
+
+
+def test_next_letter_explorer_counts_what_followed():
+    from course_utils.models.ngram import NGramModel
+
+    models = {k: NGramModel(k).fit("the cat sat on the mat ") for k in range(4)}
+    explorer = widgets.next_letter_explorer(models, prompt="THE", order=3, most=4)
+    assert "It has seen “the” 2 times" in explorer.text
+    assert "(2 times)" in explorer.text.splitlines()[0] and "␣" in explorer.text.splitlines()[0]
+    assert [button.description for button in explorer.go_on][0] == "␣"
+    explorer.set(prompt="a🦊", order=2)
+    assert "It has seen “a␣” 0 times" in explorer.text, "what it does not know is a space"
+    explorer.set(order=0)
+    assert "It looks at no letter" in explorer.text
+    explorer.set(prompt="", order=3)
+    assert "No result" not in explorer.text
+    explorer.go_on[1].click()
+    assert len(explorer.settings["prompt"]) == 1
+
+
+def test_canary_explorer_says_the_rank_of_the_secret():
+    asked = []
+
+    def score(model, who):
+        asked.append((model, who))
+        log_p = torch.linspace(0, -5, 16)  # number 0 is the likeliest
+        return log_p.log_softmax(0)
+
+    def exposure(log_p, secret):
+        return 4 - np.log2(1 + int((log_p > log_p[secret]).sum()))
+
+    explorer = widgets.canary_explorer(
+        {"ann": 0, "bob": 7}, {"ann": 8, "bob": 0}, score, exposure, models=["plain", "private"], most=3
+    )
+    assert "ann, planted 8 times: rank 1 of 16, exposure 4.0 of 4.0 bits" in explorer.text
+    explorer.set(times=0)
+    assert "bob, planted 0 times: rank 8 of 16, exposure 1.0 of 4.0 bits" in explorer.text
+    assert "07 ◀ the secret" in explorer.text and "03" not in explorer.text
+    explorer.set(times=8)
+    explorer.set(model="private")
+    assert asked == [("plain", "ann"), ("plain", "bob"), ("private", "ann")], "each is asked once"
+
+
+def test_bound_explorer_says_which_of_the_two_decides():
+    explorer = widgets.bound_explorer(lambda nats, K: min(nats, np.log(K + 1)))
+    assert "K = 15 negatives: the ceiling decides" in explorer.text and "2.77 nats" in explorer.text
+    explorer.set(negatives=10)
+    assert "K = 1023 negatives: the ceiling is above the truth" in explorer.text
+
+
+def test_writers_that_yield_grow_together():
+    def write(name, prompt, temperature, seed):
+        yield "one"
+        if name == "A":
+            yield "one two"
+
+    explorer = widgets.writers_side_by_side(write, models="AB", prompt="x")
+    shown = list(explorer._results())
+    assert len(shown) == 2
+    assert "one two" in shown[1] and shown[1].count("one") == 2, "the shorter one stays"
 
 
 def test_writers_side_by_side_give_each_model_the_same_prompt():

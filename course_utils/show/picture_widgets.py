@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from course_utils.show import pictures
-from course_utils.show.widgets import _INK, _NOTE, _SLIDER, Explorer
+from course_utils.show.widgets import _INK, _NOTE, _SLIDER, _WIDE, Explorer, _named
 
 
 def captions_explorer(
@@ -56,7 +56,7 @@ def captions_explorer(
                 description="captions",
                 continuous_update=False,
                 rows=max(4, len(captions) + 1),
-                layout=widgets.Layout(width="95%", max_width="560px"),
+                **_WIDE,
             ),
         },
     )
@@ -210,7 +210,7 @@ def jigsaw_explorer(
         render,
         {
             "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="puzzle", **_SLIDER),
-            "answer": widgets.Text(first, description="your order", continuous_update=False),
+            "answer": widgets.Text(first, description="your order", continuous_update=False, **_SLIDER),
             "reveal": widgets.Checkbox(False, description="show both answers"),
         },
     )
@@ -349,7 +349,7 @@ def denoise_explorer(
     sigma: float = 0.3,
     zoom: int = 4,
 ) -> Explorer:
-    """Draw noise on a picture, as strong as you like: the noisy picture, what each denoiser makes of it, the clean one.
+    """Draw noise on a picture, where and as strong as you like: what each denoiser makes of it, beside the clean one.
 
     Args:
         images: (N, 3, H, W) in [0, 1], what the slider goes through.
@@ -361,9 +361,12 @@ def denoise_explorer(
     if not denoisers or not len(images):
         raise ValueError("denoise_explorer needs at least one picture and one denoiser")
 
-    def render(picture: int, sigma: float, sample: int) -> str:
+    H, W = images.shape[2:]
+
+    def render(picture: int, sigma: float, sample: int, columns: tuple[int, int], rows: tuple[int, int]) -> str:
         clean = images[picture : picture + 1]
-        noisy = corrupt(clean, sigma, torch.Generator().manual_seed(sample))
+        noisy, part = clean.clone(), (..., slice(rows[0] - 1, rows[1]), slice(columns[0] - 1, columns[1]))
+        noisy[part] = corrupt(clean, sigma, torch.Generator().manual_seed(sample))[part]
         with torch.no_grad():
             shown = {"noisy": noisy, **{name: denoise(noisy).clamp(0, 1) for name, denoise in denoisers.items()}}
         errors = {name: float(((image - clean) ** 2).mean()) ** 0.5 for name, image in shown.items()}
@@ -383,56 +386,84 @@ def denoise_explorer(
             "sigma": widgets.FloatSlider(
                 sigma, min=0, max=1, step=0.05, readout_format=".2f", description="noise σ", **_SLIDER
             ),
+            "columns": widgets.IntRangeSlider(value=(1, W), min=1, max=W, description="on columns", **_SLIDER),
+            "rows": widgets.IntRangeSlider(value=(1, H), min=1, max=H, description="on rows", **_SLIDER),
             "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
         },
     )
 
 
-def neighbours_explorer(
-    images: Tensor, features: Mapping[str, Tensor], card, *, captions: Sequence[str], encoder: str | None = None
+def report_card_explorer(
+    images: Tensor,
+    features: Mapping[str, Tensor],
+    card,
+    factors: Mapping[str, Tensor],
+    *,
+    captions: Sequence[str],
+    encoder: str,
+    other: str,
 ) -> Explorer:
-    """What an encoder finds similar: a picture, its nearest neighbours, and the encoder's line of the report card.
+    """Two encoders asked for one factor: their probes' scores, and whether a card's neighbours share the factor.
 
     Args:
         images: (N, 3, H, W) in [0, 1], what the slider goes through; N > 7.
         features: by encoder, (N, dim) each; compared by the cosine of the standardised ones.
         card: what `evaluate.report_card` says about these encoders.
+        factors: by name (N,), those of the card; whole numbers and booleans are classes.
         captions: N of them.
-        encoder: the first to be shown.
+        encoder, other: the first to be shown.
     """
-    if any(len(x) != len(images) for x in features.values()) or len(captions) != len(images) or len(images) < 8:
+    if any(len(x) != len(images) for x in [*features.values(), *factors.values(), captions]) or len(images) < 8:
         raise ValueError(
-            f"each of the {len(images)} pictures (at least 8) needs a caption and features of each encoder"
+            f"each of the {len(images)} pictures (at least 8) needs a caption, a value of each factor and features of "
+            "each encoder"
         )
     directions = {}
     for name, x in features.items():
         x = (x - x.mean(0)) / x.std(0).clamp(min=1e-6)
         directions[name] = torch.nn.functional.normalize(x, dim=1)
 
-    def render(encoder: str, picture: int) -> str:
+    def line(encoder: str, factor: str, picture: int) -> str:
+        """An encoder's score, the neighbours that it finds, and what they say about the factor."""
         cosine = directions[encoder] @ directions[encoder][picture]  # (N,)
         cosine[picture] = math.inf  # itself first
         near = cosine.topk(8).indices.tolist()
-        titles = ["this card", *(f"{cosine[i]:.2f}" for i in near[1:])]
-        scores = []
-        for factor, kind in zip(card.factors, card.kinds):
-            score = card[encoder, factor][0]
-            scores.append(f"{factor} {score:.0%}" if kind == "accuracy" else f"{factor} R² {score:.2f}")
-        found = f"a linear probe on {encoder} finds: {', '.join(scores)}"
-        said = f"this card: “{captions[picture]}”. Nearest: {'; '.join(captions[i] for i in near[1:4])}."
-        return (
-            f'<p style="{_NOTE}">{escape(found)}</p>'
-            f'<div aria-live="polite">{pictures.html(images[near], titles, columns=8, zoom=3)}</div>'
-            f'<p style="{_NOTE}">{escape(said)}</p>'
+        score, error = card[encoder, factor]
+        values = factors[factor][near].tolist()
+        if card.kinds[card.factors.index(factor)] == "accuracy":
+            same = [value == values[0] for value in values[1:]]
+            titles = ["✓ same" if yes else "✗ other" for yes in same]
+            said, what = f"{score:.0%} ± {error:.0%}", f"{sum(same)} of its 7 nearest have the same {factor}"
+        else:
+            titles = [f"{value:.2f}" for value in values[1:]]
+            apart = sum(abs(value - values[0]) for value in values[1:]) / 7
+            said, what = f"R² {score:.2f} ± {error:.2f}", f"{factor} of its 7 nearest differs by {apart:.2f} on average"
+        shown = pictures.html(images[near], ["this card", *titles], columns=8, zoom=3)
+        return f'{_named(encoder, max(score, 0.0), said)}{shown}<p style="{_NOTE}">{escape(what)}</p>'
+
+    def render(encoder: str, other: str, factor: str, picture: int) -> str:
+        number = card.factors.index(factor)
+        chance = float(card.chance[number])
+        guess = f"{chance:.0%}" if card.kinds[number] == "accuracy" else "R² 0"
+        note = f"How well a linear probe finds: {factor} (guessing: {guess}). This card: “{captions[picture]}”."
+        lines = [line(name, factor, picture) for name in dict.fromkeys((encoder, other))]
+        return f'<p style="{_NOTE}">{escape(note)}</p><div aria-live="polite">{"".join(lines)}</div>'
+
+    def menu(options, value, description):
+        return widgets.Dropdown(
+            options=list(options),
+            value=value,
+            description=description,
+            style=_SLIDER["style"],
+            layout={"width": "15em"},
         )
 
-    names = list(features)
     return Explorer(
         render,
         {
-            "encoder": widgets.Dropdown(
-                options=names, value=encoder or names[0], description="encoder", style=_SLIDER["style"]
-            ),
+            "encoder": menu(features, encoder, "encoder"),
+            "other": menu(features, other, "against"),
+            "factor": menu(card.factors, card.factors[0], "factor"),
             "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="card", **_SLIDER),
         },
     )

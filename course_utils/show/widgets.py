@@ -8,6 +8,7 @@ are no widgets (nbconvert, a terminal, another viewer) each is its settings and 
 
 import asyncio
 import itertools
+import math
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -216,6 +217,7 @@ _WIDE = {"style": {"description_width": "initial"}, "layout": {"width": "95%", "
 # JupyterLab's colours and sizes (they follow its theme and its presentation mode); elsewhere those of the page around.
 _NOTE = "margin: 4px 0; color: var(--jp-content-font-color2, inherit); font-size: var(--jp-content-font-size1, 1em)"
 _INK = "color: var(--jp-content-font-color1, inherit)"
+_ROW = f"margin: 2px 0; display: flex; align-items: center; gap: 1em; {_INK}"
 _BOX = f"margin: 0; padding: 10px 14px; border-left: 4px solid #D55E00; line-height: 1.5; {_INK}"
 _TEXT = (
     "font-family: var(--jp-code-font-family, monospace); font-size: calc(1.15 * var(--jp-content-font-size1, 14px));"
@@ -336,10 +338,8 @@ def writer(
             yield f'<div aria-live="polite" style="{_TEXT}"><b>{escape(prompt)}</b>{escape(text)}</div>'
 
     controls = {
-        "prompt": widgets.Text(prompt, description="prompt", continuous_update=False, **_SLIDER),
-        "temperature": widgets.FloatSlider(
-            temperature, min=0.0, max=2.0, step=0.1, readout_format=".1f", description="temperature", **_SLIDER
-        ),
+        "prompt": widgets.Text(prompt, description="prompt", continuous_update=False, **_WIDE),
+        "temperature": _temperature(temperature),
         "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
     }
     if choices:
@@ -374,8 +374,7 @@ def fill_in(model, tokenizer, text: str, *, most: int = 8) -> Explorer:
             lines.append(f'<p style="{_TEXT}">[MASK] {number}: {escape(guesses, quote=False)}</p>')
         return f'<div aria-live="polite">{"".join(lines)}</div>'
 
-    layout = widgets.Layout(width="95%", max_width="700px")
-    field = widgets.Text(text, description="text", continuous_update=False, layout=layout)
+    field = widgets.Text(text, description="text", continuous_update=False, **_WIDE)
     return Explorer(render, {"text": field})
 
 
@@ -483,7 +482,7 @@ def _marked(words: Iterable[tuple[str, bool]]) -> str:
 
 def recital_explorer(
     passages: Mapping[str, list[str]],
-    recite: Callable[[str, list[str], int], list[str]],
+    recite: Callable[[str, list[str], int], list[str] | Iterable[list[str]]],
     compare: Callable[[list[str], list[str]], tuple[list[bool], list[bool]]],
     *,
     models: Collection[str],
@@ -494,7 +493,8 @@ def recital_explorer(
 
     Args:
         passages: the words of each, by a name for the menu; each longer than `length`.
-        recite: called as recite(model, words, length), returns that many words to follow them.
+        recite: called as recite(model, words, length), returns that many words to follow them, or yields them, more
+            each time.
         compare: called as compare(written, truth), returns which words of each are to be marked.
         models: what the menu offers.
         prompt: how many words are given at first.
@@ -504,20 +504,22 @@ def recital_explorer(
     if shortest < 1:
         raise ValueError(f"each passage needs more than {length} words, the shortest has {shortest + length}")
 
-    def render(passage: str, model: str, prompt: int) -> str:
+    def render(passage: str, model: str, prompt: int) -> Iterator[str]:
         words = passages[passage]
         truth = words[prompt : prompt + length]
-        written = recite(model, words[:prompt], length)
-        marks = compare(written, truth)
-        columns = {f"{model} writes": (written, marks[0]), "the passage goes on": (truth, marks[1])}
         given = f"given: {' '.join(words[:prompt])}"
-        return SideBySide(columns, note=f"{sum(marks[0])} of {len(written)} words in common · {given}").html
+        for written in _pieces(recite(model, words[:prompt], length)):
+            marks = compare(written, truth)
+            columns = {f"{model} writes": (written, marks[0]), "the passage goes on": (truth, marks[1])}
+            yield SideBySide(columns, note=f"{sum(marks[0])} of {length} words in common · {given}").html
 
     return Explorer(
         render,
         {
             "passage": widgets.Dropdown(options=list(passages), description="passage", style=_SLIDER["style"]),
-            "model": widgets.Dropdown(options=list(models), value=list(models)[-1], description="model"),
+            "model": widgets.Dropdown(
+                options=list(models), value=list(models)[-1], description="model", style=_SLIDER["style"]
+            ),
             "prompt": widgets.IntSlider(
                 min(prompt, shortest), min=1, max=min(40, shortest), description="words given", **_SLIDER
             ),
@@ -525,9 +527,155 @@ def recital_explorer(
     )
 
 
+def writers_side_by_side(
+    write: Callable[[str, str, float, int], str | Iterable[str]],
+    *,
+    models: Collection[str],
+    prompt: str,
+    temperature: float = 0.7,
+) -> Explorer:
+    """Several models go on with one prompt, side by side: type it and press Enter, or move a slider.
+
+    Args:
+        write: called as write(model, prompt, temperature, seed), returns the continuation, or yields it, longer each
+            time; then all columns grow together.
+        models: the names of the columns.
+        prompt, temperature: the first settings.
+    """
+
+    def render(prompt: str, temperature: float, sample: int) -> Iterator[str]:
+        streams = [_pieces(write(name, prompt, temperature, sample)) for name in models]
+        columns = {}
+        for texts in itertools.zip_longest(*streams):  # None: this one has come to its end
+            new = {name: text.split() for name, text in zip(models, texts) if text is not None}
+            columns |= {name: (words, [False] * len(words)) for name, words in new.items()}
+            yield SideBySide(columns).html
+
+    return Explorer(
+        render,
+        {
+            "prompt": widgets.Text(prompt, description="prompt", continuous_update=False, **_WIDE),
+            "temperature": _temperature(temperature),
+            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
+        },
+    )
+
+
+def _pieces(text: str | list | Iterable) -> Iterator:
+    """A text or a list of words at once, or whatever comes piece by piece."""
+    return iter([text] if isinstance(text, str | list) else text)
+
+
+def _temperature(value: float, most: float = 2.0) -> widgets.FloatSlider:
+    return widgets.FloatSlider(
+        value, min=0.0, max=most, step=0.1, readout_format=".1f", description="temperature", **_SLIDER
+    )
+
+
+# -------------------------------------------------------------------------------------------------- what may come next
+
+
+class NextExplorer(Explorer):
+    """Bars of what may follow a text, each beside a button that goes on with it.
+
+    Args:
+        likely: called with the controls' values by name; returns the pieces that may follow, each with its bar as HTML,
+            and a line that is said below them.
+        controls: as Explorer's; one of them is the text, called `prompt`.
+        most: how many pieces there are at most.
+    """
+
+    def __init__(
+        self,
+        likely: Callable[..., tuple[list[tuple[str, str]], str]],
+        controls: Mapping[str, widgets.ValueWidget],
+        *,
+        most: int,
+    ):
+        self._likely, self._next = likely, []
+        size = widgets.Layout(width="9em", height="28px", margin="1px 0")
+        self.go_on = [widgets.Button(tooltip="Go on with this", layout=size) for _ in range(most)]
+        for number, button in enumerate(self.go_on):
+            button.on_click(lambda _, number=number: self._press(number))
+        super().__init__(self._rows, controls, beside=widgets.VBox(self.go_on, layout=widgets.Layout(flex="0 0 auto")))
+
+    def _press(self, number: int) -> None:
+        if number < len(self._next):
+            self._controls["prompt"].value += self._next[number]
+
+    def _rows(self, **settings) -> str:
+        self._next = []
+        try:
+            rows, note = self._likely(**settings)
+            self._next = [piece for piece, _ in rows]
+        finally:
+            for button, piece in itertools.zip_longest(self.go_on, self._next):
+                button.disabled = piece is None
+                button.description = "" if piece is None else _visible(piece)
+        row = f"margin: 1px 0; height: 28px; display: flex; align-items: center; gap: 1em; {_INK}"
+        bars = "".join(
+            f'<p style="{row}"><code class="course-still-only" style="flex: 0 0 9em">{escape(_visible(piece))} </code>'
+            f"{bar}</p>"
+            for piece, bar in rows
+        )
+        return f'{bars}<p aria-live="polite" style="{_NOTE}">{escape(note)}</p>'
+
+
+def _visible(piece: str) -> str:
+    """A piece of text with signs in the place of its spaces and ends of lines."""
+    return piece.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") or "∅"
+
+
+def _bar(share: float, said: str, thin: float | None = None) -> str:
+    """A bar and what it says; `thin`: a grey one below it."""
+    bars = f'<span style="display: block; width: {100 * share:.1f}%; height: 0.7em; background: #0072B2"></span>'
+    if thin is not None:
+        bars += f'<span style="display: block; width: {100 * thin:.1f}%; height: 0.25em; background: #999"></span>'
+    return f'<span style="flex: 1">{bars}</span><span style="flex: 0 0 14em">{escape(said)}</span>'
+
+
+def _named(name: str, share: float, said: str, *, strong: bool = False) -> str:
+    """A line with a name, a bar and what it says."""
+    ink = "font-weight: bold; color: #D55E00" if strong else _INK
+    return f'<p style="{_ROW}"><span style="flex: 0 0 12em; {ink}">{escape(name)} </span>{_bar(share, said)}</p>'
+
+
+def next_letter_explorer(models: Mapping[int, Any], *, prompt: str, order: int, most: int = 10) -> NextExplorer:
+    """What a Markov chain expects next, as you type: bars with the counts behind them, likeliest first.
+
+    Args:
+        models: fitted chains of characters by order. Letters are made small; what a chain does not know is read as a
+            space.
+        prompt, order: the first settings.
+        most: how many letters are shown.
+    """
+
+    def likely(prompt: str, order: int) -> tuple[list[tuple[str, str]], str]:
+        chain = models[order]
+        symbols = chain.alphabet.symbols
+        known = "".join(letter if letter in symbols else " " for letter in prompt.lower())
+        context = re.sub(" +", " ", known)[-order:] if order else ""
+        p, counts = chain.distribution(context), chain.counts_after(context)
+        rows = []
+        for code in p.topk(min(most, len(p))).indices.tolist():
+            rows.append((symbols[code], _bar(float(p[code]), f"{p[code]:6.1%} ({int(counts[code]):,} times)")))
+        seen = f"It has seen “{_visible(context)}” {int(counts.sum()):,} times" if context else "It looks at no letter"
+        rest = float(1 - p.topk(min(most, len(p))).values.sum())
+        return rows, f"{seen}; the other letters have {max(rest, 0):.1%} together."
+
+    return NextExplorer(
+        likely,
+        {
+            "prompt": widgets.Text(prompt, description="type here", continuous_update=True, **_WIDE),
+            "order": widgets.SelectionSlider(options=sorted(models), value=order, description="order k", **_SLIDER),
+        },
+        most=most,
+    )
+
+
 def next_token_explorer(
     model, tokenizer, probabilities: Callable[..., Any], *, prompt: str, most: int = 12
-) -> Explorer:
+) -> NextExplorer:
     """The likeliest next tokens after a prompt as bars, before and after temperature, top-k and top-p.
 
     Args:
@@ -538,7 +686,7 @@ def next_token_explorer(
     """
     device = next(model.parameters()).device
 
-    def render(prompt: str, temperature: float, top_k: int, top_p: float) -> str:
+    def likely(prompt: str, temperature: float, top_k: int, top_p: float) -> tuple[list[tuple[str, str]], str]:
         codes = tokenizer.encode(prompt)[-model.config.context :]
         if not len(codes):
             raise ValueError("the prompt is empty: write at least one letter")
@@ -546,58 +694,114 @@ def next_token_explorer(
             logits = model(codes.to(device)[None])[:, -1].float().cpu()  # (1, V)
         learned = logits.softmax(-1)[0]
         p = probabilities(logits, temperature, top_k, top_p)[0]
-        rows = []
-        for code in learned.topk(most).indices.tolist():
-            token = escape(tokenizer.decode([code]).replace(" ", "␣").replace("\n", "↵"))
-            bar = f'<div style="width: {100 * p[code]:.1f}%; height: 0.7em; background: #0072B2"></div>'
-            thin = f'<div style="width: {100 * learned[code]:.1f}%; height: 0.25em; background: #999"></div>'
-            numbers = f"{p[code]:6.1%} (learned {learned[code]:.1%})"
-            rows.append(
-                f'<p style="margin: 0; display: flex; gap: 1em; {_INK}"><code style="flex: 0 0 9em">{token} </code>'
-                f'<span style="flex: 1">{bar}{thin}</span><span style="flex: 0 0 13em">{numbers}</span></p>'
+        best = learned.topk(most).indices
+        rows = [
+            (
+                tokenizer.decode([code]),
+                _bar(float(p[code]), f"{p[code]:6.1%} (learned {learned[code]:.1%})", learned[code]),
             )
-        left, rest = int((p > 0).sum()), float(p.sum() - p[learned.topk(most).indices].sum())
-        note = f"{left} of {len(p)} tokens can be drawn; those not shown have {rest:.1%} together"
-        return f'<p style="{_NOTE}">{note}</p><div aria-live="polite">{"".join(rows)}</div>'
+            for code in best.tolist()
+        ]
+        left, rest = int((p > 0).sum()), float(p.sum() - p[best].sum())
+        return rows, f"{left} of {len(p)} tokens can be drawn; those not shown have {rest:.1%} together"
 
     V = model.config.vocab_size
-    layout = widgets.Layout(width="95%", max_width="700px")
+    return NextExplorer(
+        likely,
+        {
+            "prompt": widgets.Text(prompt, description="prompt", continuous_update=True, **_WIDE),
+            "temperature": _temperature(1.0, most=3.0),
+            "top_k": widgets.IntSlider(V, min=1, max=V, description="top-k", **_SLIDER),
+            "top_p": widgets.FloatSlider(1.0, min=0.01, max=1.0, step=0.01, description="top-p", **_SLIDER),
+        },
+        most=most,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- other bars
+
+
+def canary_explorer(
+    secrets: Mapping[str, int],
+    planted: Mapping[str, int],
+    score: Callable[[str, str], torch.Tensor],
+    exposure: Callable[[torch.Tensor, int], float],
+    *,
+    models: Collection[str],
+    most: int = 6,
+) -> Explorer:
+    """How far a model gives a planted secret away, by how often it was planted: its rank among all that it might be.
+
+    Args:
+        secrets: by person the secret, a number.
+        planted: by person how often it stood in the training text; as many people for each count.
+        score: called as score(model, person), returns ln P of all numbers, (N,); asked once for each.
+        exposure: called with these and the secret, returns bits.
+        models: what the menu offers.
+        most: how many of the likeliest numbers are shown.
+    """
+    people = {times: [who for who in planted if planted[who] == times] for times in sorted(set(planted.values()))}
+    known: dict[tuple[str, str], torch.Tensor] = {}
+
+    def render(times: int, person: int, model: str) -> str:
+        who = people[times][person - 1]
+        if (model, who) not in known:
+            known[model, who] = score(model, who).cpu()
+        log_p, secret = known[model, who], secrets[who]
+        N, p = len(log_p), log_p.softmax(0)
+        bits = exposure(log_p, secret)
+        rank = 1 + int((log_p > log_p[secret]).sum())
+        width = len(str(N - 1))
+        shown = log_p.topk(most).indices.tolist()
+        if secret not in shown:
+            shown.append(secret)
+        rows = []
+        for number in shown:
+            name = f"{number:0{width}}" + (" ◀ the secret" if number == secret else "")
+            rows.append(_named(name, float(p[number] / p.max()), f"{float(p[number]):.2%}", strong=number == secret))
+        most_bits = math.log2(N)
+        said = f"{who}, planted {times} times: rank {rank:,} of {N:,}, exposure {bits:.1f} of {most_bits:.1f} bits"
+        return (
+            f'<p aria-live="polite" style="{_TEXT}">{escape(said)}</p>'
+            f"{_named('exposure', bits / most_bits, f'{bits:.1f} bits')}"
+            f'<p style="{_NOTE}">The likeliest numbers, and the secret:</p>{"".join(rows)}'
+        )
+
     return Explorer(
         render,
         {
-            "prompt": widgets.Text(prompt, description="prompt", continuous_update=False, layout=layout),
-            "temperature": widgets.FloatSlider(
-                1.0, min=0, max=3, step=0.1, readout_format=".1f", description="temperature", **_SLIDER
+            "times": widgets.SelectionSlider(
+                options=list(people), value=max(people), description="times planted", **_SLIDER
             ),
-            "top_k": widgets.IntSlider(V, min=1, max=V, description="top-k", **_SLIDER),
-            "top_p": widgets.FloatSlider(1.0, min=0.01, max=1.0, step=0.01, description="top-p", **_SLIDER),
+            "person": widgets.IntSlider(1, min=1, max=min(map(len, people.values())), description="person", **_SLIDER),
+            "model": widgets.Dropdown(options=list(models), description="model", style=_SLIDER["style"]),
         },
     )
 
 
-def writers_side_by_side(
-    write: Callable[[str, str, float, int], str], *, models: Collection[str], prompt: str, temperature: float = 0.7
-) -> Explorer:
-    """Several models go on with one prompt, side by side: type it and press Enter, or move a slider.
+def bound_explorer(bound: Callable[[float, int], float], *, nats: float = 5.0, most: float = 12.0) -> Explorer:
+    """What InfoNCE shows of the information that two views share, and the ceiling that the number of negatives sets.
 
     Args:
-        write: called as write(model, prompt, temperature, seed), returns the continuation.
-        models: the names of the columns.
-        prompt, temperature: the first settings.
+        bound: called as bound(nats, K), returns what K negatives show of them.
+        nats: the first setting.
+        most: the largest number of nats.
     """
 
-    def render(prompt: str, temperature: float, sample: int) -> str:
-        columns = {name: write(name, prompt, temperature, sample).split() for name in models}
-        return SideBySide({name: (words, [False] * len(words)) for name, words in columns.items()}).html
+    def render(nats: float, negatives: int) -> str:
+        K = 2**negatives - 1
+        ceiling = math.log(K + 1)
+        bars = {"shared": nats, "shown by InfoNCE": bound(nats, K), "ceiling ln(K + 1)": ceiling}
+        rows = [_named(name, max(value, 0) / most, f"{value:.2f} nats") for name, value in bars.items()]
+        said = "the ceiling decides what you see" if nats > ceiling else "the ceiling is above the truth"
+        return f'{"".join(rows)}<p aria-live="polite" style="{_TEXT}">K = {K} negatives: {said}.</p>'
 
-    layout = widgets.Layout(width="95%", max_width="700px")
     return Explorer(
         render,
         {
-            "prompt": widgets.Text(prompt, description="prompt", continuous_update=False, layout=layout),
-            "temperature": widgets.FloatSlider(
-                temperature, min=0.0, max=2.0, step=0.1, readout_format=".1f", description="temperature", **_SLIDER
+            "nats": widgets.FloatSlider(
+                nats, min=0.5, max=most, step=0.5, readout_format=".1f", description="nats shared", **_SLIDER
             ),
-            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
+            "negatives": widgets.IntSlider(4, min=1, max=10, description="log₂(K + 1)", **_SLIDER),
         },
     )
