@@ -20,7 +20,8 @@ LECTURES = sorted(ROOT.glob("lectures/*.ipynb"))
 NOTEBOOKS = LECTURES + sorted(ROOT.glob("assignments/*/*.ipynb")) + sorted(ROOT.glob("solutions/*/*.ipynb"))
 SECONDS = 120  # of processor time for a lecture: what the clock says depends on what else the machine is doing
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-CELL_METADATA = {"nbgrader", "deletable", "editable", "tags"}  # the middle two: nbgrader locks its check cells
+# deletable, editable: nbgrader locks its check cells; jupyter: a cell that is collapsed
+CELL_METADATA = {"nbgrader", "deletable", "editable", "tags", "jupyter", "slideshow"}
 
 # Runs in the kernel before the first cell: what would leave this machine fails, as for a student without a network.
 NO_NETWORK = """

@@ -87,7 +87,7 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
     """The notebook as it is committed: nbformat 4.5, no outputs, no counts, stable ids, little metadata."""
     used: set[str] = set()
     for number, cell in enumerate(notebook.cells):
-        kept = ("nbgrader", "tags", "deletable", "editable")
+        kept = ("nbgrader", "tags", "deletable", "editable", "jupyter", "slideshow")
         cell.metadata = {k: v for k, v in cell.metadata.items() if k in kept and v != []}
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -176,7 +176,7 @@ def release(course: Course, name: str) -> list[str]:
     notebook = read(source)
     sync(notebook, points_of(course, name))
     files = {}
-    if text(normalise(notebook)) != source.read_text():
+    if text(normalise(notebook)) != source.read_text(encoding="utf-8"):
         files[source] = text(notebook).encode()
         write(source, files[source])
     with tempfile.TemporaryDirectory() as temporary:
@@ -243,7 +243,7 @@ def check_release(course: Course, name: str) -> list[str]:
     problems = []
     notebook = read(course.solution(name))
     sync(notebook, points_of(course, name))
-    if text(normalise(notebook)) != course.solution(name).read_text():
+    if text(normalise(notebook)) != course.solution(name).read_text(encoding="utf-8"):
         problems.append(f"solutions/{name}/{name}.ipynb is not as `course release` writes it")
     for path in sorted(set(expected) | set(_files(course.released(name).parent))):
         label = path.relative_to(course.root)
@@ -263,9 +263,18 @@ def _check_sums(course: Course, name: str) -> list[str]:
     if not path.exists():
         return []
     present = {p: p.read_bytes() for p in _files(path.parent) if p != path}
-    recorded, found = path.read_text().splitlines(), _checksums(course, name, present).decode().splitlines()
+    recorded = path.read_text(encoding="utf-8").splitlines()
+    found = _checksums(course, name, present).decode().splitlines()
     names = {line[66:] for line in set(recorded) ^ set(found)}
     return [f"{n} has changed since the last release" for n in sorted(names)]
+
+
+def stamp(course: Course, name: str) -> None:
+    """Write the checksums of what lies in `assignments/NAME/` and `solutions/NAME/` now, if it has been released."""
+    path = course.released(name).parent / CHECKSUMS
+    if path.exists():
+        present = {p: p.read_bytes() for p in _files(path.parent) if p != path}
+        write(path, _checksums(course, name, present))
 
 
 def _checksums(course: Course, name: str, files: dict[Path, bytes]) -> bytes:
