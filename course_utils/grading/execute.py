@@ -29,7 +29,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 from course_utils.check import ExerciseCases, Verdict
-from course_utils.grading import inside, outputs
+from course_utils.grading import inside, outputs, temporary
 from course_utils.grading import judge as judges
 from course_utils.grading.judge import Judge, no_verdict
 from course_utils.grading.sandbox import DEFAULTS, Limits, SandboxError, missing
@@ -84,8 +84,8 @@ def execute(
         raise SandboxError(problem)
     begin = time.monotonic()
     warm = warm if sandbox and warm and warm.alive else None
-    room = warm.spool if warm else _short_folder()
-    with _terminable(), tempfile.TemporaryDirectory(prefix="course-", dir=room) as name:
+    room = tempfile.TemporaryDirectory(prefix="course-", dir=warm.spool) if warm else temporary.temporary_folder()
+    with _terminable(), room as name:
         judge_folder = Path(name, "judge")
         judge_folder.mkdir()
         judge_folder.chmod(0o755)  # whatever the umask
@@ -452,11 +452,6 @@ def _exercise(cell: NotebookNode, exercises: dict[str, ExerciseCases]) -> str | 
 
 
 # --- surroundings -----------------------------------------------------------------------------------------------------
-
-
-def _short_folder() -> str | None:
-    """Paths of unix sockets have at most 107 characters, so not TMPDIR, which can be long."""
-    return "/tmp" if Path("/tmp").is_dir() else None
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import glob
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from course_utils.grading.release import generate, read
 from course_utils.grading.repair import NOTES
 from course_utils.grading.submissions import Submission, signature, stage
 from course_utils.grading.submissions import submissions as all_submissions
+from course_utils.grading.temporary import remove_parts, temporary_folder
 from course_utils.grading.warm import Parent
 
 FAILED = "failed.json"  # in `Course.private`
@@ -105,7 +105,7 @@ def grade(
         )
     before = {s.student: signature(s) for s in found}
     failed: dict[str, str] = {}
-    with alone(course, name), tempfile.TemporaryDirectory() as temporary:
+    with alone(course, name), temporary_folder() as temporary:
         forks = parent(course, name) if len(found) > 1 and not unsafe else None  # it loads while we get ready
         generate(course, name, Path(temporary), course.directory().db_url)  # a fresh clone has no gradebook
         cases = hidden_cases(course, name)
@@ -132,7 +132,7 @@ def publish(course: Course, name: str, students: list[str] | None = None) -> Non
     from course_utils.grading.report import write_report
 
     graded = _mark_sheets(course, name, students)
-    with Gradebook(course.directory().db_url) as gradebook, tempfile.TemporaryDirectory() as temporary:
+    with Gradebook(course.directory().db_url) as gradebook, temporary_folder() as temporary:
         table = Path(temporary) / "grades.csv"
         CsvExportPlugin(to=str(table)).export(gradebook)
         write(course.root / "grades.csv", table.read_bytes())
@@ -267,6 +267,10 @@ def alone(course: Course, name: str) -> Iterator[None]:
         except BlockingIOError:
             raise CourseError(f"{name} is being graded already, by another `course grade`: wait for its end") from None
         file.write(str(os.getpid()))
+        private = course.private(name)
+        remove_parts(
+            course.root, private, private / "results", private / "cases", *course.root.glob(f"feedback/*/{name}")
+        )
         yield
 
 

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import secrets
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cache
@@ -31,6 +30,7 @@ from course_utils.grading.feedback import harmless
 from course_utils.grading.release import build_cases, read
 from course_utils.grading.repair import NOTES, repair
 from course_utils.grading.submissions import copy_files
+from course_utils.grading.temporary import temporary_folder
 from course_utils.grading.warm import Parent, imports
 
 STAGED = "staged"  # folder in `Course.private`: submissions that are repaired already
@@ -127,7 +127,7 @@ def run(
     if sandboxed and (why := sandbox.missing()):
         raise CourseError(f"{why} (without a sandbox, students' code could do all that you can: see --unsafe)")
     cells = [(c.cell_type, c.source, c.metadata.get("nbgrader", {}).get("grade_id")) for c in notebook.cells]
-    with tempfile.TemporaryDirectory() as temporary:
+    with temporary_folder() as temporary:
         files, notes = Path(temporary), []
         for folder in (place, course.released(name).parent):
             if folder.is_dir():

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import sqlite3
-import tempfile
 import zipfile
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from course_utils.grading.course import Course, CourseError, make_gradebook, wri
 from course_utils.grading.gradebook import Sheet, alone, grade, publish, sheets
 from course_utils.grading.release import points_of, read
 from course_utils.grading.submissions import submissions
+from course_utils.grading.temporary import temporary_folder
 
 COPIES = "before"  # folder in `Course.private`: a dated folder per regrade
 GRADEBOOK, NOTEBOOKS, MARKS, DONE = "gradebook.db", "autograded.zip", "marks.json", "done"
@@ -161,7 +161,7 @@ def _begin(course: Course, name: str, database: Path, found: list[Sheet]) -> tup
     folder.mkdir(parents=True)
     folder.chmod(0o700)
     _copy(database, folder / GRADEBOOK)
-    with tempfile.TemporaryDirectory() as temporary:
+    with temporary_folder() as temporary:
         path = Path(temporary) / NOTEBOOKS
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for student in [s.student for s in found if _graded(course, name, s.student).is_file()]:

@@ -7,7 +7,6 @@ nbgrader's metadata, nbgrader takes the solutions out, and the visible cases go 
 import hashlib
 import re
 import shutil
-import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_utils.grading.course import IGNORED, Course, CourseError, convert, make_gradebook, write
+from course_utils.grading.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from course_utils.check import ExerciseCases
@@ -148,7 +148,7 @@ def build_cases(course: Course, name: str, seed: int) -> "dict[str, ExerciseCase
     notebook = read(course.solution(name))
     sync(notebook, points_of(course, name))
     cases = {n: e.build(seed) for n, e in load_exercises(folder).items()}
-    with tempfile.TemporaryDirectory() as files:
+    with temporary_folder() as files:
         _copy(folder, Path(files), notebooks=False)
         sandboxed = sandbox.missing() is None  # it is the course's own code: an ordinary kernel does, too
         try:
@@ -179,7 +179,7 @@ def release(course: Course, name: str) -> list[str]:
     if text(normalise(notebook)) != source.read_text(encoding="utf-8"):
         files[source] = text(notebook).encode()
         write(source, files[source])
-    with tempfile.TemporaryDirectory() as temporary:
+    with temporary_folder() as temporary:
         files |= build(course, name, Path(temporary), course.directory().db_url)
     changed = [p for p, data in files.items() if p == source or not p.exists() or p.read_bytes() != data]
     for path in changed:
@@ -232,13 +232,13 @@ def make_known(assignment: str, **_: Any) -> None:
             return
         except MissingEntry:
             pass
-    with tempfile.TemporaryDirectory() as temporary:
+    with temporary_folder() as temporary:
         generate(course, assignment, Path(temporary), course.directory().db_url)
 
 
 def check_release(course: Course, name: str) -> list[str]:
     """Where `assignments/NAME/` is not what `solutions/NAME/` gives, as sentences; none if all is well."""
-    with tempfile.TemporaryDirectory() as temporary:
+    with temporary_folder() as temporary:
         expected = build(course, name, Path(temporary), f"sqlite:///{temporary}/gradebook.db")
     problems = []
     notebook = read(course.solution(name))
@@ -290,7 +290,7 @@ def _compare_cases(path: Path, expected: bytes) -> list[str]:
     from course_utils.check import load_cases
     from course_utils.compare import difference
 
-    with tempfile.TemporaryDirectory() as temporary:
+    with temporary_folder() as temporary:
         fresh_path = Path(temporary) / CASES_FILE
         fresh_path.write_bytes(expected)
         fresh = load_cases(fresh_path)

@@ -12,7 +12,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import psutil
 from jupyter_client.provisioning import LocalProvisioner
 from traitlets import Instance
 
-from course_utils.grading import inside, seccomp
+from course_utils.grading import inside, seccomp, temporary
 from course_utils.grading.relay import listen, relay, shut, start_thread
 
 MiB = 2**20
@@ -205,8 +204,8 @@ def missing() -> str | None:
         return f"the sandbox knows {' and '.join(seccomp.MACHINES)}, not {os.uname().machine}"
     if not shutil.which("bwrap"):
         return "bubblewrap is missing: install it, on Debian and Ubuntu with `sudo apt install bubblewrap`"
-    with tempfile.TemporaryDirectory(prefix="course-") as folder:
-        process, stderr = _start(Limits(), Path(folder), None, None, {})
+    with temporary.temporary_folder() as folder:
+        process, stderr = _start(Limits(), folder, None, None, {})
         code = process.wait()
         said = read(stderr).decode(errors="replace").strip()
         os.close(stderr)

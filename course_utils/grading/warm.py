@@ -10,11 +10,9 @@ import json
 import os
 import re
 import select
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +21,7 @@ from typing import Any
 import psutil
 from nbformat import NotebookNode
 
-from course_utils.grading import inside, sandbox, seccomp
+from course_utils.grading import inside, sandbox, seccomp, temporary
 
 RIGHTS = (*sandbox.RIGHTS, "SYS_ADMIN", "NET_ADMIN")  # new namespaces, mounts in them, a loopback; no kernel keeps any
 RIGHTS_OF_OTHERS = ("SYS_ADMIN", "NET_ADMIN", "SETFCAP")  # where the grader is not root: in bubblewrap's namespace
@@ -87,7 +85,8 @@ class Parent:
 
     def __init__(self, modules: Iterable[str] = ()):
         self.modules = tuple(modules)
-        self.spool = Path(tempfile.mkdtemp(prefix="course-", dir="/tmp" if os.path.isdir("/tmp") else None))
+        self._folder = temporary.Folder()
+        self.spool = self._folder.path
         self.problem = ""  # why nothing can be forked
         self._lock, self._loaded = threading.Lock(), False
         own = self.spool / "parent"
@@ -151,7 +150,7 @@ class Parent:
         self._control.close()
         if self._process.poll() is None:
             self._process.kill()
-        shutil.rmtree(self.spool, ignore_errors=True)
+        self._folder.close()
 
 
 _parents: list[Parent] = []
