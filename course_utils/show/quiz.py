@@ -257,7 +257,7 @@ def _name(text: str) -> str:
 
 
 _STYLE = """<style>
-.course-quiz { max-width: 52em; }
+.course-quiz { max-width: calc(50 * var(--jp-content-font-size1, 14px)); }
 .course-quiz-question { margin: 0 0 18px 0; }
 .course-quiz .widget-htmlmath, .course-quiz .widget-html { height: auto; width: 100%; margin: 0; }
 .course-quiz .widget-html-content, .course-quiz .widget-htmlmath-content {
