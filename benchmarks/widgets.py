@@ -48,6 +48,15 @@ def row(lecture, cell_id, widget, moves):
     )
 
 
+def shoot(notebook, widget, folder, name):
+    """A picture of a widget in both themes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for theme in ("Dark", "Light"):
+        notebook.theme(theme)
+        widget.root.scroll_into_view_if_needed()
+        notebook.page.screenshot(path=folder / f"{name}_{theme.lower()}.png")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lectures", nargs="*", default=[], help="numbers of lectures, e.g. 01 07; default: all")
@@ -61,9 +70,7 @@ def main():
         for p in sorted((ROOT / "lectures").glob("*.ipynb"))
         if not arguments.lectures or p.name[:2] in arguments.lectures
     ]
-    print(
-        "| lecture | widget (cell) | controls | answered | median ms | worst ms | whole: median / worst | by Tab |"
-    )
+    print("| lecture | widget (cell) | controls | answered | median ms | worst ms | whole: median / worst | by Tab |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder, running_lab(Path(folder)) as lab, chromium() as browser:
         for path in wanted:
@@ -73,10 +80,9 @@ def main():
             for cell_id in notebook.widgets():
                 widget = notebook.widget(cell_id)
                 if arguments.shots:
-                    arguments.shots.mkdir(parents=True, exist_ok=True)
-                    notebook.page.screenshot(path=arguments.shots / f"{path.name[:2]}_{cell_id}.png")
+                    shoot(notebook, widget, arguments.shots, f"{path.name[:2]}_{cell_id}")
                 print(row(path.name[:2], cell_id, widget, arguments.moves), flush=True)
-            print(f"load average after lecture {path.name[:2]}: {os.getloadavg()[0]:.1f}", file=sys.stderr)
+            print(f"load average after lecture {path.name[:2]}: {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
             notebook.close()
 
 

@@ -12,9 +12,9 @@ from pages import CHROMIUM, chromium, running_lab
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """The address of a running JupyterLab, and its token."""
-    with running_lab(tmp_path_factory.mktemp("course")) as address_and_token:
-        yield address_and_token
+    """A running JupyterLab: its address, its token, and the folder that it shows."""
+    with running_lab(tmp_path_factory.mktemp("course")) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+from collections import namedtuple
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +31,9 @@ CONTENT = "window.jupyterapp?.shell.currentWidget?.content"
 KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
 
 
+Lab = namedtuple("Lab", "address token root")  # its address, its token, and the folder that it shows
+
+
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
@@ -44,7 +48,7 @@ def answers(url):
 
 @contextmanager
 def running_lab(root):
-    """The address and the token of a JupyterLab, as `course lab` starts it, on copies of the notebooks in `root`."""
+    """A JupyterLab, as `course lab` starts it, on copies of the notebooks in the folder `root`."""
     for folder in ("lectures", "assignments"):
         if (ROOT / folder).exists():
             shutil.copytree(ROOT / folder, root / folder)
@@ -62,7 +66,7 @@ def running_lab(root):
             assert process.poll() is None, f"JupyterLab ended:\n{said}"
             assert time.monotonic() < deadline, f"JupyterLab does not answer:\n{said}"
             time.sleep(0.3)
-        yield address, token
+        yield Lab(address, token, root)
     finally:
         process.terminate()  # it ends its kernels
         process.wait(30)
@@ -83,9 +87,8 @@ class Notebook:
     """A notebook open in JupyterLab."""
 
     def __init__(self, browser, lab, path):
-        address, token = lab
         self.page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        self.page.goto(f"{address}/lab/tree/{path}?token={token}&reset")
+        self.page.goto(f"{lab.address}/lab/tree/{path}?token={lab.token}&reset")
         self.page.wait_for_function(f"() => {KERNEL} === 'idle'", timeout=90_000)
         self.page.locator(".jp-Notebook:visible").wait_for()
 
@@ -122,16 +125,21 @@ class Notebook:
         )
         self.page.wait_for_timeout(700)
 
+    def theme(self, name):
+        """Change to JupyterLab's "Light" or "Dark" theme."""
+        self.command("apputils:change-theme", theme=f"JupyterLab {name}")
+        self.page.locator(f"body[data-jp-theme-light={str(name == 'Light').lower()}]").wait_for(state="attached")
+        self.page.wait_for_timeout(500)  # the style sheet is fetched
+
     def close(self):
         """End the notebook's kernel and close the page."""
         self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
         self.page.close()
 
     def widgets(self):
-        """Ids of the cells that show an Explorer, by the model (a quiz is a widget, too, but has nothing to move)."""
-        shown = [(cell["id"], output.get("data", {})) for cell in self.cells() for output in cell["outputs"]]
-        views = [(name, data) for name, data in shown if "application/vnd.jupyter.widget-view+json" in data]
-        return [name for name, data in views if "course-quiz" not in "".join(data.get("text/html", ""))]
+        """Ids of the cells that show an Explorer (its HTML says so), by the model."""
+        found = [(cell["id"], output.get("data", {})) for cell in self.cells() for output in cell["outputs"]]
+        return [cell_id for cell_id, data in found if 'class="course-still"' in "".join(data.get("text/html", ""))]
 
     def widget(self, cell_id):
         """The live widget in a cell."""
@@ -253,38 +261,31 @@ class Widget:
         return control.evaluate("control => Boolean(control.closest('.course-while-typing'))")
 
 
-class Explorer:
-    """A chain_explorer in the page."""
-
-    def __init__(self, page):
-        self.page = page
-        self.text = page.locator("div[aria-live=polite]:visible").last
-        self.text.wait_for(timeout=30_000)
-
-    def slider(self, name):
-        return self.page.locator(".widget-inline-hbox:visible", has_text=name).locator(".noUi-handle")
-
-    def press(self, name, key, times=1):
-        """Put the focus on a slider and press a key; return the new text and the seconds until it stood there."""
-        before, started = self.text.inner_text(), time.monotonic()
-        for _ in range(times):
-            self.slider(name).press(key)
-        while (now := self.text.inner_text()) == before:
-            assert time.monotonic() - started < ANSWER_S, f"{name} moved, the text did not"
-            time.sleep(0.005)
-        return now, time.monotonic() - started
-
-    def settled(self):
-        """The text, once it has stopped changing."""
-        now = self.text.inner_text()
-        while True:
-            time.sleep(1)
-            if (later := self.text.inner_text()) == now:
-                return now
-            now = later
-
-
 def complaints(cells):
     """What a cell wrote to stderr, and exceptions."""
     outputs = [(cell["id"], output) for cell in cells for output in cell["outputs"]]
     return [(name, o) for name, o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"]
+
+
+def move_each_widget(notebook, name):
+    """Moves the first control of each widget by keyboard; takes pictures of them all, light and dark.
+
+    Returns {cell id: "answered", "no answer" or "an error"}, of the result after the move.
+    """
+    found = {}
+    for cell_id in notebook.widgets():
+        widget = notebook.widget(cell_id)
+        control = next(iter(widget.controls().values()))
+        before = widget.text
+        answer = widget.press(control, *widget.keys(control, 0), wait=1000 * ANSWER_S)
+        if widget.root.locator("[role=alert]").count():
+            found[cell_id] = "an error"
+        else:
+            found[cell_id] = "answered" if answer and widget.text != before else "no answer"
+        notebook.screenshot(f"{name}_{cell_id}")
+    notebook.theme("Dark")
+    for cell_id in found:
+        notebook.show(cell_id)
+        notebook.screenshot(f"{name}_{cell_id}_dark")
+    notebook.theme("Light")
+    return found

@@ -5,7 +5,7 @@ touches the repository.
 """
 
 import pytest
-from pages import Explorer, Notebook, complaints
+from pages import Notebook, complaints, move_each_widget
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -14,12 +14,8 @@ def test_home_runs_and_its_slider_answers(browser, lab):
     home = Notebook(browser, lab, "lectures/00_start_here.ipynb")
     home.screenshot("home_opened")
     assert complaints(home.run_all()) == []
-    home.show("taste")
-    explorer = Explorer(home.page)
-    first = explorer.text.inner_text()
-    moved, _ = explorer.press("order k", "ArrowRight")
-    assert moved != first
-    home.screenshot("home_taste")
+    assert move_each_widget(home, "home") == {"taste": "answered"}
+    home.close()
 
 
 @pytest.fixture(scope="module")
@@ -29,31 +25,41 @@ def lecture_01(browser, lab):
     return lecture, lecture.run_all()
 
 
-def test_lecture_01_runs_and_its_sliders_rewrite_the_text(lecture_01):
+def test_lecture_01_runs_and_its_widgets_answer(lecture_01):
     lecture, cells = lecture_01
     assert complaints(cells) == []
-    lecture.show("explore")
-    explorer = Explorer(lecture.page)
-    first = explorer.settled()
-    lecture.screenshot("lecture01_explorer")
+    assert move_each_widget(lecture, "lecture01") == {"explore": "answered", "typing": "answered"}
 
-    seconds = {}
-    _, seconds["order + 1"] = explorer.press("order k", "ArrowRight")
-    second = explorer.settled()
-    assert second != first
-    _, seconds["order - 1"] = explorer.press("order k", "ArrowLeft")
-    assert explorer.settled() == first, "the same settings write the same text"
-    _, seconds["temperature - 0.1"] = explorer.press("temperature", "ArrowLeft")
-    assert explorer.settled() != first
-    _, seconds["sample + 1"] = explorer.press("sample", "ArrowRight")
 
-    explorer.press("order k", "ArrowRight", times=4)  # quick changes: the last one wins
-    assert explorer.settled() not in (first, second)
-    assert lecture.page.locator(".widget-inline-hbox:visible", has_text="order k").inner_text().split()[-1] == "7"
-    lecture.screenshot("lecture01_explorer_moved")
-    lecture.page.get_by_role("button", name="Reset").last.click()
-    assert explorer.settled() == first
-    print("seconds from key to new text:", {name: round(value, 2) for name, value in seconds.items()})
+def test_sliders_rewrite_the_text_and_reset_brings_it_back(lecture_01):
+    lecture, _ = lecture_01
+    widget = lecture.widget("explore")
+    controls = {name.split(" ", 1)[1]: control for name, control in widget.controls().items()}
+    order, temperature = controls["order k"], controls["temperature"]
+    widget.press(controls["Reset"], "Enter")
+    first = widget.text
+    assert widget.press(order, "ArrowRight", wait=20_000) and widget.text != first
+    assert widget.press(order, "ArrowLeft", wait=20_000) and widget.text == first, "the same settings, the same text"
+    assert widget.press(temperature, "ArrowLeft", wait=20_000) and widget.text != first
+    assert widget.press(order, *4 * ["ArrowRight"], wait=20_000)  # quick changes: the last one wins
+    assert order.get_attribute("aria-valuetext") == "7" and "held-out" in widget.text
+    seventh = widget.text
+    assert widget.press(controls["Reset"], "Enter", wait=20_000) and widget.text == first != seventh
+    assert widget.by_tab(), "the Tab key leads to each control"
+
+
+def test_letters_are_expected_while_one_types_and_a_button_writes_them(lecture_01):
+    lecture, _ = lecture_01
+    widget = lecture.widget("typing")
+    field = widget.root.locator("input")
+    before = field.input_value()
+    assert widget.press(field, "End", "s", wait=20_000)
+    assert f"“{(before + 's')[-3:]}”" in widget.text
+    first = widget.root.locator(".widget-button:not(:has(i))").first
+    letter = first.inner_text()
+    assert widget.press(first, "Enter", wait=20_000)
+    assert field.input_value() == before + "s" + letter.replace("␣", " ")
+    assert first.evaluate("button => button === document.activeElement"), "the keyboard stays where it was"
 
 
 def test_lecture_01_has_its_pictures_light_and_dark(lecture_01):
@@ -64,8 +70,6 @@ def test_lecture_01_has_its_pictures_light_and_dark(lecture_01):
     for number, cell_id in enumerate(plots):
         lecture.show(cell_id)
         lecture.screenshot(f"lecture01_{number:02}_{cell_id}")
-    lecture.command("apputils:change-theme", theme="JupyterLab Dark")
-    lecture.page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
-    for cell_id in ("overfitting", "explore"):
-        lecture.show(cell_id)
-        lecture.screenshot(f"lecture01_dark_{cell_id}")
+    lecture.theme("Dark")
+    lecture.show("overfitting")
+    lecture.screenshot("lecture01_dark_overfitting")
