@@ -40,9 +40,9 @@ def _(g):
     choose = torch.tensor([[0.01, 0.10, 0.90, 0.14, 0.02, 0.05]])
     yield codes, choose, torch.full((1, 6), 0.5), torch.full((1, 6), 6), 4, 5, 0.15  # the example in the text
     codes = torch.tensor([[2, 5, 6, 7, 8, 3]])
-    how = torch.tensor([[0.1, 0.79, 0.85, 0.95, 0.2, 0.9]])
+    how = torch.tensor([[0.1, 0.79, 0.8, 0.9, 0.2, 0.9]], dtype=torch.double)  # two of them at a border
     yield codes, torch.zeros(1, 6), how, torch.tensor([[9, 9, 9, 9, 9, 9]]), 4, 5, 1.0  # all ordinary tokens
-    yield codes, torch.full((1, 6), 0.3), how, torch.full((1, 6), 9), 4, 5, 0.15  # none
+    yield codes, torch.full((1, 6), 0.25), how, torch.full((1, 6), 9), 4, 5, 0.25  # none: as large is not below
     for batch, time, size, special, share in ((4, 30, 20, 5, 0.15), (8, 40, 300, 5, 0.5), (6, 50, 60, 8, 0.3)):
         codes = torch.randint(special, size, (batch, time), generator=g)
         codes[torch.rand(batch, time, generator=g) < 0.1] = 1
@@ -51,6 +51,9 @@ def _(g):
         choose, how = torch.rand(2, batch, time, generator=g)
         other = torch.randint(special, size, (batch, time), generator=g)
         yield codes, choose, how, other, special - 1, special, share
+
+
+mask_tokens.equivalent("at 0.8 itself the next line writes the other token", "how <{+=+} 0.8")
 
 
 def _masked(codes, chosen, how, other, mask_code, low=0.8, high=0.9) -> Tensor:
@@ -136,13 +139,16 @@ def _(g):
     yield logits, torch.tensor([[0, -100], [0, 2]])  # the example in the text
     yield torch.randn(2, 3, 4, generator=g), torch.full((2, 3), -100)  # none chosen
     logits = torch.tensor([[[1000.0, 0.0, -1000.0], [0.0, 1000.0, 999.0]]])
-    yield logits, torch.tensor([[0, 2]])  # e^1000 is more than any float
+    yield logits, torch.tensor([[-100, 2]])  # e^1000 is more than any float; one place alone is chosen
     for batch, time, size, share in ((3, 5, 4, 0.4), (6, 12, 20, 0.3), (4, 20, 50, 0.15)):
         targets = torch.randint(size, (batch, time), generator=g)
         chosen = torch.rand(batch, time, generator=g) < share
         chosen[0, :3], chosen[1] = True, False
         chosen[1, 0], chosen[2, :2] = True, True
         yield 3 * torch.randn(batch, time, size, generator=g), targets.masked_fill(~chosen, -100)
+
+
+mlm_loss.equivalent("a matrix has two dimensions: the last one is number 1", "log_softmax([---]1)")
 
 
 def _nats(logits: Tensor, targets: Tensor) -> Tensor:
@@ -318,7 +324,7 @@ mean_pool = Exercise("mean_pool", points=2, compare=close(), banned=LIBRARY)
 def _(g):
     hidden = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]])
     yield hidden, torch.tensor([[True, True, False]])  # the example in the text
-    yield torch.randn(2, 3, 4, generator=g), torch.tensor([[True, True, False], [False, False, False]])
+    yield torch.randn(2, 3, 4, generator=g), torch.tensor([[True, False, False], [False, False, False]])  # one, none
     yield torch.randn(3, 5, 5, generator=g), _lengths(g, 3, 5)  # as many places as features
     for batch, time, size in ((4, 6, 3), (5, 7, 4)):
         hidden, mask = torch.randn(batch, time, size, generator=g), _lengths(g, batch, time)
@@ -327,6 +333,9 @@ def _(g):
             mask[1, 3:] = True
             mask[1, :3] = False  # padding on the left
         yield torch.where(mask[:, :, None], hidden, 1000 * hidden), mask
+
+
+mean_pool.equivalent("times a number, True is 1 and False 0 in any case", "to([-hidden.dtype-])")
 
 
 @mean_pool.mistake(
@@ -400,6 +409,16 @@ def _(g):
     for sizes, k, repeats in (((9, 3), 2, 500), ((4, 5, 3), 2, 500), ((3, 2, 4, 3), 1, 500)):
         labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
         yield labels[torch.randperm(len(labels), generator=g)], k, repeats, seed()
+
+
+draw_labels.equivalent(
+    "a class without members adds nothing", "labels.max()) + 1{+ + 1+}", "labels.max()) + [-1-]{+2+}"
+)
+draw_labels.equivalent("of a vector `nonzero` has one column: the last is the first", "nonzero()[:, [-0-]{+-1+}]")
+draw_labels.equivalent("the last dimension is the default", "argsort([-1-])", "sort([-1-])")
+draw_labels.uncaught(
+    "the draws follow the same law; where they come from, one call cannot tell", "len(members)[-, generator=generator-]"
+)
 
 
 def _of_each(labels: Tensor) -> list[Tensor]:
