@@ -122,6 +122,13 @@ def _(g):
         yield 3 * z1, z1 + z2, temperature
 
 
+nt_xent_loss.equivalent("`normalize` goes along dimension 1 by default", "z2])[-, dim=1-]")
+nt_xent_loss.equivalent(
+    "the similarities are symmetric: the columns hold the losses of the same pairs, in another order",
+    "log_softmax([-1-]{+0+})",
+)
+
+
 def _nt_xent(z: Tensor, temperature: float, partner: Tensor | None = None, itself: bool = False) -> Tensor:
     """(2N,) the loss of each view."""
     n = len(z) // 2
@@ -212,6 +219,18 @@ def _(g):
         yield 2 * torch.randn(n, dim, generator=g), labels, temperature
 
 
+sup_con_loss.equivalent("`normalize` goes along dimension 1 by default", "F.normalize(z[-, dim=1-])")
+sup_con_loss.equivalent(
+    "similarities and positives are symmetric, and positives have equally many positives: the sum has the same terms",
+    "log_softmax([-1-]{+0+})",
+    "masked_fill(~positive, 0).sum([-1-]{+0+})",
+)
+sup_con_loss.equivalent("the positives are symmetric", "positive.sum([-1-]{+0+})")
+sup_con_loss.equivalent(
+    "anchors without positives are left out in the next line", "count[-.clamp(min=1)-]", "clamp(min=[-1-]{+0+})"
+)
+
+
 def _parts(z: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """(N, N) ln P of each candidate, and which are positives."""
     itself = torch.eye(len(z), dtype=torch.bool)
@@ -294,6 +313,11 @@ def _(g):
     for n, dim, near in ((4, 2, 0.3), (7, 5, 1.0), (20, 16, 0.1)):
         z1, noise = torch.randn(2, n, dim, generator=g)
         yield 2 * z1, z1 + near * noise
+
+
+alignment_uniformity.equivalent(
+    "`normalize` goes along dimension 1 by default", "F.normalize(z1[-, dim=1-])", "F.normalize(z2[-, dim=1-])"
+)
 
 
 def _squares(z: Tensor) -> Tensor:

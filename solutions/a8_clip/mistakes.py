@@ -37,6 +37,11 @@ def _(g):
     yield 0.1 * torch.randn(5, 8, generator=g), 9 * torch.randn(2, 8, generator=g), torch.tensor(-0.5)
 
 
+clip_logits.equivalent(
+    "`normalize` goes along dimension 1 by default", "F.normalize(image[-, dim=1-])", "F.normalize(text[-, dim=1-])"
+)
+
+
 def _cosines(image: Tensor, text: Tensor) -> Tensor:
     return F.normalize(image, dim=1) @ F.normalize(text, dim=1).T
 
@@ -227,6 +232,11 @@ def _(g):
         classes = classes[torch.randperm(prompts, generator=g)]
         classes[classes == 0] = 1 if count == 5 else 0  # there one class has no prompt
         yield lengths * torch.randn(prompts, dim, generator=g), classes, count
+
+
+class_vectors.equivalent(
+    "`normalize` goes along dimension 1 by default", "F.normalize(prompts[-, dim=1-])", "F.normalize(sums[-, dim=1-])"
+)
 
 
 def _means(vectors: Tensor, classes: Tensor, count: int) -> Tensor:

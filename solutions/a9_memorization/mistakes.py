@@ -56,6 +56,12 @@ def _(g):
     yield _copied_text(g, 300, 2_000, 8)
 
 
+longest_match.equivalent(
+    "lengths as floating point are exact up to 16 million tokens", "len(training) + 1[-, dtype=torch.long-]"
+)
+longest_match.equivalent("the maximum is symmetric", "maximum([-best, run-]{+run, best+})")
+
+
 def _runs(generated: Tensor, training: Tensor) -> list[Tensor]:
     """For each place of the generated text: (N,) how long the match is that ends there and at each training place."""
     run, rows = torch.zeros(len(training) + 1, dtype=torch.long), []
@@ -167,6 +173,18 @@ def _(g):
     yield torch.tensor([2, 1, 4, 3, 2]), training, 2  # the same tokens in another order
     for size, length, n in ((6, 40, 3), (40, 200, 4), (200, 1_000, 5)):
         yield *_copied_text(g, size, length, 6), n
+
+
+mark_copied.equivalent(
+    "windows cut short by the end have fewer than n tokens, and equal none of n",
+    "n + 1{+ + 1+})",
+    "len(training) [---]{+++} n",
+    "len(training) [-- n -]+ 1",
+    "len(training) - n + [-1-]{+2+}",
+    "len(generated) [---]{+++} n",
+    "len(generated) [-- n -]+ 1",
+    "len(generated) - n + [-1-]{+2+}",
+)
 
 
 def _windows(tokens: Tensor, n: int) -> list[tuple[int, ...]]:
@@ -328,6 +346,10 @@ def _(g):
             other = [names[i] for i in torch.randint(0, size, (_integer(g, 0, 8),), generator=g)]
             found.append(training[start : start + long] + other + training[start : start + _integer(g, 0, 4)])
         yield found, training, n, 0.5
+
+
+contamination.equivalent("to look in a list takes longer, and finds the same", "[-set(n_grams(training, m)-]")
+contamination.equivalent("the minimum is symmetric", "min([-n, len(words)-]{+len(words), n+})")
 
 
 def _grams(words: list[str], n: int) -> list[tuple[str, ...]]:
@@ -509,6 +531,11 @@ def _(g):
         gradients = [torch.einsum("b,b...->b...", length, torch.randn(batch, *s, generator=g)) for s in shapes]
         noise = [torch.randn(s, generator=g) for s in shapes]
         yield gradients, max_norm, noise_multiplier, noise
+
+
+private_gradient.equivalent(
+    "every parameter's gradients have the same number of samples", "len(gradients[[-0-]{+-1+}])"
+)
 
 
 def _norms(gradients: list[Tensor]) -> Tensor:
