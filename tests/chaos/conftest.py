@@ -1,0 +1,178 @@
+"""A class of four with a small assignment, the real command, and a way to end it at any moment."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+import small_course
+
+from course_utils.grading import release, sandbox
+from course_utils.grading.course import Course
+
+NAME = small_course.NAME
+TIMES = int(os.environ.get("COURSE_CHAOS", "0"))  # how often, where a test picks moments by chance; 0: a few
+MISTAKES = """
+from course_utils.grading.exercise import Exercise, close
+
+double = Exercise("double", points=2, compare=close())
+
+@double.cases
+def _(g):
+    yield [1.0, 2.0],
+    yield [3.0],
+
+@double.mistake("you squared: 2 x is x + x, not x times x")
+def squared(x):
+    return [v * v for v in x]
+
+total = Exercise("total", points=3, compare=close())
+
+@total.cases
+def _(g):
+    yield [1.0, 2.0],
+    yield [4.0, 0.5],
+    yield [],
+
+@total.mistake("that is the mean")
+def mean(x):
+    return sum(x) / max(1, len(x))
+"""
+SOLUTION = [
+    ("markdown", "# A small assignment without torch, whose kernels start in a second"),
+    ("code", f'from course_utils.check import Checker\n\ncheck = Checker("{NAME}")'),
+    ("code", "def double(x):\n    ### BEGIN SOLUTION\n    return [2 * v for v in x]\n    ### END SOLUTION"),
+    ("code", "check(double)"),
+    ("code", "def total(x):\n    ### BEGIN SOLUTION\n    return float(sum(x))\n    ### END SOLUTION"),
+    ("code", "check(total)"),
+    ("markdown", "Why is the sum of doubles the double of the sum?"),
+    ("markdown", "Because of the distributive law."),
+    ("code", "assert total([1.0, 1.0]) == 2"),
+]
+RIGHT = {"double": "def double(x):\n    return [v + v for v in x]", "total": "def total(x):\n    return float(sum(x))"}
+CLASS = {
+    "ann": RIGHT | {"why": "It is linear."},
+    "bob": {
+        "double": "def double(x):\n    return [v * v for v in x]",
+        "total": "def total(x):\n    return sum(x) / len(x)",
+    },
+    "cyd": RIGHT | {"total": "import os\nos._exit(3)"},
+    "dan": {"double": RIGHT["double"]},
+}
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory) -> Path:
+    """A course with what the class handed in, and a seed, so that all copies of it ask the same."""
+    root = tmp_path_factory.mktemp("released")
+    with pytest.MonkeyPatch.context() as patch:
+        small_course.install(patch)
+        patch.setattr(small_course, "MISTAKES", MISTAKES)
+        patch.setattr(small_course, "SOLUTION", SOLUTION)
+        course = small_course.small_course(root)
+        release.release(course, NAME)
+        for student, answers in CLASS.items():
+            small_course.hand_in(course, student, answers)
+    shutil.rmtree(root / ".grading", ignore_errors=True)
+    course.private(NAME).mkdir(parents=True)
+    (course.private(NAME) / "seed").write_text("7")
+    return root
+
+
+@pytest.fixture
+def course(released, tmp_path) -> Course:
+    return Course(shutil.copytree(released, tmp_path / "course"))
+
+
+class Commands:
+    """Runs `course …`; each start is a new process in a session of its own."""
+
+    def __init__(self, folder: Path):
+        self.log = folder / "log"
+        one_thread = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+        self.server = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("server.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | one_thread,
+        )
+        assert self.server.stdout.readline() == "ready\n"
+
+    def start(self, course: Course, *arguments: str) -> psutil.Process:
+        self.log.unlink(missing_ok=True)
+        self.server.stdin.write(json.dumps([str(course.root), arguments, str(self.log)]) + "\n")
+        self.server.stdin.flush()
+        return psutil.Process(int(self.server.stdout.readline()))
+
+    def wait(self) -> int:
+        return int(self.server.stdout.readline())
+
+    def said(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def run(self, course: Course, *arguments: str) -> str:
+        """What a command says that ends well."""
+        self.start(course, *arguments)
+        assert self.wait() == 0, self.said()
+        return self.said()
+
+    def close(self) -> None:
+        self.server.stdin.close()
+        self.server.wait()
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory):
+    if reason := sandbox.missing():
+        pytest.fail(f"the grader is killed with its sandboxes: {reason}")
+    made = Commands(tmp_path_factory.mktemp("commands"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(released, commands, tmp_path_factory):
+    """What a run gives that nobody disturbs, and how long it takes."""
+    course = Course(shutil.copytree(released, tmp_path_factory.mktemp("undisturbed") / "course"))
+    begin = time.monotonic()
+    commands.run(course, "grade", NAME)
+    return written(course), time.monotonic() - begin
+
+
+def written(course: Course) -> dict[str, object]:
+    """What people and programs read after grading: marks by cell, the table, mark sheets, the graded notebooks."""
+    with sqlite3.connect(course.root / "gradebook.db") as db:
+        marks = db.execute(
+            "select student.id, student.last_name, base_cell.name, auto_score, manual_score, extra_credit, "
+            "needs_manual_grade from grade "
+            "join base_cell on base_cell.id = grade.cell_id "
+            "join submitted_notebook on submitted_notebook.id = grade.notebook_id "
+            "join submitted_assignment on submitted_assignment.id = submitted_notebook.assignment_id "
+            "join student on student.id = submitted_assignment.student_id order by 1, 3"
+        ).fetchall()
+        comments = db.execute("select auto_comment, manual_comment from comment order by 1, 2").fetchall()
+    pages = {str(p.relative_to(course.root)): p.read_text() for p in sorted(course.root.glob("feedback/**/*.html"))}
+    graded = {}
+    for path in sorted(course.root.glob("autograded/*/*/*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata["grader"].pop("usage")
+        graded[path.parts[-3]] = json.dumps(notebook, sort_keys=True)
+    table = (course.root / "grades.csv").read_text()
+    return {"marks": marks, "comments": comments, "table": table, "pages": pages, "graded": graded}
+
+
+def differences(found: dict[str, object], expected: dict[str, object]) -> list[str]:
+    """The parts in which they differ, in a form that is short enough to read."""
+    return [
+        f"{part}: {str(found[part])[:2000]} instead of {str(expected[part])[:2000]}"
+        for part in expected
+        if found[part] != expected[part]
+    ]
