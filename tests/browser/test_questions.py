@@ -8,6 +8,7 @@ from course_utils.show import quiz
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LECTURE = "05_memorization"
+expect.set_options(timeout=20_000)  # far above what it takes, but a machine under test is slow
 
 
 def test_questions_are_answered_by_keyboard_in_light_and_dark(browser, lab):
