@@ -1,0 +1,44 @@
+"""A run notebook changed so that a page of it needs neither kernel nor network: widgets stand still, plots have words."""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from html import escape
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+LIVE = "This is a still picture: in JupyterLab it is live."
+
+
+def still(notebook: NotebookNode, save: Callable[[str, bytes], str]) -> NotebookNode:
+    """The notebook with outputs that any browser shows by itself.
+
+    Args:
+        save: called with a file's name and content, returns the address under which a page finds it.
+    """
+    found = nbformat.from_dict(notebook)
+    for cell in found.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [_still(output, save) for output in cell.outputs]
+            cell.execution_count = None
+    found.metadata.pop("widgets", None)
+    return found
+
+
+def _still(output: NotebookNode, save: Callable[[str, bytes], str]) -> NotebookNode:
+    data = output.get("data", {})
+    said = data.get("text/plain", "")
+    if WIDGET in data:
+        inner = data.get("text/html") or f"<pre>{escape(said)}</pre>"
+        note = "" if "<details" in inner else f'<p class="course-live">{LIVE}</p>'  # questions work as they stand
+        html = f'<div class="course-widget">{inner}{note}</div>'
+    elif "image/png" in data:
+        content = base64.b64decode(data["image/png"])
+        address = save(f"{hashlib.sha256(content).hexdigest()[:16]}.png", content)
+        html = f'<img class="course-plot" src="{address}" alt="{escape(" ".join(said.split()))}" />'
+    else:
+        return output
+    return new_output("display_data", {"text/html": html, "text/plain": said})
