@@ -29,7 +29,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 from course_utils.check import ExerciseCases, Verdict
-from course_utils.grading import inside, outputs, temporary
+from course_utils.grading import gpu, inside, outputs, temporary
 from course_utils.grading import judge as judges
 from course_utils.grading.judge import Judge, no_verdict
 from course_utils.grading.sandbox import DEFAULTS, Limits, SandboxError, missing
@@ -80,10 +80,10 @@ def execute(
     Raises:
         SandboxError: no kernel can be started here; never for what the notebook does.
     """
-    if sandbox and (problem := missing()):
+    warm = warm if sandbox and warm and warm.alive and warm.device == limits.device else None
+    if sandbox and not warm and (problem := missing() or (limits.device == "cuda" and gpu.missing())):
         raise SandboxError(problem)
     begin = time.monotonic()
-    warm = warm if sandbox and warm and warm.alive else None
     room = tempfile.TemporaryDirectory(prefix="course-", dir=warm.spool) if warm else temporary.temporary_folder()
     with _terminable(), room as name:
         judge_folder = Path(name, "judge")

@@ -3,7 +3,7 @@
 Called by `sandbox.py` under bubblewrap as `python -I -B inside.py SPEC` with a JSON object (at a warm start `parent.py`
 calls the same functions):
 sockets: port -> file descriptor of a listening socket; uid: become this user (or null); limits: rlimit -> value;
-files_bytes: how much is copied of the submission's files.
+files_bytes: how much is copied of the submission's files; gpu_share: how much of the GPU's memory it may use (or null).
 """
 
 import ctypes
@@ -69,12 +69,27 @@ def prepare(spec: dict) -> None:
         resource.setrlimit(getattr(resource, name), (value, value))
 
 
+def give_gpu(share: float | None) -> None:
+    """Let torch see the GPU that is there, and use a share of its memory.
+
+    The share is set when CUDA is first used: to start it where nobody asks for it costs a second and 300 MiB.
+    """
+    if share is None:
+        return
+    os.environ["CUDA_VISIBLE_DEVICES"] = "0"  # there is but one
+    import torch
+
+    torch.cuda._lazy_call(lambda: torch.cuda.set_per_process_memory_fraction(min(1.0, share), 0))
+
+
 def kernel(spec: dict) -> None:
     """Run the kernel, until it is told to end."""
     import zmq
 
     if not spec["sockets"]:  # this was a test whether all works
         return
+
+    give_gpu(spec.get("gpu_share"))
 
     from ipykernel.kernelapp import IPKernelApp
 

@@ -18,6 +18,7 @@ import gc
 import importlib
 import json
 import os
+import select
 import signal
 import socket
 import stat
@@ -61,8 +62,8 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     load(sys.argv[2:])
-    if len(os.listdir("/proc/self/task")) != 1:
-        sys.exit("a library has started a thread: this process cannot be forked")
+    if why := unfit():
+        sys.exit(f"{why}: this process cannot be forked")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers leave no zombies
     control.send(b"ready")
     while True:
@@ -77,6 +78,17 @@ def main() -> None:
                 os._exit(70)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def unfit() -> str:
+    """Why a kernel that is forked from here would not work; empty if it would."""
+    if len(os.listdir("/proc/self/task")) != 1:
+        return "a library has started a thread"
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}").startswith("/dev/nvidia"):
+                return "a library has started CUDA"
+    return ""
 
 
 def keep(spec: dict, status: int, stderr: int, *sockets: int) -> None:
@@ -98,8 +110,9 @@ def keep(spec: dict, status: int, stderr: int, *sockets: int) -> None:
                 os.close(descriptor)
             pidfd = os.pidfd_open(kernel)
             socket.send_fds(channel, [b"started"], [pidfd])
-            os.close(pidfd)
             os.close(writing)  # go
+            if pidfd not in select.select([pidfd, channel], [], [])[0]:  # nobody waits for the kernel any more
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             channel.send(json.dumps(os.waitstatus_to_exitcode(os.waitpid(kernel, 0)[1])).encode())
         except OSError as error:
             with contextlib.suppress(OSError):

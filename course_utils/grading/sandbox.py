@@ -22,7 +22,7 @@ import psutil
 from jupyter_client.provisioning import LocalProvisioner
 from traitlets import Instance
 
-from course_utils.grading import inside, seccomp, temporary
+from course_utils.grading import gpu, inside, seccomp, temporary
 from course_utils.grading.relay import listen, relay, shut, start_thread
 
 MiB = 2**20
@@ -53,6 +53,8 @@ class Limits:
     traffic_bytes: int = 64 * MiB  # sent by one kernel
     threads: int = 1
     deaths: int = 3  # of kernels, then no more cells run
+    device: str = "cpu"  # or "cuda": the sandbox shows the GPU's device files
+    gpu_memory_bytes: int = 4096 * MiB  # of the GPU's, of all its processes together
 
 
 DEFAULTS = Limits()
@@ -76,6 +78,7 @@ class SandboxProvisioner(LocalProvisioner):
     reason: str | None = None  # why we ended the kernel, for people
     sent_bytes = 0
     peak_memory_bytes = 0
+    peak_gpu_memory_bytes = 0.0
     cpu_s = 0.0
     stderr = b""
     _watchdog = None
@@ -183,6 +186,8 @@ class SandboxProvisioner(LocalProvisioner):
                 self.peak_memory_bytes, self.cpu_s = max(self.peak_memory_bytes, memory), max(self.cpu_s, cpu_s)
                 if memory > limits.memory_bytes:
                     self.end(f"used more than {limits.memory_bytes / MiB:.0f} MiB of memory")
+                elif self._gpu_memory(process) > limits.gpu_memory_bytes + gpu.CONTEXT_BYTES:
+                    self.end(f"used more than {limits.gpu_memory_bytes / MiB:.0f} MiB of the GPU's memory")
                 elif processes > limits.processes:
                     self.end(f"started more than {limits.processes} processes")
                 elif cpu_s > limits.notebook_s * (limits.threads + 1):
@@ -193,6 +198,13 @@ class SandboxProvisioner(LocalProvisioner):
             self.end("could not be watched")
             self.stderr = (self.stderr + read(stderr))[:8192]
             os.close(stderr)
+
+    def _gpu_memory(self, process: Any) -> float:
+        if self.limits.device == "cpu":
+            return 0
+        used = gpu.used_bytes([p.pid for p in process.processes()])
+        self.peak_gpu_memory_bytes = max(self.peak_gpu_memory_bytes, used)
+        return used
 
 
 @functools.cache
@@ -257,6 +269,7 @@ def kernel_spec(limits: Limits, folder: Path) -> dict[str, Any]:
         "limits": limited,
         "files_bytes": limits.disk_bytes // 2,
         "disk_bytes": limits.disk_bytes,
+        "gpu_share": limits.gpu_memory_bytes / gpu.total_bytes() if limits.device == "cuda" else None,
     }
 
 
@@ -318,6 +331,8 @@ def _bubblewrap(limits: Limits, seen: dict[str, Path | None], rights: Iterable[s
         options += ["--uid", "0", "--gid", "0"] if rights else []  # they are good for this namespace of users alone
     options += [o for right in rights for o in ("--cap-add", f"CAP_{right}")]
     options += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--proc", "/proc", "--dev", "/dev"]
+    for path in gpu.device_files() if limits.device == "cuda" else ():
+        options += ["--dev-bind", path, f"/dev/{Path(path).name}"]
     for target in ("/tmp", "/dev/shm"):  # all that can be written
         options += ["--perms", "1777", "--size", str(limits.disk_bytes), "--tmpfs", target]
 
@@ -356,7 +371,7 @@ def _environment(limits: Limits) -> dict[str, str]:
         "COURSE_JUDGE": "/run/course/judge.sock",
         "COURSE_CACHE": "/run/cache" if _cache() else f"{inside.HOME}/.cache/course_utils",
         "HF_HUB_OFFLINE": "1",
-        "CUDA_VISIBLE_DEVICES": "",
+        "CUDA_VISIBLE_DEVICES": "",  # `inside.py` names the GPU to the kernel that may use it
     } | {f"{name}_NUM_THREADS": str(limits.threads) for name in threads}
 
 

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,25 +82,27 @@ class Parent:
 
     modules: to import, by their names; what cannot be imported is passed over.
     spool: the folder in which all that a kernel shall see must lie.
+    device: "cuda" shows the GPU to its kernels; the parent itself does not use it.
     """
 
-    def __init__(self, modules: Iterable[str] = ()):
-        self.modules = tuple(modules)
+    def __init__(self, modules: Iterable[str] = (), device: str = "cpu"):
+        self.modules, self.device = tuple(modules), device
         self._folder = temporary.Folder()
         self.spool = self._folder.path
         self.problem = ""  # why nothing can be forked
         self._lock, self._loaded = threading.Lock(), False
         own = self.spool / "parent"
         own.mkdir()
-        sandbox.kernel_spec(sandbox.DEFAULTS, own)
+        limits = replace(sandbox.DEFAULTS, device=device)
+        sandbox.kernel_spec(limits, own)
         sandbox.copy_fonts(own / "fonts")
         seen = {"/etc/passwd": own / "passwd", inside.KERNEL: own, "/run/spool": self.spool}
         seen |= {"/run/course": None, inside.FILES: None}  # places to mount on
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         rights = RIGHTS if sandbox.is_root() else RIGHTS_OF_OTHERS
         with theirs:
             self._process, self._stderr = sandbox.launch(
-                ["parent.py", str(theirs.fileno()), *self.modules], sandbox.DEFAULTS, seen, rights, [theirs.fileno()]
+                ["parent.py", str(theirs.fileno()), *self.modules], limits, seen, rights, [theirs.fileno()]
             )
 
     @property
@@ -124,7 +127,7 @@ class Parent:
         try:
             with theirs, self._lock:
                 self._wait_until_loaded()
-                socket.send_fds(self._control, [json.dumps(spec).encode()], descriptors)
+                socket.send_fds(self.control, [json.dumps(spec).encode()], descriptors)
             ours.settimeout(PATIENCE_S)
             said, pidfds, _, _ = socket.recv_fds(ours, 1000, 1)
             if pidfds:
@@ -137,8 +140,8 @@ class Parent:
 
     def _wait_until_loaded(self) -> None:
         if not self._loaded:
-            self._control.settimeout(PATIENCE_S)
-            if self._control.recv(100) != b"ready":
+            self.control.settimeout(PATIENCE_S)
+            if self.control.recv(100) != b"ready":
                 raise OSError("it did not start")
             self._loaded = True
 
@@ -147,31 +150,51 @@ class Parent:
 
     def close(self) -> None:
         self.problem = self.problem or "it was closed"
-        self._control.close()
+        self.control.close()
         if self._process.poll() is None:
             self._process.kill()
         self._folder.close()
+
+
+class Guest(Parent):
+    """The parent of another process, which lent its end of the connection: forks kernels, and ends nothing."""
+
+    def __init__(self, control: socket.socket, spool: str, modules: Iterable[str], device: str = "cpu"):
+        self.modules, self.spool, self.device, self.problem = tuple(modules), Path(spool), device, ""
+        self.control = control
+        self._lock, self._loaded = threading.Lock(), True  # what is asked before it has loaded waits in the connection
+
+    @property
+    def alive(self) -> bool:
+        return not self.problem
+
+    def said(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        self.problem = self.problem or "it was closed"
+        self.control.close()
 
 
 _parents: list[Parent] = []
 _lock = threading.Lock()
 
 
-def shared(modules: Iterable[str] = ()) -> Parent | None:
+def shared(modules: Iterable[str] = (), device: str = "cpu") -> Parent | None:
     """The parent of this process that has these modules, made when it is first asked for.
 
     None where three in a row came to nothing.
     """
     modules = tuple(modules)
     with _lock:
-        same = [p for p in _parents if p.modules == modules]
+        same = [p for p in _parents if (p.modules, p.device) == (modules, device)]
         if same and same[-1].alive:
             return same[-1]
         if len(same) >= 3 or sandbox.missing():
             return None
         if not _parents:
             atexit.register(close)
-        _parents.append(Parent(modules))
+        _parents.append(Parent(modules, device))
         return _parents[-1]
 
 
