@@ -120,8 +120,6 @@ print(json.dumps({"dev": sorted(n for n in os.listdir("/dev") if n.startswith("n
                   "read": list(open("/dev/nvidia0", "rb").read(1)) if os.path.exists("/dev/nvidia0") else []}))
 """
 SHARE = "from torch import cuda; print(len(cuda._queued_calls) > 0, cuda.is_initialized(), cuda._is_in_bad_fork())"
-    "import torch; print(len(torch.cuda._queued_calls) > 0, torch.cuda.is_initialized(), torch.cuda._is_in_bad_fork())"
-)
 
 
 @sandboxed
@@ -155,9 +153,7 @@ def test_who_takes_more_of_the_gpu_than_its_share_is_ended(driver, monkeypatch):
     def tell(pids):
         for pid in pids:
             if psutil.pid_exists(pid) and psutil.Process(pid).name() == "sleep":
-                (driver / "used").write_text(
-                    f"1, 9000\n{pid}, {enough}\n"
-                )
+                (driver / "used").write_text(f"1, 9000\n{pid}, {enough}\n")
         return used(pids)
 
     monkeypatch.setattr(gpu, "used_bytes", tell)
