@@ -163,7 +163,8 @@ def written(course: Course) -> dict[str, object]:
     graded = {}
     for path in sorted(course.root.glob("autograded/*/*/*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
-        notebook.metadata["grader"].pop("usage")
+        for changes in ("usage", "key"):
+            notebook.metadata["grader"].pop(changes)
         graded[path.parts[-3]] = json.dumps(notebook, sort_keys=True)
     table = (course.root / "grades.csv").read_text()
     return {"marks": marks, "comments": comments, "table": table, "pages": pages, "graded": graded}
