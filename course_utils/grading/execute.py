@@ -84,6 +84,22 @@ def execute(
     if sandbox and not warm and (problem := missing() or (limits.device == "cuda" and gpu.missing())):
         raise SandboxError(problem)
     begin = time.monotonic()
+    result = _run(notebook, exercises, files, limits, sandbox, judge_class, warm)
+    if warm and warm.gone:  # and with it, perhaps, a kernel that had done nothing wrong
+        result = _run(notebook, exercises, files, limits, sandbox, judge_class, None)
+    result.usage["wall_s"] = time.monotonic() - begin
+    return result
+
+
+def _run(
+    notebook: NotebookNode,
+    exercises: dict[str, ExerciseCases],
+    files: Path | None,
+    limits: Limits,
+    sandbox: bool,
+    judge_class: type[Judge],
+    warm: Parent | None,
+) -> Result:
     room = tempfile.TemporaryDirectory(prefix="course-", dir=warm.spool) if warm else temporary.temporary_folder()
     with _terminable(), room as name:
         judge_folder = Path(name, "judge")
@@ -100,7 +116,6 @@ def execute(
             finally:
                 run.close()
     result = run.result()
-    result.usage["wall_s"] = time.monotonic() - begin
     result.answers = getattr(judge, "answers", {})
     return result
 

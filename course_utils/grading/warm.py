@@ -107,7 +107,12 @@ class Parent:
 
     @property
     def alive(self) -> bool:
-        return not self.problem and self._process.poll() is None
+        return not self.problem and not self.gone
+
+    @property
+    def gone(self) -> bool:
+        """Whether its process has ended, and all its kernels with it."""
+        return _hung_up(self.control) or self._process.poll() is not None
 
     def fork(
         self, spec: dict[str, Any], seen: dict[str, Path], stderr: int, sockets: dict[int, socket.socket]
@@ -165,8 +170,8 @@ class Guest(Parent):
         self._lock, self._loaded = threading.Lock(), True  # what is asked before it has loaded waits in the connection
 
     @property
-    def alive(self) -> bool:
-        return not self.problem
+    def gone(self) -> bool:
+        return _hung_up(self.control)
 
     def said(self) -> str:
         return ""
@@ -174,6 +179,15 @@ class Guest(Parent):
     def close(self) -> None:
         self.problem = self.problem or "it was closed"
         self.control.close()
+
+
+def _hung_up(end: socket.socket) -> bool:
+    """Whether nobody has the other end of a connection any more."""
+    if end.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(end, 0)
+    return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
 
 
 _parents: list[Parent] = []
