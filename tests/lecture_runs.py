@@ -1,0 +1,93 @@
+"""Lectures run once for all tests: whoever needs a lecture's outputs first runs it, the others read what it gave.
+
+Each runs offline, in a kernel without settings of its own. What it gave lies in a folder that all test processes share.
+"""
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import nbformat
+from filelock import FileLock, Timeout
+
+from course_utils.publish import run as publish
+
+ROOT = Path(__file__).parents[1]
+LECTURES = sorted(ROOT.glob("lectures/*.ipynb"))
+CELL_S = 600  # wall clock, for one cell
+PATIENCE_S = 1800  # for another process that runs the same lecture
+
+# Runs in the kernel before the first cell: what would leave this machine fails, as for a student without a network.
+NO_NETWORK = """
+import socket
+
+def _refuse(*args, **kwargs):
+    raise OSError("no network in this test")
+
+def _only_here(connect):
+    def guarded(self, address, *args):
+        if self.family != getattr(socket, "AF_UNIX", None) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            _refuse()
+        return connect(self, address, *args)
+    return guarded
+
+socket.socket.connect = _only_here(socket.socket.connect)
+socket.socket.connect_ex = _only_here(socket.socket.connect_ex)
+socket.getaddrinfo = socket.gethostbyname = _refuse
+"""
+
+
+def run(notebook: nbformat.NotebookNode, folder: Path, cell_seconds: float = CELL_S) -> nbformat.NotebookNode:
+    """Run a notebook offline, in a kernel that has no settings of its own, with `folder` as its place to write."""
+    from nbclient import NotebookClient
+
+    startup = folder / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00-no-network.py").write_text(NO_NETWORK)
+    environment = os.environ | {"IPYTHONDIR": str(folder / "ipython"), "HF_HUB_OFFLINE": "1"}
+    client = NotebookClient(
+        notebook, timeout=cell_seconds, kernel_name="python3", resources={"metadata": {"path": str(ROOT / "lectures")}}
+    )
+    return client.execute(env=environment)
+
+
+def shared_folder(tmp_path_factory) -> Path:
+    """Where executed lectures lie: of this session alone, but of all its processes."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "executed"
+
+
+def executed(path: Path, tmp_path_factory, wait: float = PATIENCE_S) -> nbformat.NotebookNode:
+    """A lecture with its outputs; `metadata.processor_seconds` is what its kernel used, in all its processes.
+
+    Raises:
+        filelock.Timeout: another process has been running it for longer than `wait` seconds.
+    """
+    folder = shared_folder(tmp_path_factory)
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / f"{path.stem}.lock", timeout=wait):
+        if (done := publish.kept(path, folder)) is None:
+            notebook = nbformat.read(path, as_version=4)
+            notebook.cells.append(nbformat.v4.new_code_cell("import os; print(sum(os.times()[:4]))"))
+            done = run(notebook, tmp_path_factory.mktemp(path.stem))
+            done.metadata["processor_seconds"] = float(done.cells.pop().outputs[0].text)
+            publish.keep(path, done, folder)
+    return done
+
+
+def all_executed(tmp_path_factory, paths: Iterable[Path] = LECTURES) -> dict[str, nbformat.NotebookNode]:
+    """Lectures by name; those that another process runs just now come last."""
+    found, left, deadline = {}, list(paths), time.monotonic() + PATIENCE_S
+    while left:
+        later = []
+        for path in left:
+            try:
+                found[path.stem] = executed(path, tmp_path_factory, wait=0)
+            except Timeout:
+                later.append(path)
+        if later and len(later) == len(left):
+            assert time.monotonic() < deadline, f"other processes still run {[path.name for path in later]}"
+            time.sleep(1)
+        left = later
+    return found
