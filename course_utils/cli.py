@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -250,6 +250,62 @@ def train(
             _fail(str(error))
         found = f"{card['parameters']:,} parameters, held-out loss {card['held_out_loss']} nats, {card['seconds']} s"
         print(f"{name}: {found}, in {(folder or pretrained.BUNDLED) / name}")
+
+
+@app.command()
+@clear
+def site(
+    to: Annotated[Path, typer.Option(help="The folder that is written.")] = Path("site"),
+    jobs: Annotated[int, typer.Option(help="Lectures that run at the same time.", min=1)] = 2,
+    runs: Annotated[Path | None, typer.Option("--executed", help="Where runs of lectures are kept.")] = None,
+) -> None:
+    """Run all lectures and build the site: lectures with outputs, assignments, questions, library; works offline."""
+    from course_utils.publish.run import executed, lectures
+    from course_utils.publish.site import build
+
+    notebooks = _run_lectures(lectures(), executed, jobs, runs)
+    built = build(notebooks, to)
+    for line in built.complaints:
+        print(f"note: {line}")
+    print(f"{built.pages} pages, {built.size / 1e6:.0f} MB: open {built.folder / 'index.html'}")
+
+
+@app.command()
+@clear
+def slides(
+    lecture: Annotated[list[str] | None, typer.Argument(help="Its number, e.g. 04; without any, all.")] = None,
+    to: Annotated[Path, typer.Option(help="The folder that is written.")] = Path("slides"),
+    jobs: Annotated[int, typer.Option(help="Lectures that run at the same time.", min=1)] = 2,
+    runs: Annotated[Path | None, typer.Option("--executed", help="Where runs of lectures are kept.")] = None,
+) -> None:
+    """Make slides of lectures, with speaker notes (key S); works offline."""
+    from course_utils.publish.run import executed, lectures
+    from course_utils.publish.slides import write_slides
+
+    known = {path.name[:2]: path for path in lectures()}
+    wanted = {number.zfill(2) for number in lecture or known}
+    if unknown := wanted - known.keys():
+        _fail(f"there is no lecture {', '.join(sorted(unknown))}: choose from {', '.join(known)}")
+    notebooks = _run_lectures([known[number] for number in sorted(wanted)], executed, jobs, runs)
+    for name, notebook in sorted(notebooks.items()):
+        print(write_slides(name, notebook, to))
+
+
+def _run_lectures(paths: list[Path], executed: Callable, jobs: int, runs: Path | None) -> dict[str, Any]:
+    """The lectures with their outputs, by name; ends the command where one of them does not run."""
+    from tqdm import tqdm
+
+    found, failed = {}, []
+    with tqdm(total=len(paths), unit="lecture", disable=None) as bar:
+        for path, notebook in executed(paths, jobs, runs):
+            bar.update()
+            if isinstance(notebook, Exception):
+                failed.append(str(notebook))
+            else:
+                found[path.stem] = notebook
+    if failed:
+        _fail("\n".join(["these lectures do not run:", *sorted(failed)]))
+    return found
 
 
 if __name__ == "__main__":

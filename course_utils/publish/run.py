@@ -12,13 +12,14 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_utils.data import cache
+from course_utils.grading.course import CourseError
 
 ROOT = Path(__file__).parents[2]
 CELL_S = 600
 NOT_IN_LECTURES = {"grading", "publish", "jupyter", "__pycache__"}  # folders of the library that no lecture imports
 
 
-class LectureError(Exception):
+class LectureError(CourseError):
     """A lecture did not run to its end; the text says which cell, and why."""
 
 

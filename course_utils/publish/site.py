@@ -5,7 +5,6 @@ Sphinx builds them from sources that are put together here: the lectures with th
 """
 
 import io
-import json
 import pkgutil
 import re
 import shutil
@@ -18,9 +17,9 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from nbformat.v4 import new_markdown_cell
 
 import course_utils
+from course_utils.grading.course import CourseError
 from course_utils.publish.run import ROOT
 from course_utils.publish.still import still
 
@@ -68,7 +67,7 @@ LEFT_OUT = ("*.map", "*webpack-macros.html", "mathjax/*.js", "mathjax/a11y", "ma
 NEEDED = ("tex-chtml.js",)
 
 
-class SiteError(Exception):
+class SiteError(CourseError):
     """The site could not be built; the text says why."""
 
 
@@ -251,13 +250,13 @@ def _readme(source: Path, root: Path) -> None:
 def _index(source: Path, lectures: list[str], assignments: list[str], modules: list[str]) -> None:
     text = f"""# {TITLE}
 
-A model that is trained to fill in what is missing learns features that other tasks can use. *Sometimes.* This course goes
-from Claude Shannon's chains of letters (1948) to models that connect pictures and words, and looks each time: when?
+A model that is trained to fill in what is missing learns features that other tasks can use. *Sometimes.* This course
+goes from Claude Shannon's chains of letters (1948) to models that connect pictures and words, and asks each time: when?
 
 ![Sixty-four postcards: houses, boats, cacti and more, in eight colours, at many places](docs/postcards.png)
 
-These pages show every lecture with what its cells gave. What moves in JupyterLab stands still here; the questions at the end
-of each lecture work. To run it all, and to hand in assignments, take the course itself: [about the course](about.md).
+These pages show every lecture with what its cells gave. What moves in JupyterLab stands still here; the questions at
+the end of each lecture work. To run it all, and to hand in assignments, take the course itself: [about it](about.md).
 
 """
     parts = {

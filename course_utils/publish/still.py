@@ -1,4 +1,4 @@
-"""A run notebook changed so that a page of it needs neither kernel nor network: widgets stand still, plots have words."""
+"""A run notebook changed so that a page of it needs no kernel: widgets stand still, plots have words."""
 
 import base64
 import hashlib
