@@ -439,7 +439,7 @@ def report_card_explorer(
             apart = sum(abs(value - values[0]) for value in values[1:]) / 7
             said, what = f"R² {score:.2f} ± {error:.2f}", f"{factor} of its 7 nearest differs by {apart:.2f} on average"
         shown = pictures.html(images[near], ["this card", *titles], columns=8, zoom=3)
-        return f'{_named(encoder, max(score, 0.0), said)}{shown}<p style="{_NOTE}">{escape(what)}</p>'
+        return f'{_named(encoder, max(score, 0.0), said)}<p style="{_NOTE}">{escape(what)}</p>{shown}'
 
     def render(encoder: str, other: str, factor: str, picture: int) -> str:
         number = card.factors.index(factor)

@@ -229,7 +229,7 @@ _STYLE = """<style>
 .course-explorer .widget-html-content { font-size: var(--jp-content-font-size1); }
 .course-explorer .course-still-only { display: none; }
 .course-explorer :is(.noUi-handle, button, input, select, textarea):focus-visible {
-  outline: 3px solid #D55E00 !important; outline-offset: 2px; }
+  outline: 3px solid #D55E00 !important; outline-offset: -2px; }
 .course-explorer.jupyter-widgets-disconnected::before {
   content: "The kernel was restarted: run this cell again, then the controls answer."; color: inherit;
   font-family: var(--jp-ui-font-family); font-size: var(--jp-content-font-size1); padding: 10px 14px;
@@ -612,7 +612,7 @@ class NextExplorer(Explorer):
             for button, piece in itertools.zip_longest(self.go_on, self._next):
                 button.disabled = piece is None
                 button.description = "" if piece is None else _visible(piece)
-        row = f"margin: 1px 0; height: 28px; display: flex; align-items: center; gap: 1em; {_INK}"
+        row = f"margin: 0; height: 30px; display: flex; align-items: center; gap: 1em; {_INK}"
         bars = "".join(
             f'<p style="{row}"><code class="course-still-only" style="flex: 0 0 9em">{escape(_visible(piece))} </code>'
             f"{bar}</p>"

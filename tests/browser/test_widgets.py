@@ -1,0 +1,92 @@
+"""Live widgets under bad treatment: a dead one, a kernel that restarts, too much text, a JupyterLab without widgets."""
+
+import json
+
+import nbformat
+import pages
+import pytest
+from pages import Notebook, move_each_widget, running_lab
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+DEAD = """
+import ipywidgets
+from course_utils.show import widgets
+explorer = widgets.Explorer(lambda a, b: f"{a} {b}", {name: ipywidgets.IntSlider(1) for name in "ab"})
+explorer._controls["a"].unobserve_all()
+explorer
+"""
+ALIVE = DEAD.replace(".unobserve_all()", "")
+SPEECHLESS = DEAD.replace('f"{a} {b}"', "1 / 0")
+LETTERS = """
+from course_utils.models.ngram import NGramModel
+from course_utils.show import widgets
+line = "the cat sat on the mat and ate the rat "
+chains = {k: NGramModel(k, smoothing="witten-bell").fit(9 * line) for k in range(4)}
+widgets.next_letter_explorer(chains, prompt="the ", order=2)
+"""
+
+
+def opened(browser, lab, name, *cells):
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [nbformat.v4.new_code_cell(source) for source in cells]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, lab.root / f"{name}.ipynb")
+    found = Notebook(browser, lab, f"{name}.ipynb")
+    found.run_all()
+    return found
+
+
+def test_a_dead_widget_is_found_out(browser, lab, monkeypatch):
+    """The test of the test: a widget that lives, one whose first control leads nowhere, one with nothing but errors."""
+    monkeypatch.setattr(pages, "ANSWER_S", 8)
+    notebook = opened(browser, lab, "dead", ALIVE, DEAD, SPEECHLESS)
+    assert list(move_each_widget(notebook, "dead").values()) == ["answered", "no answer", "an error"]
+    notebook.close()
+
+
+def test_a_pasted_book_and_a_restarted_kernel_get_a_sentence(browser, lab):
+    notebook = opened(browser, lab, "letters", LETTERS)
+    widget = notebook.widget(notebook.widgets()[0])
+    field = widget.root.locator("input")
+    for pasted in ("the rat 🦊 é " * 9000, ""):
+        field.fill(pasted)  # as by the clipboard: one change
+        widget.root.locator(".course-result", has_text="characters long" if pasted else "It has seen").wait_for()
+    assert "No result" not in widget.text
+
+    # Zoomed in, and as large as for a room: nothing may be wider than the page.
+    notebook.command("application:toggle-presentation-mode")
+    size = widget.root.locator(".course-result p").last.evaluate("p => parseFloat(getComputedStyle(p).fontSize)")
+    notebook.screenshot("widget_presentation")
+    assert size >= 16
+    notebook.page.set_viewport_size({"width": 700, "height": 500})  # what is left of a window at a zoom of 200 %
+    notebook.command("application:toggle-left-area")
+    wide, room = widget.root.evaluate("root => [root.scrollWidth, root.clientWidth]")
+    notebook.screenshot("widget_zoomed")
+    assert wide <= room
+
+    notebook.page.set_viewport_size({"width": 1400, "height": 1000})
+    notebook.page.evaluate(f"() => {pages.CONTENT.replace('.content', '')}.sessionContext.session.kernel.restart()")
+    notebook.page.locator(".course-explorer.jupyter-widgets-disconnected").wait_for(timeout=30_000)
+    said = widget.root.evaluate("root => getComputedStyle(root, '::before').content")
+    assert "run this cell again" in said
+    notebook.screenshot("widget_restarted")
+    notebook.close()
+
+
+def test_without_widgets_in_jupyterlab_there_is_the_result(browser, tmp_path, monkeypatch):
+    settings = tmp_path / "config" / "labconfig"
+    settings.mkdir(parents=True)
+    (settings / "page_config.json").write_text(
+        json.dumps({"disabledExtensions": {"@jupyter-widgets/jupyterlab-manager": True}})
+    )
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "config"))
+    root = tmp_path / "course"
+    root.mkdir()
+    with running_lab(root) as lab:
+        notebook = opened(browser, lab, "letters", LETTERS)
+        still = notebook.page.locator(".course-still:visible")
+        still.wait_for()
+        assert "type here: the " in still.inner_text() and "It has seen “e␣”" in still.inner_text()
+        assert not notebook.page.locator(".course-explorer").count()
+        notebook.screenshot("widget_still")
+        notebook.close()
