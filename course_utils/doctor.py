@@ -73,7 +73,7 @@ def machine() -> Table:
         ("hub models", cached_hub_row),
         (
             "your points",
-            lambda: Row("your points", OK, "`course check` runs here", "before you hand in, as often as you like"),
+            lambda: Row("your points", OK, "course check runs here", "before you hand in, as often as you like"),
         ),
         ("grading", grading_row),
     ]
@@ -138,7 +138,7 @@ def grading_row() -> Row:
     from course_utils.grading import sandbox
 
     if sandbox.missing():
-        return Row("grading", NOTE, "no sandbox", "only graders need one; `course doctor` says what is missing")
+        return Row("grading", NOTE, "no sandbox", "only graders need one; course doctor says what is missing")
     return Row("grading", OK, "the sandbox works", "you could grade a class here")
 
 

@@ -75,7 +75,7 @@ def so_far():
 
 
 def following():
-    return "".join(str(part) for part in progress.show().after)
+    return "".join(str(part) for part in progress.show().sentence)
 
 
 def test_a_fresh_course_begins_with_the_first_lecture(root):
@@ -163,7 +163,7 @@ def test_without_assignments_and_without_anything(root, tmp_path, monkeypatch):
     assert following() == "Next: 01 · First (There is no folder assignments/ here.)"
     (tmp_path / "alone").mkdir()
     assert progress.show(tmp_path / "alone").rows == []
-    assert "open it in the course's folder" in "".join(map(str, progress.show(tmp_path / "alone").after))
+    assert "open it in the course's folder" in "".join(map(str, progress.show(tmp_path / "alone").sentence))
 
 
 def test_its_links_lead_from_the_lectures_to_what_they_name(root):

@@ -24,13 +24,13 @@ class Table:
     """Rows of texts and `Link`s under headings; the first column names the row.
 
     Attributes:
-        after: a sentence below the table: texts and links, one after the other.
+        sentence: what comes before the table: texts and links, one after the other.
     """
 
     caption: str
     columns: list[str]
     rows: list[list[str | Link]]
-    after: list[str | Link] = field(default_factory=list)
+    sentence: list[str | Link] = field(default_factory=list)
 
     def _repr_html_(self) -> str:
         left = 'style="text-align: left; vertical-align: top"'
@@ -40,15 +40,15 @@ class Table:
             cells = "".join(f"<td {left}>{_html(cell)}</td>" for cell in rest)
             body += f'<tr><th scope="row" {left}>{_html(first)}</th>{cells}</tr>'
         caption = f'<caption style="text-align: left">{escape(self.caption)}</caption>'
-        after = f"<p>{''.join(_html(part) for part in self.after)}</p>" if self.after else ""
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{after}"
+        sentence = f"<p>{''.join(_html(part) for part in self.sentence)}</p>" if self.sentence else ""
+        return f"{sentence}<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def __repr__(self) -> str:
         rows = [self.columns, *([str(cell) for cell in row] for row in self.rows)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(self.columns))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-        after = ["".join(f"{p} ({p.to})" if isinstance(p, Link) else p for p in self.after)] if self.after else []
-        return "\n".join([self.caption, *lines, *after])
+        sentence = "".join(f"{p} ({p.to})" if isinstance(p, Link) else p for p in self.sentence)
+        return "\n".join([*([sentence] if sentence else []), self.caption, *lines])
 
 
 def _html(cell: str | Link) -> str:
