@@ -38,7 +38,9 @@ def _still(output: NotebookNode, save: Callable[[str, bytes], str]) -> NotebookN
     elif "image/png" in data:
         content = base64.b64decode(data["image/png"])
         address = save(f"{hashlib.sha256(content).hexdigest()[:16]}.png", content)
-        html = f'<img class="course-plot" src="{address}" alt="{escape(" ".join(said.split()))}" />'
+        sides = output.get("metadata", {}).get("image/png", {})  # as JupyterLab shows it; the file has twice as many
+        size = "".join(f' {side}="{sides[side]}"' for side in ("width", "height") if side in sides)
+        html = f'<img class="course-plot" src="{address}" alt="{escape(" ".join(said.split()))}"{size} />'
     else:
         return output
     return new_output("display_data", {"text/html": html, "text/plain": said})
