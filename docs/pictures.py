@@ -1,11 +1,19 @@
-"""The pictures of the README, made anew: `python docs/pictures.py postcards`, `python docs/pictures.py report_card`."""
+"""The pictures of the README, made anew: `python docs/pictures.py NAME`, with postcards, report_card, lecture or class.
+
+The last two are photographs: of JupyterLab and of a class's report, in the Chromium that the tests use.
+"""
 
 import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
+from PIL import Image
 from torchvision.utils import make_grid, save_image
 
 from course_utils import evaluate, pretrained, runtime
@@ -15,6 +23,9 @@ from course_utils.show import plots
 from course_utils.train_checkpoints import PICTURES, PROBED
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "browser")]  # how a browser is started, a class that is made
+CLASS = "ada alan grace first_half forgot_the_empty_row nothing_done prints_and_warns equals_everything exits json_cut"
 
 
 def make_postcards() -> Path:
@@ -51,10 +62,55 @@ def make_report_card() -> Path:
     title = "Which encoder kept which factor (linear probes of frozen features; the best in bold)"
     plots.report_card(card, title=title, ax=figure.add_subplot())
     figure.savefig(HERE / "report_card.png")
-    return HERE / "report_card.png"
+    return few_colours(HERE / "report_card.png")
 
 
-MAKE = {"postcards": make_postcards, "report_card": make_report_card}
+def make_lecture() -> Path:
+    """Lecture 09 in JupyterLab, at the gallery of augmentations; its cells up to there have run."""
+    from pages import Notebook, chromium, running_lab
+
+    with tempfile.TemporaryDirectory() as root, running_lab(Path(root)) as lab, chromium() as browser:
+        lecture = Notebook(browser, lab, "lectures/09_contrastive.ipynb")
+        lecture.page.set_viewport_size({"width": 1200, "height": 860})
+        lecture.command("application:toggle-left-area")
+        lecture.show("gallery-widget")
+        lecture.command("notebook:run-all-above")
+        lecture.command("notebook:run-cell")
+        lecture.page.locator(".course-explorer img").first.wait_for(timeout=600_000)
+        lecture.show("gallery-widget")
+        lecture.page.wait_for_timeout(3000)
+        lecture.page.screenshot(path=HERE / "lecture.png")
+        lecture.close()
+    return few_colours(HERE / "lecture.png")
+
+
+def make_class() -> Path:
+    """The report of a made class that handed in assignment 1: right, half done, wrong, hostile and broken."""
+    from class_of_a1 import NAME, hand_in_all
+    from pages import chromium
+
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        root = Path(folder)
+        for part in ("solutions", "assignments"):
+            shutil.copytree(ROOT / part / NAME, root / part / NAME)
+        shutil.copy(ROOT / "nbgrader_config.py", root)
+        hand_in_all(root, CLASS.split())
+        subprocess.run([str(Path(sys.executable).with_name("course")), "grade", NAME], cwd=root, check=True)
+        page = browser.new_page(viewport={"width": 1000, "height": 1080})
+        page.goto((root / "report.html").as_uri())
+        page.screenshot(path=HERE / "class.png")
+    return few_colours(HERE / "class.png")
+
+
+def few_colours(path: Path) -> Path:
+    """The picture with 128 colours: a third of the bytes, and nobody sees it."""
+    with Image.open(path) as picture:
+        few = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
+    return path
+
+
+MAKE = {"postcards": make_postcards, "report_card": make_report_card, "lecture": make_lecture, "class": make_class}
 
 
 def main() -> None:
