@@ -60,6 +60,7 @@ def test_a_pasted_book_and_a_restarted_kernel_get_a_sentence(browser, lab):
     assert size >= 16
     notebook.page.set_viewport_size({"width": 700, "height": 500})  # what is left of a window at a zoom of 200 %
     notebook.command("application:toggle-left-area")
+    widget.root.scroll_into_view_if_needed()
     wide, room = widget.root.evaluate("root => [root.scrollWidth, root.clientWidth]")
     notebook.screenshot("widget_zoomed")
     assert wide <= room
