@@ -23,9 +23,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 def measure(widget, moves):
     """{control: [(first, last) in ms for each move that changed the result]}, and how many moves were made."""
     found, made = {}, 0
-    for name, control in widget.controls().items():
+    controls = widget.controls()
+    first = next(iter(controls.values()))
+    for name, control in controls.items():
         found[name] = []
         for number in range(moves):
+            if name.endswith(" Reset"):  # there must be something to be brought back
+                widget.press(first, *widget.keys(first, number))
             answer = widget.press(control, *widget.keys(control, number))
             made += 1
             if answer:

@@ -196,7 +196,7 @@ class Widget:
 
     def controls(self):
         """All that takes the keyboard's focus and is in sight, in the order of the page, with its name."""
-        found = [control for control in self.root.locator(CONTROLS).all() if control.is_visible()]
+        found = [one for one in self.root.locator(CONTROLS).all() if one.is_visible() and one.is_enabled()]
         return {f"{number} {self.name(control)}": control for number, control in enumerate(found)}
 
     @staticmethod
