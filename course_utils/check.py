@@ -80,7 +80,16 @@ def load_cases(path: Path) -> dict[str, ExerciseCases]:
     Raises:
         FileNotFoundError, ValueError: the file is missing or damaged.
     """
-    exercises = [ExerciseCases(**(e | {"mistakes": [Mistake(**m) for m in e["mistakes"]]})) for e in plain.load(path)]
+    return _exercises(plain.load(path))
+
+
+def cases_from(data: bytes) -> dict[str, ExerciseCases]:
+    """What `save_cases` was given, from what it gave."""
+    return _exercises(unpack(data))
+
+
+def _exercises(found: list[dict[str, Any]]) -> dict[str, ExerciseCases]:
+    exercises = [ExerciseCases(**(e | {"mistakes": [Mistake(**m) for m in e["mistakes"]]})) for e in found]
     return {e.name: e for e in exercises}
 
 

@@ -18,6 +18,11 @@ app = typer.Typer(
 )
 Assignment = Annotated[str, typer.Argument(help="Its name, e.g. a1_markov_chains.")]
 
+Scheduler = Annotated[
+    str | None, typer.Option(help="Run the notebooks on the workers of this Dask scheduler, e.g. tcp://host:8786.")
+]
+Resources = Annotated[str, typer.Option(help="With --scheduler: what each takes of its worker, e.g. GPU=0.25.")]
+
 
 def clear(command: Callable) -> Callable:
     """End with a sentence where a person can put things right, not with a traceback."""
@@ -44,6 +49,18 @@ def clear(command: Callable) -> Callable:
 def _fail(sentence: str) -> None:
     print(f"course: {sentence}", file=sys.stderr)
     raise typer.Exit(1)
+
+
+def _cluster(scheduler: str | None, resources: str, unsafe: bool):
+    """What --scheduler and --resources say."""
+    if not scheduler:
+        return _fail("--resources goes with --scheduler: run the command again with both") if resources else None
+    if unsafe:
+        _fail("--unsafe does not go with --scheduler: workers always have a sandbox; leave one of them out")
+    from course_utils.grading.cluster import Cluster
+    from course_utils.grading.cluster import resources as parse
+
+    return Cluster(scheduler, parse(resources))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -161,6 +178,8 @@ def grade(
         Path | None, typer.Option("--import", help="First take hand-ins from this folder: NAME.zip, NAME.ipynb.")
     ] = None,
     keep: Annotated[bool, typer.Option("--watch", help="Go on and grade what arrives, until Ctrl-C.")] = False,
+    scheduler: Scheduler = None,
+    resources: Resources = "",
 ) -> None:
     """Grade all of submitted/: gradebook, grades.csv, feedback/ and report.html."""
     from course_utils.grading.arrivals import take_in
@@ -172,7 +191,7 @@ def grade(
     for arrival in take_in(course, name, arrived) if arrived else ():
         failed |= arrival.left
         print(f"{arrival.file}: {arrival.said}", flush=True)
-    options = {"again": again, "unsafe": unsafe, "workers": workers}
+    options = {"again": again, "unsafe": unsafe, "workers": workers, "cluster": _cluster(scheduler, resources, unsafe)}
     if keep:
         print(f"watching {course.root / 'submitted'}, until Ctrl-C", flush=True)
     try:
@@ -194,6 +213,8 @@ def regrade(
     undo: Annotated[bool, typer.Option("--undo", help="Bring back the marks of before the last regrade.")] = False,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Without a sandbox: students' code runs as you.")] = False,
     workers: Annotated[int, typer.Option(help="Notebooks that run at the same time.", min=1)] = 2,
+    scheduler: Scheduler = None,
+    resources: Resources = "",
 ) -> None:
     """Grade again after a check was corrected: whose marks change, from what to what."""
     from course_utils.grading import regrade as room
@@ -201,7 +222,8 @@ def regrade(
 
     course = Course.find()
     name = course.require(assignment)
-    done = room.undo(course, name) if undo else room.regrade(course, name, unsafe=unsafe, workers=workers)
+    options = {"unsafe": unsafe, "workers": workers, "cluster": _cluster(scheduler, resources, unsafe)}
+    done = room.undo(course, name) if undo else room.regrade(course, name, **options)
     print(
         *[change.line() for change in done.changes], *done.notes, sep="\n", end="\n" * bool(done.changes + done.notes)
     )
@@ -305,6 +327,74 @@ def _run_lectures(paths: list[Path], executed: Callable, jobs: int, runs: Path |
                 found[path.stem] = notebook
     if failed:
         _fail("\n".join(["these lectures do not run:", *sorted(failed)]))
+    return found
+
+
+@app.command()
+@clear
+def site(
+    to: Annotated[Path, typer.Option(help="The folder; an earlier site in it is replaced.")] = Path("site"),
+    jobs: Annotated[int, typer.Option(help="Lectures that run at the same time.", min=1)] = 2,
+    executed: Annotated[
+        Path | None, typer.Option(help="Where lectures that ran are kept; default: the course's cache.")
+    ] = None,
+) -> None:
+    """Run all lectures and write the course as a site: a folder of pages for a browser, with no network."""
+    from course_utils.publish import run
+    from course_utils.publish.site import SiteError, build
+
+    notebooks = _run_lectures(run.lectures(), jobs, executed)
+    try:
+        built = build(notebooks, to)
+    except SiteError as error:
+        _fail(str(error))
+    print(*(f"note: {said}" for said in built.complaints), sep="\n", end="\n" * bool(built.complaints))
+    print(f"{built.pages} pages, {built.size / 1e6:.0f} MB: open {built.folder / 'index.html'}")
+
+
+@app.command()
+@clear
+def slides(
+    lectures: Annotated[
+        list[str] | None, typer.Argument(help="Numbers, e.g. 03 11; without any, all lectures.")
+    ] = None,
+    to: Annotated[Path, typer.Option(help="The folder.")] = Path("slides"),
+    jobs: Annotated[int, typer.Option(help="Lectures that run at the same time.", min=1)] = 2,
+    executed: Annotated[
+        Path | None, typer.Option(help="Where lectures that ran are kept; default: the course's cache.")
+    ] = None,
+) -> None:
+    """Run lectures and write them as slides for a browser, with no network; the key S opens the speaker's notes."""
+    from course_utils.publish import run
+    from course_utils.publish.slides import SlidesError, build
+
+    paths = {path.name[:2]: path for path in run.lectures()}
+    numbers = [number.zfill(2) for number in lectures or paths]
+    if unknown := [number for number in numbers if number not in paths]:
+        _fail(f"there is no lecture {', '.join(unknown)}: choose from {', '.join(paths)}")
+    notebooks = _run_lectures([paths[number] for number in numbers], jobs, executed)
+    for name, notebook in sorted(notebooks.items()):
+        try:
+            print(build(notebook, name, to))
+        except SlidesError as error:
+            _fail(f"{name}: {error}")
+
+
+def _run_lectures(paths: list[Path], jobs: int, executed: Path | None) -> dict:
+    """Lectures with their outputs, by name; ends the command if one of them fails."""
+    from tqdm import tqdm
+
+    from course_utils.publish.run import LectureError
+    from course_utils.publish.run import executed as run
+
+    found, failed = {}, []
+    for path, done in tqdm(run(paths, jobs, executed), "lectures", len(paths), disable=not sys.stderr.isatty()):
+        if isinstance(done, LectureError):
+            failed.append(str(done))
+        else:
+            found[path.stem] = done
+    if failed:
+        _fail("\n".join(failed))
     return found
 
 

@@ -11,7 +11,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from course_utils.check import answer, verdict
-from course_utils.grading import execute, release, sandbox
+from course_utils.grading import execute, pool, release, sandbox
 from course_utils.grading.course import CONFIG, Course
 from course_utils.grading.judge import no_verdict
 
@@ -188,4 +188,5 @@ def install(monkeypatch) -> Execute:
     fake = Execute()
     monkeypatch.setattr(execute, "execute", fake.execute)
     monkeypatch.setattr(sandbox, "missing", lambda: None)
+    monkeypatch.setattr(pool, "start", lambda: None)  # in this process, where the executor is another one
     return fake

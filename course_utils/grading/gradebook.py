@@ -5,29 +5,31 @@ import json
 import os
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nbgrader.api import Gradebook, MissingEntry
-from nbgrader.converters import Autograde, GenerateFeedback
-from nbgrader.plugins import CsvExportPlugin
-
-from course_utils.check import ExerciseCases, Verdict
+from course_utils.check import Verdict
+from course_utils.grading import pool as pools
 from course_utils.grading import sandbox
-from course_utils.grading.course import Blocked, Course, CourseError, convert, write
-from course_utils.grading.record import STAGED, hidden_cases, parent, run
+from course_utils.grading.course import Blocked, Course, CourseError, convert, one_engine, write
 from course_utils.grading.release import generate, read
 from course_utils.grading.repair import NOTES
-from course_utils.grading.submissions import Submission, signature, stage
+from course_utils.grading.submissions import Submission, signature
 from course_utils.grading.submissions import submissions as all_submissions
 from course_utils.grading.temporary import remove_parts, temporary_folder
-from course_utils.grading.warm import Parent
+
+if TYPE_CHECKING:
+    from course_utils.grading.cluster import Cluster
 
 FAILED = "failed.json"  # in `Course.private`
+AHEAD = 50  # submissions that run, or have run, before it is their turn to be recorded
+LOST = "The processes that ran this notebook were lost, again and again: look at it, then grade again"
 CHANGED = "It was changed while it was being graded: grade again for what is there now."
 
 
@@ -86,15 +88,22 @@ def why(verdict: Verdict) -> str:
 
 
 def grade(
-    course: Course, name: str, students: list[str], again: bool = False, unsafe: bool = False, workers: int = 2
+    course: Course,
+    name: str,
+    students: list[str],
+    again: bool = False,
+    unsafe: bool = False,
+    workers: int = 2,
+    cluster: "Cluster | None" = None,
 ) -> Iterator[tuple[int, int, Sheet]]:
     """Grade all of `submitted/`, or some students; yields (number, how many, sheet) as they are done.
+
+    Args:
+        cluster: where the notebooks run, in place of this machine.
 
     Raises:
         CourseError: the grader cannot work here; the text says what to do. What one student did never raises.
     """
-    if not unsafe and (missing := sandbox.missing()):
-        raise CourseError(f"{missing} (or say --unsafe: students' code then can do all that you can)")
     found = all_submissions(course, name)
     if unknown := set(students) - {s.student for s in found}:
         raise CourseError(f"nothing of {', '.join(sorted(unknown))} is in {course.root / 'submitted'}")
@@ -105,15 +114,14 @@ def grade(
         )
     before = {s.student: signature(s) for s in found}
     failed: dict[str, str] = {}
-    with alone(course, name), temporary_folder() as temporary:
-        forks = parent(course, name) if len(found) > 1 and not unsafe else None  # it loads while we get ready
-        generate(course, name, Path(temporary), course.directory().db_url)  # a fresh clone has no gradebook
-        cases = hidden_cases(course, name)
-        shutil.rmtree(course.private(name) / STAGED, ignore_errors=True)
-        with ThreadPoolExecutor(workers) as pool:
-            work = [pool.submit(_prepare, course, name, s, cases, not unsafe, again, forks) for s in found]
+    with alone(course, name), _pool(course, name, len(found), unsafe, cluster) as pool, one_engine():
+        _get_ready(course, name, pool)
+        shutil.rmtree(course.private(name) / "staged", ignore_errors=True)
+        at_once = pool.at_once or workers
+        with ThreadPoolExecutor(at_once) as threads:
+            work = ((s, threads.submit(_outcome, course, name, s, pool, not unsafe, again)) for s in found)
             try:
-                for number, (submission, future) in enumerate(zip(found, work), start=1):
+                for number, (submission, future) in enumerate(_in_order(work, max(AHEAD, 2 * at_once)), start=1):
                     sheet = _finish(course, name, submission.student, future, not unsafe)
                     if signature(submission) != before[sheet.student]:
                         sheet.notes.append(CHANGED)
@@ -121,18 +129,83 @@ def grade(
                         failed[sheet.student] = sheet.notes[0]
                     yield number, len(found), sheet
             finally:
-                pool.shutdown(cancel_futures=True)
+                threads.shutdown(wait=False, cancel_futures=True)
+                pool.close()
         kept = {s: why for s, why in failures(course, name).items() if s not in before}
         write(course.private(name) / FAILED, json.dumps(kept | failed), 0o600)
         publish(course, name, students or None)
 
 
+@contextmanager
+def _pool(course: Course, name: str, submissions: int, unsafe: bool, cluster: "Cluster | None") -> Iterator[pools.Here]:
+    """Where work is done beside the gradebook; it loads while the caller goes on."""
+    if cluster:
+        with cluster.connect(course) as remote:
+            yield remote
+        return
+    pool = None if unsafe else pools.start()  # first, since it takes longest
+    try:
+        if not unsafe and (missing := sandbox.missing()):
+            raise CourseError(f"{missing} (or say --unsafe: students' code then can do all that you can)")
+        forks = None
+        if submissions > 1 and not unsafe:
+            from course_utils.grading import warm
+
+            forks = warm.shared(warm.imports(read(course.solution(name))))
+        pool = pool or pools.Here()
+        pool.forks = forks
+        yield pool
+    finally:
+        if pool:
+            pool.close()
+
+
+def _get_ready(course: Course, name: str, pool: pools.Here) -> None:
+    """Have the hidden cases made, while the gradebook learns of the assignment."""
+    with ThreadPoolExecutor(1) as threads, temporary_folder() as temporary:
+        points = threads.submit(pool.call, pools.OfWork("points"), course, name)
+        cases = threads.submit(pool.call, pools.OfWork("prepare_cases"), course, name)
+        import nbgrader.converters  # noqa: F401 (takes a second: meanwhile the others work)
+
+        try:
+            generate(course, name, Path(temporary), course.directory().db_url, points.result())
+            cases.result()
+        except pools.Lost as error:
+            raise CourseError(f"a process of the grader was lost ({error}): run the same command again") from None
+
+
+def _outcome(
+    course: Course, name: str, submission: Submission, pool: pools.Here, sandboxed: bool, again: bool
+) -> dict[str, Any]:
+    """What came of one submission; found out once more where the process that worked on it was lost."""
+    for _ in range(pool.attempts):
+        try:
+            return pool.grade(course, name, submission, sandboxed, again)
+        except pools.Lost as error:
+            lost = error
+    return {"lost": f"{LOST} ({lost})."}
+
+
+def _in_order(work: Iterator[tuple[Submission, Future]], ahead: int) -> Iterator[tuple[Submission, Future]]:
+    """The submissions in their order, so that the gradebook's does not depend on who was quicker.
+
+    Not more than `ahead` are under way or kept until their turn comes: memory does not grow with the class.
+    """
+    waiting = deque(islice(work, ahead))
+    while waiting:
+        yield waiting.popleft()
+        waiting.extend(islice(work, 1))
+
+
 def publish(course: Course, name: str, students: list[str] | None = None) -> None:
     """Write what people read, from the gradebook: mark sheets (of all, or of some), grades.csv, report.html."""
+    from nbgrader.api import Gradebook
+    from nbgrader.plugins import CsvExportPlugin
+
     from course_utils.grading.report import write_report
 
     graded = _mark_sheets(course, name, students)
-    with Gradebook(course.directory().db_url) as gradebook, temporary_folder() as temporary:
+    with one_engine(), Gradebook(course.directory().db_url) as gradebook, temporary_folder() as temporary:
         table = Path(temporary) / "grades.csv"
         CsvExportPlugin(to=str(table)).export(gradebook)
         write(course.root / "grades.csv", table.read_bytes())
@@ -148,28 +221,14 @@ def failures(course: Course, name: str) -> dict[str, str]:
         return {}
 
 
-def _prepare(
-    course: Course,
-    name: str,
-    submission: Submission,
-    cases: dict[str, ExerciseCases],
-    sandboxed: bool,
-    again: bool,
-    forks: Parent | None,
-) -> dict[str, Any]:
-    place = course.private(name) / STAGED / submission.student / name
-    notebook = stage(course, name, submission, place)
-    return run(course, name, notebook, place, cases, sandboxed, again, forks) | {
-        "staged": notebook.metadata[NOTES]["notes"]
-    }
-
-
-def _finish(course: Course, name: str, student: str, future: Any, sandboxed: bool) -> Sheet:
+def _finish(course: Course, name: str, student: str, future: Future, sandboxed: bool) -> Sheet:
     """Record one student's outcome; a failure costs this student's sheet, not the others'."""
     try:
         outcome = future.result()
+        if "lost" in outcome:
+            return _lost(course, name, student, outcome["lost"], sandboxed)
         if not _is_recorded(course, name, student, outcome):
-            _convert(Autograde, course, name, glob.escape(student), sandboxed)
+            _record(course, name, student, outcome, sandboxed)
         return sheets(course, name, [student])[0]
     except (Blocked, OSError):
         raise
@@ -178,11 +237,61 @@ def _finish(course: Course, name: str, student: str, future: Any, sandboxed: boo
         return Sheet(student, failed=True, notes=[f"The grader failed ({type(error).__name__}: {error}); see {log}."])
 
 
+def _record(course: Course, name: str, student: str, outcome: dict[str, Any], sandboxed: bool) -> None:
+    from nbgrader.converters import Autograde
+
+    from course_utils.grading.record import Execute
+
+    Execute.outcome = outcome
+    try:
+        _convert(Autograde, course, name, glob.escape(student), sandboxed)
+    finally:
+        Execute.outcome = None
+
+
+def _lost(course: Course, name: str, student: str, why: str, sandboxed: bool) -> Sheet:
+    """The sheet of a student whose notebook could not be run; marks of an earlier time stay."""
+    if not _graded(course, name, student):
+        notebook = read(course.private(name) / "staged" / student / name / f"{name}.ipynb")
+        _record(course, name, student, unanswered(notebook, why), sandboxed)
+    sheet = sheets(course, name, [student])[0]
+    sheet.failed, sheet.notes = True, [why, *(n for n in sheet.notes if n != why)]
+    return sheet
+
+
+def unanswered(notebook: Any, why: str) -> dict[str, Any]:
+    """An outcome without points: nothing ran."""
+    from course_utils.grading import outputs
+    from course_utils.grading.judge import no_verdict
+    from course_utils.grading.work import fingerprint
+
+    verdicts, found = {}, []
+    for cell in notebook.cells:
+        grading = cell.metadata.get("nbgrader", {})
+        said = [outputs.error("NotRun", why)] if cell.cell_type == "code" else []
+        if grading.get("grade") and not grading.get("solution") and cell.cell_type == "code":
+            name = grading["grade_id"]
+            verdict = no_verdict(name.removeprefix("check_"), grading["points"], why)
+            verdicts[name] = asdict(verdict)
+            said = outputs.of_verdict(verdict, grading["points"])
+        found.append(said)
+    return {
+        "key": "",
+        "cells": fingerprint(notebook),
+        "outputs": found,
+        "verdicts": verdicts,
+        "notes": [why],
+        "usage": {},
+    }
+
+
 def _mark_sheets(course: Course, name: str, students: list[str] | None) -> set[str]:
     """Write everybody's page under feedback/, in one go: most of the time is spent on getting ready; who is graded."""
     room = course.private(name) / "feedback"
     shutil.rmtree(room, ignore_errors=True)
     there = {p.parent.name for p in (course.root / "autograded").glob(f"*/{name}")}  # whom the grader failed, is not
+    from nbgrader.converters import GenerateFeedback
+
     for pattern in ["*"] * bool(there) if students is None else map(glob.escape, there.intersection(students)):
         _convert(GenerateFeedback, course, name, pattern)
     for page in room.rglob("*.html"):
@@ -194,7 +303,7 @@ def _convert(step: type, course: Course, name: str, student: str, sandboxed: boo
     private = course.private(name).relative_to(course.root)
     config = course.config()
     config.Execute.sandbox = sandboxed
-    folders = {"submitted_directory": f"{private}/{STAGED}", "feedback_directory": f"{private}/feedback"}
+    folders = {"submitted_directory": f"{private}/staged", "feedback_directory": f"{private}/feedback"}
     directory = course.directory(assignment_id=name, student_id=student, **folders)
     convert(step(coursedir=directory, config=config, force=True), course.private(name) / "nbgrader.log")
 
@@ -204,6 +313,8 @@ def _is_recorded(course: Course, name: str, student: str, outcome: dict[str, Any
     grader = _graded(course, name, student)
     if grader.get("key") != outcome["key"] or grader.get("notes") != outcome["staged"] + outcome["notes"]:
         return False
+    from nbgrader.api import Gradebook, MissingEntry
+
     try:
         with Gradebook(course.directory().db_url) as gradebook:
             grades = gradebook.find_submission_notebook(name, name, student).grades
@@ -229,6 +340,8 @@ def _graded(course: Course, name: str, student: str) -> dict[str, Any]:
 
 def sheets(course: Course, name: str, students: list[str] | None = None) -> list[Sheet]:
     """The sheets of all who are in the gradebook (or of some), as it now stands, marks given by hand included."""
+    from nbgrader.api import Gradebook
+
     found = []
     cells = read(course.released(name)).cells
     order = {c.metadata.get("nbgrader", {}).get("grade_id"): number for number, c in enumerate(cells)}

@@ -3,14 +3,7 @@
 `nbgrader_config.py` names both, so that `nbgrader autograde`, Formgrader and `course grade` go the same way.
 """
 
-import hashlib
-import json
-import os
 import re
-import secrets
-from collections.abc import Iterable
-from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +14,12 @@ from nbgrader.preprocessors.base import NbGraderPreprocessor
 from nbgrader.utils import is_grade, is_solution
 from traitlets import Bool
 
-import course_utils
-from course_utils.check import ExerciseCases, load_cases, save_cases
-from course_utils.grading import execute as executor
-from course_utils.grading import sandbox, warm
-from course_utils.grading.course import Course, CourseError, write
+from course_utils.grading import sandbox
+from course_utils.grading.course import Course, CourseError
 from course_utils.grading.feedback import harmless
-from course_utils.grading.release import build_cases, read
+from course_utils.grading.release import read
 from course_utils.grading.repair import NOTES, repair
-from course_utils.grading.submissions import copy_files
-from course_utils.grading.temporary import temporary_folder
-from course_utils.grading.warm import Parent, imports
-
-STAGED = "staged"  # folder in `Course.private`: submissions that are repaired already
+from course_utils.grading.work import STAGED, fingerprint, hidden_cases, parent, run
 
 
 class SubmissionExporter(NotebookExporter):
@@ -56,15 +42,23 @@ class Execute(NbGraderPreprocessor):
     enabled = Bool(True)  # not to be switched off: a notebook that was not run would get full marks
     sandbox = Bool(True, help="Whether students' code runs in a sandbox").tag(config=True)
     done = 0  # notebooks in this process
+    outcome: dict[str, Any] | None = None  # of the next one, where `course grade` has it already
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
-        directory, names = self.parent.parent.coursedir, resources["nbgrader"]
+        outcome, Execute.outcome = Execute.outcome, None
+        if outcome is None or outcome.get("cells") != fingerprint(nb):
+            outcome = self._find_out(nb, resources["nbgrader"])
+        return inscribe(nb, outcome), resources
+
+    def _find_out(self, nb: NotebookNode, names: dict[str, str]) -> dict[str, Any]:
+        if self.sandbox and (why := sandbox.missing()):
+            raise CourseError(f"{why} (without a sandbox, students' code could do all that you can: see --unsafe)")
+        directory = self.parent.parent.coursedir
         course, name = Course(Path(directory.root)), names["assignment"]
         place = Path(directory.format_path(directory.submitted_directory, names["student"], name))
         Execute.done += 1  # one kernel is as quick from cold; nbgrader may ask for a whole class
         forks = parent(course, name) if self.sandbox and Execute.done > 1 else None
-        outcome = run(course, name, nb, place, hidden_cases(course, name), self.sandbox, forks=forks)
-        return inscribe(nb, outcome), resources
+        return run(course, name, nb, place, hidden_cases(course, name), self.sandbox, forks=forks)
 
 
 def inscribe(notebook: NotebookNode, outcome: dict[str, Any]) -> NotebookNode:
@@ -99,103 +93,3 @@ def _fail_closed(cell: NotebookNode, judged: bool) -> None:
 def plain(text: str) -> str:
     """Text that Markdown shows as it is."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
-
-
-# --- running, or remembering ------------------------------------------------------------------------------------------
-
-
-def run(
-    course: Course,
-    name: str,
-    notebook: NotebookNode,
-    place: Path,
-    cases: dict[str, ExerciseCases],
-    sandboxed: bool = True,
-    again: bool = False,
-    forks: Parent | None = None,
-) -> dict[str, Any]:
-    """The outcome of a repaired notebook: outputs, verdicts, notes, usage; kept, so that it is found out once.
-
-    Args:
-        place: the submission's folder; its files are there when the notebook runs, but the release's win.
-        again: do not use what is kept.
-        forks: the warm parent of the kernels.
-
-    Raises:
-        CourseError: there is no sandbox here.
-    """
-    if sandboxed and (why := sandbox.missing()):
-        raise CourseError(f"{why} (without a sandbox, students' code could do all that you can: see --unsafe)")
-    cells = [(c.cell_type, c.source, c.metadata.get("nbgrader", {}).get("grade_id")) for c in notebook.cells]
-    with temporary_folder() as temporary:
-        files, notes = Path(temporary), []
-        for folder in (place, course.released(name).parent):
-            if folder.is_dir():
-                copy_files(folder, files, notes if folder == place else [])
-        limits = sandbox.DEFAULTS
-        judged = hashlib.sha256(save_cases(cases)).hexdigest()
-        parts = [cells, _digests(files), judged, repr(limits), sandboxed, version(course.root)]
-        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-        kept = course.private(name) / "results" / f"{key}.json"
-        if not again and (outcome := _load(kept)):
-            return outcome | {"notes": notes + outcome["notes"]}
-        result = executor.execute(notebook, cases, files=files, limits=limits, sandbox=sandboxed, warm=forks)
-    outcome = {
-        "key": key,
-        "outputs": [c.get("outputs", []) for c in result.notebook.cells],
-        "verdicts": {grade_id: asdict(verdict) for grade_id, verdict in result.verdicts.items()},
-        "notes": result.notes,
-        "usage": result.usage,
-    }
-    write(kept, json.dumps(outcome), 0o600)
-    return outcome | {"notes": notes + outcome["notes"]}
-
-
-def parent(course: Course, name: str) -> Parent | None:
-    """The warm parent for an assignment: it has imported what the solution imports."""
-    return warm.shared(imports(read(course.solution(name))))
-
-
-def hidden_cases(course: Course, name: str) -> dict[str, ExerciseCases]:
-    """The assignment's hidden cases: drawn with its private seed, answered by the solution, kept beside the seed."""
-    folder = course.private(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    source = course.solution(name).parent
-    if not source.is_dir():
-        raise CourseError(f"{source} is missing: without the solution nobody knows what is right")
-    parts = [_seed(folder), _digests(source), version(course.root)]
-    path = folder / "cases" / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}.safetensors"
-    try:
-        return load_cases(path)
-    except (FileNotFoundError, ValueError):
-        write(path, save_cases(build_cases(course, name, parts[0])), 0o600)
-    return load_cases(path)
-
-
-def _seed(folder: Path) -> int:
-    path = folder / "seed"
-    if not path.exists():
-        write(path, str(secrets.randbits(62)), 0o600)
-    return int(path.read_text())
-
-
-@cache
-def version(root: Path) -> str:
-    """A digest of the library and of the locked packages: results of other versions are not used."""
-    folder = Path(course_utils.__file__).parent
-    parts: dict[str, str] = _digests(folder, folder.rglob("*.py"))
-    lock = root / "requirements.lock"
-    return hashlib.sha256((json.dumps(parts) + (lock.read_text() if lock.exists() else "")).encode()).hexdigest()
-
-
-def _digests(folder: Path, paths: Iterable[Path] | None = None) -> dict[str, str]:
-    paths = sorted(p for p in paths or folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    return {os.fsencode(p.relative_to(folder)).hex(): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
-
-
-def _load(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return None

@@ -19,6 +19,7 @@ from course_utils.grading.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from course_utils.check import ExerciseCases
+    from course_utils.grading.warm import Parent
 
 VISIBLE_SEED = 0
 CASES_FILE = "cases.safetensors"
@@ -131,8 +132,11 @@ def points_of(course: Course, name: str) -> dict[str, float]:
     return {e.name: e.points for e in load_exercises(course.solution(name).parent).values()}
 
 
-def build_cases(course: Course, name: str, seed: int) -> "dict[str, ExerciseCases]":
+def build_cases(course: Course, name: str, seed: int, forks: "Parent | None" = None) -> "dict[str, ExerciseCases]":
     """The cases drawn with a seed, with the answers of the solution notebook, which runs as students' notebooks do.
+
+    Args:
+        forks: the warm parent of the kernel.
 
     Raises:
         CourseError: the solution does not answer a case, or a mistake passes them all.
@@ -150,9 +154,10 @@ def build_cases(course: Course, name: str, seed: int) -> "dict[str, ExerciseCase
     cases = {n: e.build(seed) for n, e in load_exercises(folder).items()}
     with temporary_folder() as files:
         _copy(folder, Path(files), notebooks=False)
-        sandboxed = sandbox.missing() is None  # it is the course's own code: an ordinary kernel does, too
+        # it is the course's own code: an ordinary kernel does, too
+        sandboxed = forks is not None or sandbox.missing() is None
         try:
-            result = execute(notebook, cases, files=Path(files), judge_class=Recorder, sandbox=sandboxed)
+            result = execute(notebook, cases, files=Path(files), judge_class=Recorder, sandbox=sandboxed, warm=forks)
         except sandbox.SandboxError as error:
             raise CourseError(f"{name}: the solution did not run: {error}") from None
     for exercise in cases.values():
@@ -203,14 +208,18 @@ def build(course: Course, name: str, temporary: Path, db_url: str) -> dict[Path,
     return files
 
 
-def generate(course: Course, name: str, temporary: Path, db_url: str) -> Path:
-    """nbgrader's generate_assignment from the synchronised source; the folder with what students get, but the cases."""
+def generate(course: Course, name: str, temporary: Path, db_url: str, points: dict[str, float] | None = None) -> Path:
+    """nbgrader's generate_assignment from the synchronised source; the folder with what students get, but the cases.
+
+    Args:
+        points: of each exercise, where they are known already.
+    """
     from nbgrader.converters import GenerateAssignment
 
     source = temporary / "solutions" / name
     _copy(course.solution(name).parent, source)
     notebook = read(course.solution(name))
-    sync(notebook, points_of(course, name))
+    sync(notebook, points_of(course, name) if points is None else points)
     write(source / f"{name}.ipynb", text(normalise(notebook)))
     directory = course.directory(root=str(temporary), assignment_id=name, db_url=db_url)
     make_gradebook(db_url)
