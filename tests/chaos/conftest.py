@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -95,7 +96,7 @@ class Commands:
     """Runs `course …`; each start is a new process in a session of its own."""
 
     def __init__(self, folder: Path):
-        self.log = folder / "log"
+        self.log, self.running = folder / "log", None
         one_thread = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
         self.server = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("server.py"))],
@@ -107,12 +108,18 @@ class Commands:
         assert self.server.stdout.readline() == "ready\n"
 
     def start(self, course: Course, *arguments: str) -> psutil.Process:
+        if self.running:  # a test has failed in the middle
+            with suppress(psutil.NoSuchProcess):
+                self.running.kill()
+            self.wait()
         self.log.unlink(missing_ok=True)
         self.server.stdin.write(json.dumps([str(course.root), arguments, str(self.log)]) + "\n")
         self.server.stdin.flush()
-        return psutil.Process(int(self.server.stdout.readline()))
+        self.running = psutil.Process(int(self.server.stdout.readline()))
+        return self.running
 
     def wait(self) -> int:
+        self.running = None
         return int(self.server.stdout.readline())
 
     def said(self) -> str:
@@ -126,6 +133,9 @@ class Commands:
 
     def close(self) -> None:
         self.server.stdin.close()
+        if self.running:
+            with suppress(psutil.NoSuchProcess):
+                self.running.kill()
         self.server.wait()
 
 

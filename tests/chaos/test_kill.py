@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -21,16 +22,16 @@ HOW = ("grader", "group")
 
 def kill(grader: psutil.Process, how: str) -> tuple[list[psutil.Process], list[str]]:
     """End it as nothing can be ended more rudely; the processes and the temporary folders that it had."""
-    grader.suspend()  # so that what is listed is all there is
-    deadline = time.monotonic() + 5
-    while grader.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE) and time.monotonic() < deadline:
-        time.sleep(0.001)
     children, folders = [], []
-    if grader.status() == psutil.STATUS_STOPPED:
+    with suppress(psutil.NoSuchProcess, ProcessLookupError, FileNotFoundError):  # it had ended by itself
+        grader.suspend()  # so that what is listed is all there is
+        deadline = time.monotonic() + 5
+        while grader.status() != psutil.STATUS_STOPPED and time.monotonic() < deadline:
+            time.sleep(0.001)
         children = grader.children(recursive=True)
         descriptors = Path(f"/proc/{grader.pid}/fd")
         folders = [target for d in descriptors.iterdir() if temporary.PREFIX in (target := os.readlink(d))]
-    (os.killpg if how == "group" else os.kill)(grader.pid, signal.SIGKILL)
+        (os.killpg if how == "group" else os.kill)(grader.pid, signal.SIGKILL)
     return children, folders
 
 
