@@ -302,7 +302,7 @@ def slides(
 ) -> None:
     """Make slides of lectures, with speaker notes (key S); works offline."""
     from course_utils.publish.run import executed, lectures
-    from course_utils.publish.slides import write_slides
+    from course_utils.publish.slides import build
 
     known = {path.name[:2]: path for path in lectures()}
     wanted = {number.zfill(2) for number in lecture or known}
@@ -310,7 +310,7 @@ def slides(
         _fail(f"there is no lecture {', '.join(sorted(unknown))}: choose from {', '.join(known)}")
     notebooks = _run_lectures([known[number] for number in sorted(wanted)], executed, jobs, runs)
     for name, notebook in sorted(notebooks.items()):
-        print(write_slides(name, notebook, to))
+        print(build(notebook, name, to))
 
 
 def _run_lectures(paths: list[Path], executed: Callable, jobs: int, runs: Path | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
+from course_utils.grading.course import CourseError
 from course_utils.publish.still import still
 
 HERE = Path(__file__).parent
@@ -24,12 +25,12 @@ MINUTES = re.compile(r" *\*\((\d+) min\)\*")
 SOLID = re.compile(r"^(```|\$\$|\||[-*] |\d+\. )")  # how a block begins that is not cut
 # of a slide of 1280 × 720 pixels, as static/slides.css has it
 HEIGHT = 650
-LINE, LETTERS = 34, 100  # of text: pixels from line to line, letters that fit into one
-CODE_LINE, CODE_LETTERS = 26, 104
+LINE, LETTERS = 36, 92  # of text: pixels from line to line, letters that fit into one
+CODE_LINE, CODE_LETTERS = 27, 98
 PLOT_HEIGHT, PLOT_WIDTH, PLOT_SCALE = 570, 1220, 2
 
 
-class SlidesError(Exception):
+class SlidesError(CourseError):
     """The slides could not be made; the text says why."""
 
 
@@ -181,11 +182,12 @@ def _pieces(cell: NotebookNode, room: float) -> Iterator[tuple[NotebookNode, flo
     outputs = [part for output in cell.outputs for part in _questions(output)]
     code = _lines(cell.source, CODE_LETTERS) * CODE_LINE + 30
     results = [_output(output) for output in outputs]
-    hidden = cell.metadata.get("jupyter", {}).get("source_hidden")
-    if hidden or code + sum(results) <= HEIGHT:
-        yield new_code_cell("" if hidden else cell.source, outputs=outputs), (0 if hidden else code) + sum(results)
+    hidden = cell.metadata.get("jupyter", {}).get("source_hidden") or "quiz.ask(" in cell.source
+    if not hidden and code + sum(results) <= HEIGHT:
+        yield new_code_cell(cell.source, outputs=outputs), code + sum(results)
         return
-    yield new_code_cell(cell.source), code
+    if not hidden:
+        yield new_code_cell(cell.source), code
     group, height = [], 0.0
     for output, needs in zip(outputs, results):
         if group and height + needs > HEIGHT:

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from html import escape
 
 import nbformat
@@ -22,10 +22,24 @@ def still(notebook: NotebookNode, save: Callable[[str, bytes], str]) -> Notebook
     found = nbformat.from_dict(notebook)
     for cell in found.cells:
         if cell.cell_type == "code":
-            cell.outputs = [_still(output, save) for output in cell.outputs]
+            cell.outputs = [_still(output, save) for output in _joined(cell.outputs)]
             cell.execution_count = None
     found.metadata.pop("widgets", None)
     return found
+
+
+def _joined(outputs: Iterable[NotebookNode]) -> Iterator[NotebookNode]:
+    """Outputs, where what was printed in several goes is one."""
+    last = None
+    for output in outputs:
+        if last is not None and output.output_type == last.output_type == "stream" and output.name == last.name:
+            last.text += output.text
+            continue
+        if last is not None:
+            yield last
+        last = output
+    if last is not None:
+        yield last
 
 
 def _still(output: NotebookNode, save: Callable[[str, bytes], str]) -> NotebookNode:
