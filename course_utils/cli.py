@@ -178,6 +178,7 @@ def grade(
         Path | None, typer.Option("--import", help="First take hand-ins from this folder: NAME.zip, NAME.ipynb.")
     ] = None,
     keep: Annotated[bool, typer.Option("--watch", help="Go on and grade what arrives, until Ctrl-C.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, or cuda: students' code may use this machine's GPU.")] = "cpu",
     scheduler: Scheduler = None,
     resources: Resources = "",
 ) -> None:
@@ -191,7 +192,10 @@ def grade(
     for arrival in take_in(course, name, arrived) if arrived else ():
         failed |= arrival.left
         print(f"{arrival.file}: {arrival.said}", flush=True)
+    if device not in ("cpu", "cuda"):
+        _fail(f"--device {device}: say cpu or cuda")
     options = {"again": again, "unsafe": unsafe, "workers": workers, "cluster": _cluster(scheduler, resources, unsafe)}
+    options["device"] = device
     if keep:
         print(f"watching {course.root / 'submitted'}, until Ctrl-C", flush=True)
     try:
@@ -327,74 +331,6 @@ def _run_lectures(paths: list[Path], executed: Callable, jobs: int, runs: Path |
                 found[path.stem] = notebook
     if failed:
         _fail("\n".join(["these lectures do not run:", *sorted(failed)]))
-    return found
-
-
-@app.command()
-@clear
-def site(
-    to: Annotated[Path, typer.Option(help="The folder; an earlier site in it is replaced.")] = Path("site"),
-    jobs: Annotated[int, typer.Option(help="Lectures that run at the same time.", min=1)] = 2,
-    executed: Annotated[
-        Path | None, typer.Option(help="Where lectures that ran are kept; default: the course's cache.")
-    ] = None,
-) -> None:
-    """Run all lectures and write the course as a site: a folder of pages for a browser, with no network."""
-    from course_utils.publish import run
-    from course_utils.publish.site import SiteError, build
-
-    notebooks = _run_lectures(run.lectures(), jobs, executed)
-    try:
-        built = build(notebooks, to)
-    except SiteError as error:
-        _fail(str(error))
-    print(*(f"note: {said}" for said in built.complaints), sep="\n", end="\n" * bool(built.complaints))
-    print(f"{built.pages} pages, {built.size / 1e6:.0f} MB: open {built.folder / 'index.html'}")
-
-
-@app.command()
-@clear
-def slides(
-    lectures: Annotated[
-        list[str] | None, typer.Argument(help="Numbers, e.g. 03 11; without any, all lectures.")
-    ] = None,
-    to: Annotated[Path, typer.Option(help="The folder.")] = Path("slides"),
-    jobs: Annotated[int, typer.Option(help="Lectures that run at the same time.", min=1)] = 2,
-    executed: Annotated[
-        Path | None, typer.Option(help="Where lectures that ran are kept; default: the course's cache.")
-    ] = None,
-) -> None:
-    """Run lectures and write them as slides for a browser, with no network; the key S opens the speaker's notes."""
-    from course_utils.publish import run
-    from course_utils.publish.slides import SlidesError, build
-
-    paths = {path.name[:2]: path for path in run.lectures()}
-    numbers = [number.zfill(2) for number in lectures or paths]
-    if unknown := [number for number in numbers if number not in paths]:
-        _fail(f"there is no lecture {', '.join(unknown)}: choose from {', '.join(paths)}")
-    notebooks = _run_lectures([paths[number] for number in numbers], jobs, executed)
-    for name, notebook in sorted(notebooks.items()):
-        try:
-            print(build(notebook, name, to))
-        except SlidesError as error:
-            _fail(f"{name}: {error}")
-
-
-def _run_lectures(paths: list[Path], jobs: int, executed: Path | None) -> dict:
-    """Lectures with their outputs, by name; ends the command if one of them fails."""
-    from tqdm import tqdm
-
-    from course_utils.publish.run import LectureError
-    from course_utils.publish.run import executed as run
-
-    found, failed = {}, []
-    for path, done in tqdm(run(paths, jobs, executed), "lectures", len(paths), disable=not sys.stderr.isatty()):
-        if isinstance(done, LectureError):
-            failed.append(str(done))
-        else:
-            found[path.stem] = done
-    if failed:
-        _fail("\n".join(failed))
     return found
 
 

@@ -3,6 +3,7 @@
 What a real driver does inside the sandbox is not tried here.
 """
 
+import importlib
 import json
 import os
 import stat
@@ -14,9 +15,12 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from kernels import QUICK, MiB, run, said
+from typer.testing import CliRunner
 
-from course_utils.grading import gpu, inside, parent, sandbox, warm
+from course_utils.cli import app
+from course_utils.grading import gpu, inside, sandbox, warm
 from course_utils.grading.execute import SandboxError
+from course_utils.grading.gradebook import grade
 
 CUDA = replace(QUICK, device="cuda", gpu_memory_bytes=1000 * MiB, memory_bytes=2048 * MiB)
 SMI = """#!/bin/sh
@@ -79,6 +83,45 @@ def test_what_is_missing_is_said(driver, monkeypatch):
             run("1", limits=CUDA)
 
 
+def test_the_shares_of_all_at_once_must_fit(driver):
+    assert gpu.crowded(2, 900 * MiB) is None and gpu.crowded(1, 9000 * MiB) is None
+    assert gpu.crowded(3, 900 * MiB).endswith("which has 4000: say --workers 2")
+
+
+def test_the_command_says_what_is_missing(driver, monkeypatch, tmp_path):
+    from small_course import NAME, RIGHT, hand_in, install, released_course
+
+    seen = install(monkeypatch)
+    course = released_course(tmp_path / "course")
+    hand_in(course, "ann", RIGHT)
+    monkeypatch.setattr(gpu, "FOLDER", tmp_path / "nothing")
+    monkeypatch.chdir(course.root)
+    calls = seen.calls
+    done = CliRunner().invoke(app, ["grade", NAME, "--device", "cuda"])
+    assert done.exit_code == 1 and "there is no NVIDIA GPU here" in done.output and seen.calls == calls
+    done = CliRunner().invoke(app, ["grade", NAME, "--device", "tpu"])
+    assert done.exit_code == 1 and "--device tpu: say cpu or cuda" in done.output
+
+
+def test_the_device_is_part_of_what_a_result_depends_on(driver, monkeypatch, tmp_path):
+    """A result of the CPU is not taken for one of the GPU."""
+    from small_course import NAME, RIGHT, hand_in, install, released_course
+
+    fake = install(monkeypatch)
+    course = released_course(tmp_path / "course")
+    hand_in(course, "ann", RIGHT)
+    devices = []
+
+    def execute(*args, limits, **options):
+        devices.append(limits.device)
+        return fake.execute(*args, **options)
+
+    monkeypatch.setattr("course_utils.grading.execute.execute", execute)
+    for device in ("cpu", "cuda", "cuda"):
+        assert [s.points for _, _, s in grade(course, NAME, [], workers=1, device=device)] == [6]
+    assert [d for d in devices if d][-2:] == ["cpu", "cuda"]
+
+
 def test_memory_is_added_up_by_process_and_asked_for_seldom(driver, monkeypatch):
     (driver / "used").write_text("11, 300\n12, 50\n11, 20\n13, [N/A]\n\nnonsense\n")
     assert gpu.used_bytes([11, 12]) == 370 * MiB and gpu.used_bytes([99]) == 0
@@ -104,6 +147,8 @@ def test_the_share_is_set_when_cuda_is_first_used(monkeypatch):
 
 def test_a_parent_that_has_started_cuda_forks_nothing(driver, monkeypatch):
     """CUDA does not survive a fork: the driver's files are open in who has started it."""
+    monkeypatch.setitem(sys.modules, "inside", inside)  # its name in the sandbox
+    parent = importlib.import_module("course_utils.grading.parent")
     monkeypatch.setattr(parent.os, "listdir", lambda path: ["1"])
     monkeypatch.setattr(parent.os, "readlink", lambda path: "/dev/null")
     assert parent.unfit() == ""

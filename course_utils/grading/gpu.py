@@ -61,6 +61,22 @@ def total_bytes() -> int:
     return int(_ask("--query-gpu=memory.total", f"--id={number}").split()[0]) * 2**20
 
 
+def crowded(workers: int, share_bytes: int) -> str | None:
+    """What to do where the shares of all notebooks that run at the same time are more than the GPU has."""
+    share = share_bytes + CONTEXT_BYTES
+    if workers * share <= total_bytes():
+        return None
+    fit = max(1, total_bytes() // share)
+    return (
+        None
+        if workers == 1
+        else (
+            f"{workers} notebooks at a time take up to {workers * share / 2**20:.0f} MiB of the GPU's memory, which has "
+            f"{total_bytes() / 2**20:.0f}: say --workers {fit}"
+        )
+    )
+
+
 def _ask(*query: str) -> str:
     command = ["nvidia-smi", *query, "--format=csv,noheader,nounits"]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout

@@ -4,19 +4,22 @@ import glob
 import json
 import os
 import shutil
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from course_utils.check import Verdict
+from course_utils.grading import gpu, sandbox
 from course_utils.grading import pool as pools
-from course_utils.grading import sandbox
 from course_utils.grading.course import Blocked, Course, CourseError, convert, one_engine, write
 from course_utils.grading.release import generate, read
 from course_utils.grading.repair import NOTES
@@ -95,11 +98,13 @@ def grade(
     unsafe: bool = False,
     workers: int = 2,
     cluster: "Cluster | None" = None,
+    device: str = "cpu",
 ) -> Iterator[tuple[int, int, Sheet]]:
     """Grade all of `submitted/`, or some students; yields (number, how many, sheet) as they are done.
 
     Args:
         cluster: where the notebooks run, in place of this machine.
+        device: "cuda" lets them use the GPU, each a share of its memory.
 
     Raises:
         CourseError: the grader cannot work here; the text says what to do. What one student did never raises.
@@ -112,14 +117,21 @@ def grade(
         raise CourseError(
             f"{course.root / 'submitted'} is empty: put each student's folder there, submitted/NAME/{name}/"
         )
+    if (
+        device == "cuda"
+        and not unsafe
+        and not cluster
+        and (problem := gpu.missing() or gpu.crowded(workers, sandbox.DEFAULTS.gpu_memory_bytes))
+    ):
+        raise CourseError(problem)
     before = {s.student: signature(s) for s in found}
     failed: dict[str, str] = {}
-    with alone(course, name), _pool(course, name, len(found), unsafe, cluster) as pool, one_engine():
+    with alone(course, name), _pool(course, name, len(found), unsafe, cluster, device) as pool, one_engine():
         _get_ready(course, name, pool)
         shutil.rmtree(course.private(name) / "staged", ignore_errors=True)
         at_once = pool.at_once or workers
         with ThreadPoolExecutor(at_once) as threads:
-            work = ((s, threads.submit(_outcome, course, name, s, pool, not unsafe, again)) for s in found)
+            work = ((s, threads.submit(_outcome, course, name, s, pool, not unsafe, again, device)) for s in found)
             try:
                 for number, (submission, future) in enumerate(_in_order(work, max(AHEAD, 2 * at_once)), start=1):
                     sheet = _finish(course, name, submission.student, future, not unsafe)
@@ -133,11 +145,13 @@ def grade(
                 pool.close()
         kept = {s: why for s, why in failures(course, name).items() if s not in before}
         write(course.private(name) / FAILED, json.dumps(kept | failed), 0o600)
-        publish(course, name, students or None)
+        publish(course, name, students or None, workers)
 
 
 @contextmanager
-def _pool(course: Course, name: str, submissions: int, unsafe: bool, cluster: "Cluster | None") -> Iterator[pools.Here]:
+def _pool(
+    course: Course, name: str, submissions: int, unsafe: bool, cluster: "Cluster | None", device: str
+) -> Iterator[pools.Here]:
     """Where work is done beside the gradebook; it loads while the caller goes on."""
     if cluster:
         with cluster.connect(course) as remote:
@@ -151,7 +165,7 @@ def _pool(course: Course, name: str, submissions: int, unsafe: bool, cluster: "C
         if submissions > 1 and not unsafe:
             from course_utils.grading import warm
 
-            forks = warm.shared(warm.imports(read(course.solution(name))))
+            forks = warm.shared(warm.imports(read(course.solution(name))), device)
         pool = pool or pools.Here()
         pool.forks = forks
         yield pool
@@ -175,12 +189,12 @@ def _get_ready(course: Course, name: str, pool: pools.Here) -> None:
 
 
 def _outcome(
-    course: Course, name: str, submission: Submission, pool: pools.Here, sandboxed: bool, again: bool
+    course: Course, name: str, submission: Submission, pool: pools.Here, sandboxed: bool, again: bool, device: str
 ) -> dict[str, Any]:
     """What came of one submission; found out once more where the process that worked on it was lost."""
     for _ in range(pool.attempts):
         try:
-            return pool.grade(course, name, submission, sandboxed, again)
+            return pool.grade(course, name, submission, sandboxed, again, device)
         except pools.Lost as error:
             lost = error
     return {"lost": f"{LOST} ({lost})."}
@@ -197,14 +211,14 @@ def _in_order(work: Iterator[tuple[Submission, Future]], ahead: int) -> Iterator
         waiting.extend(islice(work, 1))
 
 
-def publish(course: Course, name: str, students: list[str] | None = None) -> None:
+def publish(course: Course, name: str, students: list[str] | None = None, workers: int = 1) -> None:
     """Write what people read, from the gradebook: mark sheets (of all, or of some), grades.csv, report.html."""
     from nbgrader.api import Gradebook
     from nbgrader.plugins import CsvExportPlugin
 
     from course_utils.grading.report import write_report
 
-    graded = _mark_sheets(course, name, students)
+    graded = _mark_sheets(course, name, students, workers)
     with one_engine(), Gradebook(course.directory().db_url) as gradebook, temporary_folder() as temporary:
         table = Path(temporary) / "grades.csv"
         CsvExportPlugin(to=str(table)).export(gradebook)
@@ -285,21 +299,48 @@ def unanswered(notebook: Any, why: str) -> dict[str, Any]:
     }
 
 
-def _mark_sheets(course: Course, name: str, students: list[str] | None) -> set[str]:
-    """Write everybody's page under feedback/, in one go: most of the time is spent on getting ready; who is graded."""
+def _mark_sheets(course: Course, name: str, students: list[str] | None, workers: int) -> set[str]:
+    """Write everybody's page (or some students') under feedback/; who is graded."""
+    from course_utils.grading.record import MarkSheets
+
     room = course.private(name) / "feedback"
     shutil.rmtree(room, ignore_errors=True)
     there = {p.parent.name for p in (course.root / "autograded").glob(f"*/{name}")}  # whom the grader failed, is not
-    from nbgrader.converters import GenerateFeedback
+    wanted = sorted(there if students is None else there.intersection(students))
+    parts = min(workers, os.cpu_count() or 1, 1 + len(wanted) // 4)
 
-    for pattern in ["*"] * bool(there) if students is None else map(glob.escape, there.intersection(students)):
-        _convert(GenerateFeedback, course, name, pattern)
+    def make(part: int) -> None:
+        if some := set(wanted[part::parts]):
+            _convert(partial(MarkSheets, some), course, name, "*")
+
+    _side_by_side(make, parts)
     for page in room.rglob("*.html"):
         write(course.root / "feedback" / page.relative_to(room), page.read_bytes())
     return there
 
 
-def _convert(step: type, course: Course, name: str, student: str, sandboxed: bool = True) -> None:
+def _side_by_side(make: Callable[[int], None], parts: int) -> None:
+    """Call it for 0, 1 …; each part beyond the first in a copy of this process, where that is safe: with one thread."""
+    children: dict[int, int] = {}
+    if sys.platform == "linux" and threading.active_count() == 1:
+        for part in range(1, parts):
+            if (pid := os.fork()) == 0:
+                code = 1
+                try:
+                    make(part)
+                    code = 0
+                finally:
+                    os._exit(code)
+            children[part] = pid
+    try:
+        make(0)
+    finally:
+        failed = [part for part, pid in children.items() if os.waitpid(pid, 0)[1] != 0]
+    for part in [*failed, *range(1 + len(children), parts)]:
+        make(part)  # here it says what is wrong
+
+
+def _convert(step: Callable, course: Course, name: str, student: str, sandboxed: bool = True) -> None:
     private = course.private(name).relative_to(course.root)
     config = course.config()
     config.Execute.sandbox = sandboxed

@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,14 @@ def grade_one(
     submission: Submission,
     sandboxed: bool,
     again: bool,
+    device: str = "cpu",
     compute: Callable[..., dict[str, Any]] | None = None,
     forks: Parent | None = None,
 ) -> dict[str, Any]:
     """The outcome for one entry of `submitted/`, with what was odd about it as `staged`."""
     place = course.private(name) / STAGED / submission.student / name
     notebook = stage(course, name, submission, place)
-    outcome = run(course, name, notebook, place, hidden_cases(course, name), sandboxed, again, forks, compute)
+    outcome = run(course, name, notebook, place, hidden_cases(course, name), sandboxed, again, forks, compute, device)
     return outcome | {"staged": notebook.metadata[NOTES]["notes"]}
 
 
@@ -55,6 +56,7 @@ def run(
     again: bool = False,
     forks: Parent | None = None,
     compute: Callable[..., dict[str, Any]] | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """The outcome of a repaired notebook: outputs, verdicts, notes, usage; kept, so that it is found out once.
 
@@ -63,13 +65,14 @@ def run(
         again: do not use what is kept.
         forks: the warm parent of the kernels.
         compute: gives what is `told` of it, in place of `execute` here.
+        device: "cuda" lets it use the GPU.
     """
     with temporary_folder() as temporary:
         files, notes = Path(temporary), []
         for folder in (place, course.released(name).parent):
             if folder.is_dir():
                 copy_files(folder, files, notes if folder == place else [])
-        limits = sandbox.DEFAULTS
+        limits = replace(sandbox.DEFAULTS, device=device)
         judged = hashlib.sha256(save_cases(cases)).hexdigest()
         parts = [content(notebook), digests(files), judged, repr(limits), sandboxed, version(course.root)]
         key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
