@@ -88,6 +88,16 @@ def cases_from(data: bytes) -> dict[str, ExerciseCases]:
     return _exercises(unpack(data))
 
 
+def hints(path: Path) -> dict[tuple[str, str], str]:
+    """(exercise, mistake) -> hint, of a file of cases; without its tensors.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing or damaged.
+    """
+    found = _exercises(plain.outline(path.read_bytes()))
+    return {(e.name, m.name): m.hint for e in found.values() for m in e.mistakes}
+
+
 def _exercises(found: list[dict[str, Any]]) -> dict[str, ExerciseCases]:
     exercises = [ExerciseCases(**(e | {"mistakes": [Mistake(**m) for m in e["mistakes"]]})) for e in found]
     return {e.name: e for e in exercises}

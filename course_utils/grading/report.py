@@ -12,7 +12,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nbgrader.api import Gradebook
 
-from course_utils.check import CASES_FILE, load_cases
+from course_utils.check import CASES_FILE, hints
 from course_utils.grading import similar
 from course_utils.grading.course import Course, CourseError, make_gradebook, write
 from course_utils.grading.gradebook import Sheet, failures, graded_notebook, sheets, why
@@ -159,13 +159,12 @@ def _exercises(course: Course, name: str, found: list[Sheet]) -> list[dict[str, 
 def _mistakes(course: Course, name: str, found: list[Sheet]) -> list[tuple[str, str, list[str], str]]:
     """(exercise, mistake, who made it, hint), the commonest first."""
     try:
-        exercises = load_cases(course.released(name).with_name(CASES_FILE))
+        said = hints(course.released(name).with_name(CASES_FILE))
     except (FileNotFoundError, ValueError):
-        exercises = {}
-    hints = {(e.name, m.name): m.hint for e in exercises.values() for m in e.mistakes}
+        said = {}
     made = [((v.exercise, v.mistake), s.student) for s in found for v in s.verdicts.values() if v.mistake]
     counted = Counter(key for key, _ in made).most_common()
-    return [(*key, [who for k, who in made if k == key], hints.get(key, "")) for key, _ in counted]
+    return [(*key, [who for k, who in made if k == key], said.get(key, "")) for key, _ in counted]
 
 
 def _histogram(marks: list[float], most: float) -> list[dict[str, Any]]:
