@@ -90,7 +90,7 @@ class Explorer(widgets.VBox):
     def _results(self) -> Iterator[str]:
         settings, notes = self.settings, ""
         for name, control in self._controls.items():
-            if settings[name] != control.value:
+            if isinstance(control.value, str) and len(control.value) > TEXT_LIMIT:
                 part = "last" if name == "prompt" else "first"
                 said = f"{name} is {len(control.value):,} characters long: its {part} {TEXT_LIMIT:,} are read"
                 notes += f'<p style="{_NOTE}">{said}</p>'
@@ -245,7 +245,8 @@ def _underlined(word: str) -> str:
 def _read(name: str, value: Any) -> Any:
     """What is read of a control's value."""
     if isinstance(value, str):
-        return value[-TEXT_LIMIT:] if name == "prompt" else value[:TEXT_LIMIT]
+        part = value[-TEXT_LIMIT:] if name == "prompt" else value[:TEXT_LIMIT]
+        return re.sub("[\ud800-\udfff]", "�", part)  # halves of a character, which no tokenizer takes
     return value
 
 
