@@ -224,7 +224,9 @@ _TEXT = (
     f" line-height: 1.6; white-space: pre-wrap; overflow-wrap: anywhere; padding: 10px 14px;"
     f" border-left: 4px solid #0072B2; {_INK}"
 )
+_BLUE, _ORANGE = "var(--course-blue, 0, 114, 178)", "var(--course-orange, 213, 94, 0)"  # lighter on a dark ground
 _STYLE = """<style>
+[data-jp-theme-light=false] .course-explorer { --course-blue: 86, 180, 233; --course-orange: 255, 140, 40; }
 .course-explorer { --jp-widgets-font-size: var(--jp-content-font-size1); }
 .course-explorer .widget-html-content { font-size: var(--jp-content-font-size1); }
 .course-explorer .course-still-only { display: none; }
@@ -277,7 +279,7 @@ def shaded(text: str, values, *, least: float | None = None, most: float | None 
     found = []
     for character, value in zip(text, values):
         share = min(1.0, max(0.0, value / high if value > 0 and high else value / low if low else 0.0))
-        rgb = "213, 94, 0" if value > 0 else "0, 114, 178"
+        rgb = _ORANGE if value > 0 else _BLUE
         shown = escape(character) if character != "\n" else "↵\n"
         found.append(f'<span style="background: rgba({rgb}, {0.75 * share:.2f})">{shown}</span>')
     return "".join(found)
@@ -402,12 +404,12 @@ def attention_explorer(tokens: Collection[str], maps, *, layer: int = 0, head: i
         for i, piece in enumerate(tokens):
             frame = "outline: 2px solid #D55E00; outline-offset: -1px;" if i == token else ""
             shades.append(
-                f'<span style="background: rgba(0, 114, 178, {float(row[i]):.2f}); {frame}">{escape(piece)}</span>'
+                f'<span style="background: rgba({_BLUE}, {float(row[i]):.2f}); {frame}">{escape(piece)}</span>'
             )
         cells = []
         for i in range(T):
             line = "".join(
-                f'<td style="width: 11px; height: 11px; padding: 0; background: rgba(0, 114, 178, {w:.2f})"></td>'
+                f'<td style="width: 11px; height: 11px; padding: 0; background: rgba({_BLUE}, {w:.2f})"></td>'
                 for w in weights[i].tolist()
             )
             mark = "font-weight: bold; color: #D55E00" if i == token else _INK
