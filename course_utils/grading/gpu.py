@@ -63,17 +63,13 @@ def total_bytes() -> int:
 
 def crowded(workers: int, share_bytes: int) -> str | None:
     """What to do where the shares of all notebooks that run at the same time are more than the GPU has."""
-    share = share_bytes + CONTEXT_BYTES
-    if workers * share <= total_bytes():
+    share, total = share_bytes + CONTEXT_BYTES, total_bytes()
+    if workers == 1 or workers * share <= total:
         return None
-    fit = max(1, total_bytes() // share)
+    needed, there = (f"{n / 2**20:.0f} MiB" for n in (workers * share, total))
     return (
-        None
-        if workers == 1
-        else (
-            f"{workers} notebooks at a time take up to {workers * share / 2**20:.0f} MiB of the GPU's memory, which has "
-            f"{total_bytes() / 2**20:.0f}: say --workers {fit}"
-        )
+        f"{workers} notebooks at a time take up to {needed} of the GPU's memory, which has {there}: "
+        f"say --workers {max(1, total // share)}"
     )
 
 
