@@ -91,3 +91,17 @@ def all_executed(tmp_path_factory, paths: Iterable[Path] = LECTURES) -> dict[str
             time.sleep(1)
         left = later
     return found
+
+
+def built_site(tmp_path_factory) -> Path:
+    """The course's site, built once for all tests from lectures that ran."""
+    from course_utils.publish import site
+
+    folder = shared_folder(tmp_path_factory)
+    to = folder / "site"
+    notebooks = all_executed(tmp_path_factory)
+    with FileLock(folder / "site.lock", timeout=PATIENCE_S):
+        if not to.exists():
+            built = site.build(notebooks, to)
+            (folder / "complaints.txt").write_text("\n".join(built.complaints), encoding="utf-8")
+    return to

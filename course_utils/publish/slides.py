@@ -27,6 +27,7 @@ SOLID = re.compile(r"^(```|\$\$|\||[-*] |\d+\. )")  # how a block begins that is
 HEIGHT = 650
 LINE, LETTERS = 36, 92  # of text: pixels from line to line, letters that fit into one
 CODE_LINE, CODE_LETTERS = 27, 98
+PRINTED = 22  # lines
 PLOT_HEIGHT, PLOT_WIDTH, PLOT_SCALE = 570, 1220, 2
 
 
@@ -179,7 +180,7 @@ def _pieces(cell: NotebookNode, room: float) -> Iterator[tuple[NotebookNode, flo
     if cell.cell_type != "code":
         yield from ((new_markdown_cell(text), height) for text, height in _texts(cell.source, room))
         return
-    outputs = [part for output in cell.outputs for part in _questions(output)]
+    outputs = [part for output in cell.outputs for part in _parts(output)]
     code = _lines(cell.source, CODE_LETTERS) * CODE_LINE + 30
     results = [_output(output) for output in outputs]
     hidden = cell.metadata.get("jupyter", {}).get("source_hidden") or "quiz.ask(" in cell.source
@@ -258,8 +259,17 @@ def _output(output: NotebookNode) -> float:
     return 34 * (rows or _lines(re.sub(r"<[^>]*>", "", html.replace("</p>", "\n")), LETTERS)) + 60
 
 
-def _questions(output: NotebookNode) -> Iterator[NotebookNode]:
-    """Of several questions in one output, each by itself."""
+def _parts(output: NotebookNode) -> Iterator[NotebookNode]:
+    """An output cut where it is taller than a slide: between lines of print, between questions."""
+    if output.output_type == "stream":
+        group: list[str] = []
+        for line in output.text.splitlines(keepends=True):
+            if _lines("".join([*group, line]), CODE_LETTERS) > PRINTED:
+                yield new_output("stream", name=output.name, text="".join(group))
+                group = []
+            group.append(line)
+        yield new_output("stream", name=output.name, text="".join(group))
+        return
     html = output.get("data", {}).get("text/html", "")
     if "course-quiz-still" not in html:
         yield output
