@@ -510,7 +510,7 @@ def main(arguments):
         print("\nset-up: stopped. Nothing half-made is used; start it again to go on.", file=sys.stderr)
         return 130
     if command == "setup":
-        say("the course stands. make lab opens it, make test tests it.")
+        say("the course stands. make lab opens it, make test tests it; without make: python -m course_utils.setup lab")
         return 0
     return lab(*rest, python=python) if command == "lab" else test(rest, python=python)
 

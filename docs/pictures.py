@@ -71,7 +71,8 @@ def make_lecture() -> Path:
 
     with tempfile.TemporaryDirectory() as root, running_lab(Path(root)) as lab, chromium() as browser:
         lecture = Notebook(browser, lab, "lectures/09_contrastive.ipynb")
-        lecture.page.set_viewport_size({"width": 1200, "height": 860})
+        lecture.page.set_viewport_size({"width": 1200, "height": 980})
+        lecture.theme("Light")
         lecture.command("application:toggle-left-area")
         lecture.show("gallery-widget")
         lecture.command("notebook:run-all-above")

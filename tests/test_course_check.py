@@ -1,5 +1,9 @@
-"""`course check` names every known mistake of every exercise, in the notebook of a student who made it."""
+"""`course check` names every known mistake of every exercise, in the notebook of a student who made it.
 
+And what students run keeps to what Windows has, as far as another system can tell.
+"""
+
+import os
 import shutil
 import subprocess
 import sys
@@ -26,3 +30,42 @@ def test_course_check_names_every_mistake(rank, tmp_path):
             assert list(EXERCISES[exercise].mistakes)[rank] in line
         else:
             assert f"{FULL[exercise]:.3g} of {FULL[exercise]:.3g}" in line
+
+
+# What Windows' Python does not have is taken away, once the packages of others are there, which know their systems.
+LIKE_WINDOWS = """
+import importlib, os, signal, socket, sys, warnings
+import nbclient, nbformat, psutil, torch, zmq.asyncio, ipywidgets, transformers, matplotlib.pyplot
+for name in ("fcntl", "resource", "pwd", "grp", "termios", "pty"):
+    sys.modules[name] = None
+for name in ("fork", "geteuid", "getuid", "setsid", "killpg", "sched_getaffinity", "O_NOFOLLOW", "O_NONBLOCK"):
+    delattr(os, name)
+del signal.SIGKILL, signal.SIGALRM
+warnings.filterwarnings("error", category=EncodingWarning, module="course_utils")  # there it is not UTF-8 by default
+"""
+ROOMS = (
+    "cli doctor progress check train pretrained evaluate data.text data.postcards data.images show.widgets show.quiz"
+)
+
+
+def like_windows(code, folder):
+    command = [sys.executable, "-X", "warn_default_encoding", "-c", LIKE_WINDOWS + code]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_students_use_imports_nothing_that_windows_lacks(tmp_path):
+    code = f"for room in {ROOMS.split()!r}: importlib.import_module('course_utils.' + room)\nprint('all there')"
+    code += "\nfrom course_utils.grading import execute, student"
+    assert like_windows(code, tmp_path) == "all there\n"
+
+
+def test_submit_and_progress_work_with_what_windows_has(tmp_path):
+    folder = tmp_path / "Mein Kürs" / "assignments" / NAME
+    shutil.copytree(ROOT / "assignments" / NAME, folder)
+    code = "from course_utils.cli import app\nfrom course_utils import progress\nprint(progress.show())\n"
+    code += "app(['submit', '--name', 'Ünal Ö', '--pack', '.'], standalone_mode=False)"
+    said = like_windows(code, folder)
+    assert "Assignment 1: Markov chains" in said and f"packed: Ünal Ö_{NAME}.zip" in said
+    assert (folder / f"Ünal Ö_{NAME}.zip").stat().st_size > 1000
