@@ -24,7 +24,7 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-RUN_ALL_S = 900  # for a lecture, on a machine that runs other tests too
+RUN_ALL_S = 840  # for a lecture, on a machine that runs other tests too
 ANSWER_S = 20  # for a widget: far above what it takes, but a machine under test is slow
 # The notebook in front, in JupyterLab's own objects; the state of its kernel.
 CONTENT = "window.jupyterapp?.shell.currentWidget?.content"
