@@ -47,6 +47,12 @@ def _(g):
         yield _double(g, samples, inputs) * spread @ turn + 10 * _double(g, inputs), k
 
 
+pca.equivalent(
+    "the rows that are added stand behind the first k", "[-, full_matrices=False-]", "full_matrices=[-False-]{+True+}"
+)
+pca.equivalent("dividing by ±1 is multiplying by it", "directions [-*-]{+/+} largest")
+
+
 def _turned(directions: Tensor) -> Tensor:
     """Each row with the sign that makes its largest entry positive."""
     largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
@@ -491,10 +497,16 @@ latent_walk = Exercise("latent_walk", points=2, compare=close(rtol=1e-4, atol=1e
 def _(g):
     yield torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0]), 3  # the example in the text
     yield torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 3.0]), 4  # of two lengths
-    yield torch.tensor([1.0, 2.0]), torch.tensor([3.0, 6.0]), 5  # the same direction: a straight line
+    yield torch.ones(2), 3 * torch.ones(2), 5  # the same direction: a straight line, though the cosine is 1.0000001
     for latent, steps in ((2, 2), (8, 7), (16, 10)):
         start, end = torch.randn(2, latent, generator=g)
         yield start, end, steps
+
+
+latent_walk.equivalent("the inner product is symmetric", "dot([-start, end-]{+end, start+})")
+latent_walk.equivalent("opposite codes are not asked for", "clamp(-[-1-]{+2+}, 1)")
+latent_walk.equivalent("at the border itself both formulas give the same codes", "angle.sin() <{+=+} 0.001")
+latent_walk.uncaught("it differs only for codes that are within 0.06° of being opposite", "angle[-.sin()-] < 0.001")
 
 
 def _walk(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
@@ -526,7 +538,8 @@ def backwards(start, end, steps):
 
 
 @latent_walk.mistake(
-    "two codes in the same direction give 0/0 = nan, since sin Ω = 0. There the arc is a straight line."
+    "two codes in the same direction give 0/0 = nan, since sin Ω = 0, or acos of a cosine that rounding has made "
+    "larger than 1. There the arc is a straight line."
 )
 def nan_for_one_direction(start, end, steps):
     t = torch.linspace(0, 1, steps)

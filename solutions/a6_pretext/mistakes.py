@@ -64,6 +64,9 @@ def _(g):
         yield images, which, jitter, patch, gap
 
 
+patch_pairs.equivalent("the pictures are square", "images.shape[-[-1-]{+2+}]")
+
+
 def _pairs(images, which, jitter, patch, gap, offsets=OFFSETS, first=1, second=1):
     middle = (images.shape[-1] - patch) // 2
     return (
@@ -126,8 +129,21 @@ def _(g):
     yield torch.tensor([0, 1, 2]), 4  # the example in the text
     yield _orders(g, 1, 4)[0], 12
     yield _orders(g, 1, 4)[0], 24
-    for size, count in ((5, 20), (5, 40), (6, 30)):
+    yield torch.tensor([0, 2, 1, 4, 3]), 24  # here the sum is tempted to outweigh the smallest distance
+    for size, count in ((5, 40), (6, 30)):
         yield _orders(g, 1, size)[0], count
+
+
+far_permutations.equivalent(
+    "the same is added to every candidate's sum", "torch.[-zeros-]{+ones+}(len(pool), dtype", "{+len(pool+}"
+)
+far_permutations.equivalent(
+    "whole numbers as floating point are still whole numbers", "zeros(len(pool)[-, dtype=torch.int64-])"
+)
+far_permutations.uncaught(
+    "it differs only if a sum exceeds another by `count`: of those tried, with up to six tiles, none does",
+    "nearest * [-T * -]count",
+)
 
 
 def _greedy(first: Tensor, count: int, distance, better) -> Tensor:
@@ -222,6 +238,9 @@ def _(g):
         yield images, order, torch.randint(cell - tile + 1, (n, T, 2), generator=g), tile
 
 
+make_puzzle.equivalent("the pictures are square", "images.shape[-[-1-]{+2+}]")
+
+
 def _puzzle(images, order, shift, tile, down_first=True):
     grid = math.isqrt(order.shape[1])
     cell = images.shape[-1] // grid
@@ -289,6 +308,9 @@ def _(g):
         yield torch.rand(n, 2, height, width, generator=g) - 0.5, bins
 
 
+colour_targets.equivalent("half the squared distance has its minimum at the same bin", "[-sum-]{+mean+}(-1)")
+
+
 def _apart(chroma: Tensor, bins: Tensor) -> Tensor:
     return chroma.permute(0, 2, 3, 1)[:, :, :, None] - bins  # (N, H, W, Q, 2)
 
@@ -344,6 +366,9 @@ def _(g):
     for shape, size, mix in (((3, 4, 4), 5, 0.5), ((2, 5, 6), 9, 0.1), ((40,), 7, 0.75), ((6, 7), 12, 0.3)):
         targets = (torch.rand(shape, generator=g) ** 2 * (size - 1)).long()  # small numbers are common, the last is not
         yield targets, size, mix
+
+
+class_weights.equivalent("the weights are divided by their mean", "weight = [-1-]{+2+} /")
 
 
 def _share(targets: Tensor, Q: int) -> Tensor:
@@ -503,6 +528,19 @@ def _(g):
         x = (centres[torch.cat([y, new_y])] + 1.1 * torch.randn(labelled + asked, dim, generator=g)) * length
         x[0] = 0
         yield x[:labelled], y, x[labelled:], new_y, k
+
+
+knn_probe.equivalent("a class that nobody votes for is never chosen", "int(labels.max()) + [-1-]{+2+}")
+knn_probe.equivalent(
+    "the length of a new picture's features makes all its similarities larger, and changes no order",
+    "[-F.normalize(new, dim=1)-]{+new+}",
+)
+knn_probe.equivalent(
+    "`normalize` goes along dimension 1 by default", "F.normalize(new[-, dim=1-])", "F.normalize(features[-, dim=1-])"
+)
+knn_probe.equivalent("`topk` goes along the last dimension by default", "topk(k[-, dim=1-])")
+knn_probe.equivalent("one vote more for every class changes no order", "torch.[-zeros-]{+ones+}(len(new)")
+knn_probe.uncaught("it fails on features of double precision, which no case has", "classes[-, dtype=near.dtype-]")
 
 
 def _vote(similarity: Tensor, labels: Tensor, k: int, by_sum: bool = True, votes_count: bool = True) -> Tensor:
