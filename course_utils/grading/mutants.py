@@ -34,7 +34,7 @@ from course_utils.grading.release import VISIBLE_SEED, points_of, read, sync
 from course_utils.plain import Answer, cook, pack, unpack
 
 SLOW = 1.0  # seconds of processor time for all cases: a solution that takes longer trains a model
-SAMPLE = 16  # mutants of a slow solution that are tried; of the others all are
+SAMPLE = 10  # mutants of a slow solution that are tried; of the others all are
 MEMORY = 2 * 2**30  # bytes that a mutant may take beside what its process has anyway
 WANTED = 0.9  # share of the mutants that an exercise's cases should catch
 GOOD_ENOUGH = "good enough on two draws of the cases, and so right"
