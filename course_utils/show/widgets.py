@@ -600,7 +600,11 @@ class NextExplorer(Explorer):
         self.go_on = [widgets.Button(tooltip="Go on with this", layout=size) for _ in range(most)]
         for number, button in enumerate(self.go_on):
             button.on_click(lambda _, number=number: self._press(number))
-        super().__init__(self._rows, controls, beside=widgets.VBox(self.go_on, layout=widgets.Layout(flex="0 0 auto")))
+        super().__init__(
+            self._rows,
+            controls,
+            beside=widgets.VBox(self.go_on, layout=widgets.Layout(flex="0 0 auto", margin="2px 0 0 0")),
+        )
 
     def _press(self, number: int) -> None:
         if number < len(self._next):
