@@ -196,6 +196,7 @@ def load() -> None:
 
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
+    _end_with_parent()  # also while it is importing, when it does not look at the connection
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the grader's to answer
     load()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # workers leave no zombies
@@ -220,9 +221,7 @@ def work(
     loader: int, warm: tuple[str, tuple[str, ...], str] | None, end: socket.socket, *parent: socket.socket
 ) -> None:
     """Answer calls until the other side hangs up."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _end_with_parent()
     if os.getppid() != loader:
         return
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -239,6 +238,12 @@ def work(
         except Exception as error:
             answer = ("raised", _sendable(error))
         _send(end, answer)
+
+
+def _end_with_parent() -> None:
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _sendable(error: Exception) -> Exception:
