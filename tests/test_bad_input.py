@@ -38,6 +38,13 @@ NAMES = {
     "x" * 255: "x" * 255,
     "con\\aux": "con\\aux",
     "<b>&amp;": "<b>&amp;",
+    "-rf": "rf",
+    "=cmd|' /C calc'!A0": "cmd|' /C calc'!A0",  # a formula, for who opens grades.csv with a spreadsheet
+    "@SUM(1)": "SUM(1)",
+    "+1": "1",
+    "eve\u202enna": "eve_nna",  # shown as “eveann”
+    "\x1b[2J\x9bfay": "_[2J_fay".replace("[", "_"),  # would clear the grader's terminal
+    "two  blanks ": "two  blanks",
 }
 
 

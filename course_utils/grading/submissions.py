@@ -18,6 +18,8 @@ from course_utils.grading.repair import NOTES, blank, repair
 MAX_FILES = 500
 MAX_WALK = 100_000  # files among which notebooks are looked for
 MAX_TOTAL = 200 * 2**20
+# What turns the direction of a line of text, or is not seen at all: one name could be shown as another.
+UNSEEN = "\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
 PASSED_OVER = re.compile(r"\..*|__pycache__|.*\.pyc|Thumbs\.db|desktop\.ini|.*\.ipynb")
 TIMESTAMP = "timestamp.txt"
 
@@ -80,7 +82,7 @@ def _submission(path: Path, entry: os.DirEntry, name: str) -> Submission:
 def student_name(name: str) -> str:
     """A name that the gradebook, its table and nbgrader's patterns can hold."""
     name = name.encode("utf-8", "replace").decode()  # file names need not be text
-    return re.sub(r'[\x00-\x1f\x7f,"*?\[\]]', "_", name).strip().lstrip("=+@-. ") or "nameless"
+    return re.sub(rf'[\x00-\x1f\x7f-\x9f{UNSEEN},"*?\[\]]', "_", name).strip().lstrip("=+@-. ") or "nameless"
 
 
 def stage(course: Course, name: str, submission: Submission, target: Path) -> NotebookNode:
@@ -205,7 +207,7 @@ def _is_plain(path: Path) -> bool:
 
 def shown(name: str) -> str:
     """A file's name as text of a sane length."""
-    return re.sub(r"[\x00-\x1f\x7f]", "?", name.encode("utf-8", "replace").decode())[:80]
+    return re.sub(rf"[\x00-\x1f\x7f-\x9f{UNSEEN}]", "?", name.encode("utf-8", "replace").decode())[:80]
 
 
 def _is_time(data: bytes) -> bool:

@@ -178,7 +178,7 @@ def knock():
         s = socket.socket(socket.AF_UNIX); s.settimeout(0.2)
         try: s.connect(os.environ["COURSE_JUDGE"]); held.append(s)
         except OSError: held.clear()
-for _ in range(8): threading.Thread(target=knock, daemon=True).start()
+for _ in range(3): threading.Thread(target=knock, daemon=True).start()
 """
     assert points(hand_in(WRONG + crowd))["check_double"] == 0
 
