@@ -69,7 +69,7 @@ def running_lab(root):
         yield Lab(address, token, root)
     finally:
         process.terminate()  # it ends its kernels
-        process.wait(30)
+        process.wait(120)  # a busy machine
         log.close()
 
 
