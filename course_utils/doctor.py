@@ -17,6 +17,7 @@ from course_utils.show.tables import Table
 
 OK, NOTE, BAD = "ok", "note", "to do"
 HUB_SECONDS = 3.0
+SET_UP = "python -m course_utils.setup" if os.name == "nt" else "make setup"
 LITTLE_MEMORY = 2**30  # bytes
 
 
@@ -147,7 +148,7 @@ def _attempt(name: str, check: Callable[[], Row]) -> Row:
         return check()
     except Exception as problem:
         what = f"could not be checked: {type(problem).__name__}: {problem}"
-        return Row(name, BAD, what, "run make setup (python -m course_utils.setup), then this again")
+        return Row(name, BAD, what, f"run {SET_UP}, then this again")
 
 
 def python_row() -> Row:
@@ -184,7 +185,7 @@ def packages_row(root: Path = setup.ROOT) -> Row:
         "packages",
         BAD,
         "; ".join(different[:3]) + more,
-        "remove .venv and run make setup (with conda: make the environment again)",
+        f"remove .venv and run {SET_UP} (with conda: make the environment again)",
     )
 
 
@@ -197,7 +198,7 @@ def torch_row() -> Row:
         if os.name == "nt":
             advice = "install Microsoft's Visual C++ Redistributable, then try again"
         else:
-            advice = "remove .venv and run make setup"
+            advice = f"remove .venv and run {SET_UP}"
         return Row("torch", BAD, f"does not start: {problem}", advice)
     device = here["device"] + (f" ({here['gpu']}, {here['gpu_memory_gib']} GiB)" if here["gpu_memory_gib"] else "")
     return Row("torch", OK, f"{here['torch']} on {device}; {here['cores']} cores, {here['memory_gib']} GiB memory")
