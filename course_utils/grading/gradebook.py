@@ -23,7 +23,7 @@ from course_utils.grading import pool as pools
 from course_utils.grading.course import Blocked, Course, CourseError, convert, one_engine, write
 from course_utils.grading.release import generate, read
 from course_utils.grading.repair import NOTES
-from course_utils.grading.submissions import Submission, signature
+from course_utils.grading.submissions import Submission, signature, stage
 from course_utils.grading.submissions import submissions as all_submissions
 from course_utils.grading.temporary import remove_parts, temporary_folder
 
@@ -134,7 +134,7 @@ def grade(
             work = ((s, threads.submit(_outcome, course, name, s, pool, not unsafe, again, device)) for s in found)
             try:
                 for number, (submission, future) in enumerate(_in_order(work, max(AHEAD, 2 * at_once)), start=1):
-                    sheet = _finish(course, name, submission.student, future, not unsafe)
+                    sheet = _finish(course, name, submission, future, not unsafe)
                     if signature(submission) != before[sheet.student]:
                         sheet.notes.append(CHANGED)
                     if sheet.failed:
@@ -235,12 +235,13 @@ def failures(course: Course, name: str) -> dict[str, str]:
         return {}
 
 
-def _finish(course: Course, name: str, student: str, future: Future, sandboxed: bool) -> Sheet:
+def _finish(course: Course, name: str, submission: Submission, future: Future, sandboxed: bool) -> Sheet:
     """Record one student's outcome; a failure costs this student's sheet, not the others'."""
+    student = submission.student
     try:
         outcome = future.result()
         if "lost" in outcome:
-            return _lost(course, name, student, outcome["lost"], sandboxed)
+            return _lost(course, name, submission, outcome["lost"], sandboxed)
         if not _is_recorded(course, name, student, outcome):
             _record(course, name, student, outcome, sandboxed)
         return sheets(course, name, [student])[0]
@@ -263,10 +264,11 @@ def _record(course: Course, name: str, student: str, outcome: dict[str, Any], sa
         Execute.outcome = None
 
 
-def _lost(course: Course, name: str, student: str, why: str, sandboxed: bool) -> Sheet:
+def _lost(course: Course, name: str, submission: Submission, why: str, sandboxed: bool) -> Sheet:
     """The sheet of a student whose notebook could not be run; marks of an earlier time stay."""
+    student = submission.student
     if not _graded(course, name, student):
-        notebook = read(course.private(name) / "staged" / student / name / f"{name}.ipynb")
+        notebook = stage(course, name, submission, course.private(name) / "staged" / student / name)
         _record(course, name, student, unanswered(notebook, why), sandboxed)
     sheet = sheets(course, name, [student])[0]
     sheet.failed, sheet.notes = True, [why, *(n for n in sheet.notes if n != why)]
