@@ -32,8 +32,8 @@ class Folder:
         while True:
             self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_room()))
             self._lock = _locked(self.path, wait=True)
-            if fcntl is None or self._lock is not None:  # else a sweep came between the two lines
-                return
+            if self._lock is not None or self.path.is_dir():  # without a lock where there are none
+                return  # else a sweep came between the two lines
 
     def close(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
