@@ -19,7 +19,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_utils.grading.course import Blocked, Course, CourseError
+from course_utils.grading.course import Blocked, Course, CourseError, explain
 from course_utils.grading.pool import Here, Lost
 
 if TYPE_CHECKING:
@@ -141,7 +141,10 @@ class Remote(Here):
         return min([worker["nthreads"], *each])
 
     def _workers(self) -> list[dict[str, Any]]:
-        return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
+        try:
+            return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
+        except (OSError, RuntimeError):  # time-outs, too; RuntimeError: the client has given up
+            raise self._gone() from None
 
     def _compute(self, notebook: Any, cases: Any, files: Path, limits: Any, alone: bool) -> dict[str, Any]:
         """As `work.told(execute(…))`.
@@ -161,7 +164,10 @@ class Remote(Here):
             "expects": self._expects,
         }
         with self._turn(alone):
-            future = self._client.submit(perform, job, pure=False, resources=self._cluster.resources or None)
+            try:
+                future = self._client.submit(perform, job, pure=False, resources=self._cluster.resources or None)
+            except Exception:  # its client says in many ways that it is closed
+                raise self._gone() from None
             try:
                 answer = self._wait(future)
             finally:
@@ -171,9 +177,7 @@ class Remote(Here):
         return answer
 
     def _wait(self, future: "Future") -> dict[str, Any]:
-        from concurrent.futures import CancelledError
-
-        from distributed import KilledWorker
+        from distributed import CancelledError, KilledWorker
 
         since = time.monotonic()  # that there was somebody to do it
         while True:
@@ -183,16 +187,18 @@ class Remote(Here):
                 raise Lost(f"Dask lost {error.last_worker.address if error.last_worker else 'its workers'}") from None
             except ModuleNotFoundError as error:
                 raise Blocked(f"a worker lacks the course ({error}): install it there; {GOES_ON}") from None
-            except CancelledError:
-                raise self._gone() from None
-            except TimeoutError:
+            except OSError as error:  # a time-out is one, too
+                if future.status == "error":
+                    raise Blocked(f"a worker could not go on: {explain(error)}; {GOES_ON}") from None
                 if self._stop.is_set():
                     raise Lost("the grader is ending") from None
-                if self._client.status != "running":
+                if self._client.status != "running" or not isinstance(error, TimeoutError):
                     raise self._gone() from None
                 since = time.monotonic() if any(map(self._takes, self._workers())) else since
                 if time.monotonic() > since + NO_WORKER_S:
                     raise Blocked(f"{self._nobody()}; {GOES_ON}") from None
+            except CancelledError:
+                raise self._gone() from None
 
     def _nobody(self) -> str:
         needed = ",".join(f"{name}={amount:g}" for name, amount in self._cluster.resources.items())
