@@ -131,14 +131,30 @@ def _leave_out(pages: Path) -> None:
 
 def as_restructured_text(app, what, name, thing, options, lines: list[str]) -> None:
     """Our docstrings are plain text: what would be a mark in reStructuredText is a sign in them (for autodoc)."""
-    for number, line in enumerate(lines):
-        parts = line.split("`")  # every second one is code
-        parts[::2] = [re.sub(r"([*|]|\w_(?=\W|$))", r"\\\1", part) for part in parts[::2]]
-        below = lines[number + 1 : number + 3]
-        code = len(below) == 2 and not below[0].strip() and below[1].startswith("    ") and not line.startswith(" ")
-        lines[number] = "`".join(parts).rstrip() + ("::" if code and line.strip() and not line.endswith(":") else "")
-        if code and line.endswith(":"):
-            lines[number] += ":"
+    found: list[str] = []
+    for block in re.split(r"\n[ \t]*\n", "\n".join(lines)):
+        rows = block.split("\n")
+        plain = not rows[0].startswith((" ", "-")) and not re.fullmatch(r"\w+:", rows[0].rstrip())
+        hanging = plain and any(row.startswith("    ") for row in rows)
+        if plain and rows[0].startswith("@") or (hanging and not re.match(r"[\w*, ]+: \S", rows[0])):
+            found += ["::", "", *(f"    {row}" for row in rows), ""]  # a piece of code
+        elif hanging:  # names, each with what it means
+            found += [f"  {_escaped(row.strip())}" if row.startswith(" ") else f"- {_escaped(row)}" for row in rows]
+            found.append("")
+        else:
+            before = found[-2] if len(found) > 1 else ""
+            if rows[0].startswith("    ") and before.strip() and not re.match(r"[ :-]|\w+:$", before):
+                found += ["::", "", *rows, ""]  # a piece of code
+            else:
+                found += [*map(_escaped, rows), ""]
+    lines[:] = found
+
+
+def _escaped(line: str) -> str:
+    parts = line.split("`")  # every second one is code
+    parts[::2] = [re.sub(r"([*|]|\w_(?=\W|$))", r"\\\1", part) for part in parts[::2]]
+    parts[2::2] = [rf"\ {part}" if re.match(r"\w", part) else part for part in parts[2::2]]
+    return "`".join(parts).rstrip()
 
 
 # --- sources ----------------------------------------------------------------------------------------------------------

@@ -218,9 +218,10 @@ def _texts(source: str, room: float) -> Iterator[tuple[str, float]]:
 def _blocks(source: str) -> list[str]:
     """Paragraphs; code between fences and formulas between $$ stay whole."""
     found, fence = [], ""
-    for paragraph in re.split(r"\n\s*\n", source.strip()):
+    parts = re.split(r"(\n(?:[ \t]*\n)+)", source.strip())
+    for gap, paragraph in zip(["", *parts[1::2]], parts[::2]):
         if fence:
-            found[-1] += f"\n\n{paragraph}"
+            found[-1] += gap + paragraph
         else:
             found.append(paragraph)
         for mark in ("```", "$$"):
