@@ -1,0 +1,50 @@
+"""The site in a browser, from the disk, with the network cut: what it asks for, how accessible it is, its search."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from lecture_runs import built_site
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+PAGES = ["index", "lectures/03_transformers", "assignments/a1_markov_chains", "library/course_utils.losses"]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    return built_site(tmp_path_factory)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_asks_for_nothing_and_is_accessible(browser, pages, name, scheme):
+    context = browser.new_context(offline=True, color_scheme=scheme)
+    page = context.new_page()
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("requestfailed", lambda request: errors.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{pages.as_uri()}/{name}.html")
+    page.wait_for_load_state("networkidle")
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert errors == []
+    found = Axe().run(page).response["violations"]
+    serious = [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]
+    assert serious == []
+    context.close()
+
+
+def test_search_finds_a_lecture(browser, pages):
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.goto(f"{pages.as_uri()}/search.html?q=perplexity")
+    page.locator("#search-results li").first.wait_for(timeout=60_000)
+    assert "04_gpt" in page.locator("#search-results").inner_html()
+    context.close()
+
+
+def test_a_narrow_screen_scrolls_only_downwards(browser, pages):
+    context = browser.new_context(offline=True, viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    for name in PAGES:
+        page.goto(f"{pages.as_uri()}/{name}.html")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+    context.close()
