@@ -25,7 +25,7 @@ CALLS = {
     "memfd_create": "319, b'm', 0",
     "memfd_secret": "447, 0",
     "ptrace": "101, 16, os.getppid(), 0, 0",
-    "process_vm_readv_of_1": "310, 1, buffer, 1, buffer, 1, 0",
+    "process_vm_readv_of_the_parent": "310, os.getppid(), buffer, 1, buffer, 1, 0",
     "unshare_mounts": "272, 0x20000",
     "setns": "308, os.open('/proc/1/ns/pid', 0) if os.access('/proc/1/ns/pid', 4) else 3, 0",
     "mount": "165, b'none', b'/tmp', b'tmpfs', 0, 0",
@@ -146,27 +146,24 @@ def test_what_others_have_in_memory_is_not_in_ours(exercises, forks):
     parts = [secret[:16], secret[16:]]
     first = execute(notebook(f"{WRONG}mine = '{secret}' * 1000\n"), exercises, limits=LIMITS, warm=forks)
     assert gained_nothing(first)
-    expected = str(exercises["triple"].expected[0]["value"][0])
     look = f"""
 import re
-halves, found, digits = {parts!r}, 0, {[expected[:6], expected[6:]]!r}
-needle, answer = "".join(halves).encode(), "".join(digits).encode()
+needle, found, read = "".join({parts!r}).encode(), 0, 0
 with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
     for line in maps:
         begin, end, flags = re.match(r"(\\w+)-(\\w+) (\\S+)", line).groups()
-        if flags.startswith("rw") and int(end, 16) - int(begin, 16) < 2**28:
+        size = int(end, 16) - int(begin, 16)
+        if flags.startswith("rw") and size < 2**26 and read < 2**28:
             try:
                 memory.seek(int(begin, 16))
-                block = memory.read(int(end, 16) - int(begin, 16))
-                found += block.count(needle * 2)
-                seen = block.count(answer)
-                if seen > 2: found += 0
+                found += memory.read(size).count(needle * 2)
+                read += size
             except (OSError, ValueError, OverflowError):
                 pass
-print("FOUND", found)
+print("FOUND", found, read > 2**20)
 """
     second = execute(notebook(WRONG + look), exercises, limits=LIMITS, warm=forks)
-    assert gained_nothing(second) and "FOUND 0" in outputs(second)
+    assert gained_nothing(second) and "FOUND 0 True" in outputs(second)
 
 
 END = {
@@ -241,9 +238,9 @@ def test_what_a_cell_says_of_itself_counts_for_nothing(exercises, forks, metadat
     release = notebook("def double(x):\n    raise NotImplementedError\n")
     mine = notebook(WRONG)
     mine.cells.insert(2, new_code_cell("2.0", metadata=metadata))
-    mine.cells[4].metadata["nbgrader"]["points"] = 100
-    mine.cells[4].metadata["tags"] = ["skip-execution"]
-    mine.cells[4].source = "check.points = 2.0\n2.0"
+    mine.cells[3].metadata["nbgrader"]["points"] = 100
+    mine.cells[3].metadata["tags"] = ["skip-execution"]
+    mine.cells[3].source = "check.points = 2.0\n2.0"
     path = tmp_path / "mine.ipynb"
     nbformat.write(mine, path)
     whole, _ = repair(path, release)
