@@ -155,15 +155,15 @@ class Remote(Here):
         """
         from course_utils.check import save_cases
 
-        job = {
-            "notebook": json.dumps(notebook),
-            "files": {str(p.relative_to(files)): p.read_bytes() for p in files.rglob("*") if p.is_file()},
-            "cases": save_cases(cases),
-            "limits": asdict(limits),
-            "modules": self._modules,
-            "expects": self._expects,
-        }
         with self._turn(alone):
+            job = {
+                "notebook": json.dumps(notebook),
+                "files": {str(p.relative_to(files)): p.read_bytes() for p in files.rglob("*") if p.is_file()},
+                "cases": save_cases(cases),
+                "limits": asdict(limits),
+                "modules": self._modules,
+                "expects": self._expects,
+            }
             try:
                 future = self._client.submit(perform, job, pure=False, resources=self._cluster.resources or None)
             except Exception:  # its client says in many ways that it is closed
