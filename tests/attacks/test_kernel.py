@@ -148,7 +148,7 @@ def test_what_others_have_in_memory_is_not_in_ours(exercises, forks):
     assert gained_nothing(first)
     look = f"""
 import re
-needle, found, read = "".join({parts!r}).encode(), 0, 0
+(first, second), found, read = [p.encode() for p in {parts!r}], 0, 0  # never side by side in here
 with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
     for line in maps:
         begin, end, flags = re.match(r"(\\w+)-(\\w+) (\\S+)", line).groups()
@@ -156,7 +156,8 @@ with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
         if flags.startswith("rw") and size < 2**26 and read < 2**28:
             try:
                 memory.seek(int(begin, 16))
-                found += memory.read(size).count(needle * 2)
+                block = memory.read(size)
+                found += sum(block[m.end() : m.end() + 16] == second for m in re.finditer(first, block))
                 read += size
             except (OSError, ValueError, OverflowError):
                 pass
