@@ -76,7 +76,9 @@ class Explorer(widgets.VBox):
     @property
     def text(self) -> str:
         """The result as plain text; marked words are in [brackets]."""
-        html = re.sub(r"<mark[^>]*>(.*?)</mark>", r"[\1]", self.result.value.replace("</p>", "\n"))
+        html = re.sub(
+            r"<mark[^>]*>(.*?)</mark>", r"[\1]", self.result.value.replace("</figcaption>", " · ").replace("</p>", "\n")
+        )
         return unescape(re.sub(r"<[^>]*>", "", html)).strip()
 
     def refresh(self) -> None:
