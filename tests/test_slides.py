@@ -126,7 +126,9 @@ def test_a_page_needs_nothing_from_elsewhere(tmp_path):
     notebook.cells[-1].outputs = [picture]
     page = slides.build(notebook, "99_lecture", tmp_path / "slides")
     text = page.read_text(encoding="utf-8")
-    assert 'alt="a &lt; b"' in text and '<aside class="notes">' in text and 'data-timing="180"' in text
+    assert (
+        'alt="a &lt; b"' in text and '<aside class="notes">' in text and 'data-timing="90"' in text
+    )  # 3 min, 2 slides
     needed = re.findall(r'(?:src|href)="([^"#]+)"', text)
     assert not [target for target in needed if "//" in target]
     assert [target for target in needed if not (page.parent / target).resolve().exists()] == []
