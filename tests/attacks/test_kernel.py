@@ -25,7 +25,7 @@ CALLS = {
     "memfd_create": "319, b'm', 0",
     "memfd_secret": "447, 0",
     "ptrace": "101, 16, os.getppid(), 0, 0",
-    "process_vm_readv_of_the_parent": "310, os.getppid(), buffer, 1, buffer, 1, 0",
+    "process_vm_readv_of_the_parent": "310, os.getppid(), iov, 1, iov, 1, 0",
     "unshare_mounts": "272, 0x20000",
     "setns": "308, os.open('/proc/1/ns/pid', 0) if os.access('/proc/1/ns/pid', 4) else 3, 0",
     "mount": "165, b'none', b'/tmp', b'tmpfs', 0, 0",
@@ -69,6 +69,7 @@ def test_no_system_call_opens_a_door(hand_in):
             + textwrap.dedent("""
             import ctypes, os
             libc, buffer = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(256)
+            iov = (ctypes.c_ulong * 2)(ctypes.addressof(buffer), 8)
             def attempt(name, arguments):
                 result = libc.syscall(*[ctypes.c_long(a) if isinstance(a, int) else a for a in arguments()])
                 print("OPEN" if result >= 0 else "shut", name)
