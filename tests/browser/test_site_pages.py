@@ -18,12 +18,13 @@ def pages(tmp_path_factory):
 def test_a_page_asks_for_nothing_and_is_accessible(browser, pages, name, scheme):
     context = browser.new_context(offline=True, color_scheme=scheme)
     page = context.new_page()
+    page.set_default_timeout(120_000)  # a machine under test is slow
     asked, errors = [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("requestfailed", lambda request: errors.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(f"{pages.as_uri()}/{name}.html")
-    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(2000)  # what scripts ask for after the page is there
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     assert errors == []
     found = Axe().run(page).response["violations"]
@@ -35,6 +36,7 @@ def test_a_page_asks_for_nothing_and_is_accessible(browser, pages, name, scheme)
 def test_search_finds_a_lecture(browser, pages):
     context = browser.new_context(offline=True)
     page = context.new_page()
+    page.set_default_timeout(120_000)  # a machine under test is slow
     page.goto(f"{pages.as_uri()}/search.html?q=transformers")
     page.locator("#search-results li").first.wait_for(timeout=60_000)
     assert "03_transformers" in page.locator("#search-results").inner_html()
@@ -44,6 +46,7 @@ def test_search_finds_a_lecture(browser, pages):
 def test_a_narrow_screen_scrolls_only_downwards(browser, pages):
     context = browser.new_context(offline=True, viewport={"width": 390, "height": 800})
     page = context.new_page()
+    page.set_default_timeout(120_000)  # a machine under test is slow
     for name in PAGES:
         page.goto(f"{pages.as_uri()}/{name}.html")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name

@@ -13,6 +13,7 @@ def test_slides_open_offline_and_each_is_seen_whole(browser, tmp_path_factory, t
     page_path = slides.build(executed(path, tmp_path_factory), path.stem, tmp_path)
     context = browser.new_context(offline=True, viewport={"width": 1280, "height": 720})
     page = context.new_page()
+    page.set_default_timeout(120_000)  # a machine under test is slow
     asked, errors = [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("requestfailed", lambda request: errors.append(request.url))
