@@ -39,7 +39,7 @@ NAMES = {
     "con\\aux": "con\\aux",
     "<b>&amp;": "<b>&amp;",
     "-rf": "rf",
-    "=cmd|' /C calc'!A0": "cmd|' /C calc'!A0",  # a formula, for who opens grades.csv with a spreadsheet
+    "=cmd|' calc'!A0": "cmd|' calc'!A0",  # a formula, for who opens grades.csv with a spreadsheet
     "@SUM(1)": "SUM(1)",
     "+1": "1",
     "eve\u202enna": "eve_nna",  # shown as “eveann”
