@@ -134,6 +134,13 @@ def test_caught(halvings, old, new, said):
     assert halvings.caught(HALVINGS, seconds=0.5) is None, "the next one finds a worker"
 
 
+def test_one_that_works_is_waited_for_on_a_busy_machine(halvings, monkeypatch):
+    """The clock is for those that only wait; here it is over long before the processor time is."""
+    monkeypatch.setattr(halvings, "wall", 1.0)
+    slowly = "import time; end = time.process_time() + 1.5\nwhile time.process_time() < end: pass\n"
+    assert halvings.caught(slowly + HALVINGS, seconds=5.0) is None
+
+
 def test_survivor_is_caught_by_one_case_more(worker):
     few = score(worker, halving((1,)), HALVINGS)
     more = score(worker, halving((1,), (5,)), HALVINGS)
