@@ -14,6 +14,7 @@ import pytest
 import small_course
 from chaos.conftest import MISTAKES, RIGHT, SOLUTION
 
+from course_utils.check import save_cases
 from course_utils.grading import cluster, gradebook, release, sandbox
 from course_utils.grading import pool as pools
 from course_utils.grading.course import Course, CourseError
@@ -203,7 +204,7 @@ def dask(tmp_path):
 DIES = """
 import os
 from course_utils.grading import execute
-run = execute.execute
+run = execute.whole = getattr(execute, "whole", execute.execute)  # Dask may load this twice
 def dies(notebook, *arguments, **options):
     if any("takes its worker along" in cell.source for cell in notebook.cells):
         os._exit(1)
@@ -287,3 +288,22 @@ def test_two_hosts_one_of_which_is_lost_half_way(course, expected, dask, hosts):
     assert grader.returncode == 0, said
     assert "[6/6]" in said
     assert marks(course) == expected
+
+
+def test_an_error_of_the_grader_on_a_worker_is_one_students_trouble(monkeypatch):
+    """It comes back in words: an exception that cannot be packed would never come back."""
+
+    def deep(*arguments, **options):
+        return deep(*arguments, **options)
+
+    monkeypatch.setattr("course_utils.grading.execute.execute", deep)
+    monkeypatch.setattr("course_utils.grading.warm.shared", lambda modules: None)
+    job = {
+        "expects": {},
+        "notebook": '{"cells": []}',
+        "files": {},
+        "cases": save_cases({}),
+        "limits": {},
+        "modules": [],
+    }
+    assert "RecursionError" in cluster.perform(job)["failed"]

@@ -174,6 +174,8 @@ class Remote(Here):
                 future.release()
         if "refused" in answer:
             raise Blocked(f"a worker refused: {answer['refused']}; {GOES_ON}")
+        if "failed" in answer:
+            raise RuntimeError(answer["failed"])
         return answer
 
     def _wait(self, future: "Future") -> dict[str, Any]:
@@ -279,4 +281,8 @@ def perform(job: dict[str, Any]) -> dict[str, Any]:
             found = executor.execute(notebook, cases_from(job["cases"]), files=Path(files), limits=limits, warm=forks)
         except sandbox.SandboxError as error:
             return {"refused": f"{platform.node()}: {error}"}
+        except OSError:  # of this machine: a full disk, say
+            raise
+        except Exception as error:  # as words: not every exception survives the way back, and its future never ends
+            return {"failed": f"on {platform.node()}, {type(error).__name__}: {str(error)[:500]}"}
     return told(found) | {"worker": platform.node()}
