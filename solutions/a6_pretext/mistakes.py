@@ -513,6 +513,9 @@ def _(g):
     features = torch.stack([at.cos(), at.sin()], 1)
     new = torch.tensor([[1.0, 0.45], [0.5, 1.0], [1.0, 0.65]])
     yield features, torch.tensor([1, 0, 1, 0, 2]), new, torch.tensor([1, 0, 0]), 4
+    at = torch.tensor([0.0, 1.2, -1.2, 3.0])  # two votes with cosines that sum to less than that of one
+    features = torch.stack([at.cos(), at.sin()], 1)
+    yield features, torch.tensor([1, 0, 0, 1]), torch.tensor([[1.0, 0.0], [1.0, 0.05]]), torch.tensor([0, 1]), 3
     for classes, dim, labelled, asked, k in (
         (3, 6, 40, 30, 5),
         (4, 5, 60, 41, 8),
