@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from course_utils.show import pictures
-from course_utils.show.widgets import _INK, _NOTE, _SLIDER, _WIDE, Explorer, _named
+from course_utils.show.widgets import _INK, _NOTE, _SLIDER, _WIDE, Explorer, _menu, _named
 
 
 def captions_explorer(
@@ -140,7 +140,7 @@ def circle_explorer(
     return Explorer(
         render,
         {
-            "pull": widgets.Dropdown(options=list(paths), description="what moves them", style=_SLIDER["style"]),
+            "pull": _menu(paths, "what moves them"),
             "step": widgets.IntSlider(step, min=0, max=count - 1, description="step", **_SLIDER),
         },
     )
@@ -449,21 +449,12 @@ def report_card_explorer(
         lines = [line(name, factor, picture) for name in dict.fromkeys((encoder, other))]
         return f'<p style="{_NOTE}">{escape(note)}</p><div aria-live="polite">{"".join(lines)}</div>'
 
-    def menu(options, value, description):
-        return widgets.Dropdown(
-            options=list(options),
-            value=value,
-            description=description,
-            style=_SLIDER["style"],
-            layout={"width": "15em"},
-        )
-
     return Explorer(
         render,
         {
-            "encoder": menu(features, encoder, "encoder"),
-            "other": menu(features, other, "against"),
-            "factor": menu(card.factors, card.factors[0], "factor"),
+            "encoder": _menu(features, "encoder", encoder),
+            "other": _menu(features, "against", other),
+            "factor": _menu(card.factors, "factor"),
             "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="card", **_SLIDER),
         },
     )

@@ -214,6 +214,7 @@ def chain_explorer(
     )
 
 
+_WIDER = {"style": {"description_width": "initial"}, "layout": {"width": "28em"}}
 _SLIDER = {"style": {"description_width": "initial"}, "layout": {"width": "21em"}}
 _WIDE = {"style": {"description_width": "initial"}, "layout": {"width": "95%", "max_width": "46em"}}
 # JupyterLab's colours and sizes (they follow its theme and its presentation mode); elsewhere those of the page around.
@@ -315,7 +316,7 @@ def unit_explorer(
     return Explorer(
         render,
         {
-            "text": widgets.Dropdown(options=list(texts), description="text", style=_SLIDER["style"]),
+            "text": _menu(texts, "text"),
             "unit": widgets.IntSlider(unit, min=0, max=units - 1, description="unit", **_SLIDER),
         },
     )
@@ -348,8 +349,7 @@ def writer(
         "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
     }
     if choices:
-        menu = widgets.Dropdown(options=list(choices), description=describe, style=_SLIDER["style"])
-        controls = {"choice": menu, **controls}
+        controls = {"choice": _menu(choices, describe), **controls}
     return Explorer(render, controls)
 
 
@@ -521,10 +521,8 @@ def recital_explorer(
     return Explorer(
         render,
         {
-            "passage": widgets.Dropdown(options=list(passages), description="passage", style=_SLIDER["style"]),
-            "model": widgets.Dropdown(
-                options=list(models), value=list(models)[-1], description="model", style=_SLIDER["style"]
-            ),
+            "passage": _menu(passages, "passage"),
+            "model": _menu(models, "model", list(models)[-1]),
             "prompt": widgets.IntSlider(
                 min(prompt, shortest), min=1, max=min(40, shortest), description="words given", **_SLIDER
             ),
@@ -569,6 +567,13 @@ def writers_side_by_side(
 def _pieces(text: str | list | Iterable) -> Iterator:
     """A text or a list of words at once, or whatever comes piece by piece."""
     return iter([text] if isinstance(text, str | list) else text)
+
+
+def _menu(options: Iterable, description: str, value: Any = None) -> widgets.SelectionSlider:
+    """One of several by the arrow keys, which JupyterLab takes away from a drop-down menu."""
+    options = list(options)
+    value = options[0] if value is None else value
+    return widgets.SelectionSlider(options=options, value=value, description=description, **_WIDER)
 
 
 def _temperature(value: float, most: float = 2.0) -> widgets.FloatSlider:
@@ -783,7 +788,7 @@ def canary_explorer(
                 options=list(people), value=max(people), description="times planted", **_SLIDER
             ),
             "person": widgets.IntSlider(1, min=1, max=min(map(len, people.values())), description="person", **_SLIDER),
-            "model": widgets.Dropdown(options=list(models), description="model", style=_SLIDER["style"]),
+            "model": _menu(models, "model"),
         },
     )
 
