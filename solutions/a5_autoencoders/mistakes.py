@@ -184,7 +184,7 @@ def uphill(x, encoder, decoder):
 
 
 @linear_autoencoder.mistake(
-    "on its way back to the encoder the error goes through the *decoder*, $D^\\top r$. You send it through the encoder."
+    "on its way back to the encoder the error goes through the *decoder*, $G^\\top r$. You send it through the encoder."
 )
 def back_through_the_encoder(x, encoder, decoder):
     loss, e, d = _loss_and_gradients(x, encoder, decoder)
