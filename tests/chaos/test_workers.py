@@ -1,5 +1,6 @@
 """What works for the grader dies in the middle of it: nobody's mark is another for that."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -24,9 +25,11 @@ def wait_for(found, seconds: float = 120):
 
 
 def named(process: psutil.Process, text: str) -> list[psutil.Process]:
-    """Its descendants whose command line has the text."""
-    found = []
-    for child in process.children(recursive=True):
+    """Its descendants whose command line has the text; none where it has ended."""
+    found, children = [], []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = process.children(recursive=True)
+    for child in children:
         try:
             if text in " ".join(child.cmdline()):
                 found.append(child)
