@@ -69,18 +69,20 @@ def kept(path: Path, folder: Path | None = None) -> NotebookNode | None:
 def keep(path: Path, notebook: NotebookNode, folder: Path | None = None) -> None:
     """Remember a run of a lecture."""
     file = _file(path, folder)
-    data = nbformat.writes(notebook).encode()
-    if folder is None:
-        cache.write(str(file.relative_to(cache.folder())), data)
-        return
-    folder.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(f".{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(nbformat.writes(notebook), encoding="utf-8")
+        part.replace(file)
+    except OSError:
+        if folder is not None:
+            raise
+        part.unlink(missing_ok=True)  # the cache only saves time
 
 
 def _file(path: Path, folder: Path | None) -> Path:
-    return (folder or cache.folder() / "executed") / f"{path.stem}-{key(path)[:32]}.ipynb"
+    kept = cache.folder().with_name(f"{cache.folder().name}_lectures")  # apart: students' kernels see the other one
+    return (folder or kept) / f"{path.stem}-{key(path)[:32]}.ipynb"
 
 
 def run(path: Path) -> NotebookNode:
