@@ -291,8 +291,6 @@ def walk_explorer(
         raise ValueError(f"a walk needs at least two pictures, got {len(images)}")
 
     def render(start: int, end: int, way: float) -> str:
-        if start == end:
-            raise ValueError("both ends are the same picture: choose another one")
         ends = images[[start, end]]
         with torch.no_grad():
             codes = encode(ends)  # (2, L)

@@ -194,6 +194,11 @@ class Widget:
     def text(self):
         return self.root.locator(".course-result").inner_text()
 
+    @property
+    def shown(self):
+        """What stands there with its pictures: they may be all that changes."""
+        return self.root.locator(".course-result").inner_html()
+
     def controls(self):
         """All that takes the keyboard's focus and is in sight, in the order of the page, with its name."""
         found = [one for one in self.root.locator(CONTROLS).all() if one.is_visible() and one.is_enabled()]
@@ -276,12 +281,12 @@ def move_each_widget(notebook, name):
     for cell_id in notebook.widgets():
         widget = notebook.widget(cell_id)
         control = next(iter(widget.controls().values()))
-        before = widget.text
+        before = widget.shown
         answer = widget.press(control, *widget.keys(control, 0), wait=1000 * ANSWER_S)
         if widget.root.locator("[role=alert]").count():
             found[cell_id] = "an error"
         else:
-            found[cell_id] = "answered" if answer and widget.text != before else "no answer"
+            found[cell_id] = "answered" if answer and widget.shown != before else "no answer"
         notebook.screenshot(f"{name}_{cell_id}")
     notebook.theme("Dark")
     for cell_id in found:
