@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import small_course
-from chaos.conftest import MISTAKES, RIGHT, SOLUTION
+from chaos.conftest import RIGHT, release_to
 
 from course_utils.check import save_cases
-from course_utils.grading import cluster, gradebook, release, sandbox
+from course_utils.grading import cluster, gradebook, sandbox
 from course_utils.grading import pool as pools
 from course_utils.grading.course import Course, CourseError
 
@@ -36,19 +36,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("released")
-    with pytest.MonkeyPatch.context() as patch:
-        small_course.install(patch)
-        patch.setattr(small_course, "MISTAKES", MISTAKES)
-        patch.setattr(small_course, "SOLUTION", SOLUTION)
-        course = small_course.small_course(root)
-        release.release(course, NAME)
-        for student, answers in CLASS.items():
-            small_course.hand_in(course, student, answers)
-    shutil.rmtree(root / ".grading", ignore_errors=True)
-    course.private(NAME).mkdir(parents=True)
-    (course.private(NAME) / "seed").write_text("7")
-    return root
+    return release_to(tmp_path_factory.mktemp("released"), CLASS)
 
 
 @pytest.fixture

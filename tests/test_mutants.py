@@ -1,7 +1,11 @@
 """Mutants of a solution: which changes are made, which of them the cases catch, and what is said of the others."""
 
 import os
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 import torch
 from small_course import NAME, SOLUTION, small_course
@@ -290,3 +294,28 @@ def test_release_writes_the_table(tmp_path, monkeypatch):
     said = CliRunner().invoke(app, ["release", "--mutants", "--table", "scores.md"])
     assert said.exit_code == 1 and "the mistake b passes" in said.output, said.output
     assert f"## {NAME}" in (tmp_path / "scores.md").read_text()
+
+
+KILLED = """
+from course_utils.check import ExerciseCases
+from course_utils.grading.mutants import Worker
+
+if __name__ == "__main__":
+    worker = Worker("pass")
+    worker.take(ExerciseCases("f", 1, {"kind": "exact"}, [(1,)], [None], []))
+    print(worker._process.pid, flush=True)
+    worker.caught("def f(x):\\n    while True: pass", 100)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux ends the worker")
+def test_a_mutant_without_end_does_not_outlive_a_command_that_is_killed(tmp_path):
+    (tmp_path / "killed.py").write_text(KILLED)
+    command = subprocess.Popen([sys.executable, tmp_path / "killed.py"], stdout=subprocess.PIPE, text=True)
+    worker = psutil.Process(int(command.stdout.readline()))
+    command.kill()
+    command.communicate()
+    deadline = time.monotonic() + 20
+    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "it still runs"
+        time.sleep(0.1)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from traitlets.config import Config
 
 CONFIG = "nbgrader_config.py"
+STAGED = "staged"  # folder in `Course.private`: submissions that are repaired already
 IGNORED = {"mistakes.py", "__pycache__", ".ipynb_checkpoints", ".DS_Store"}
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from course_utils.check import Verdict
 from course_utils.grading import gpu, sandbox
 from course_utils.grading import pool as pools
-from course_utils.grading.course import Blocked, Course, CourseError, convert, one_engine, write
+from course_utils.grading.course import STAGED, Blocked, Course, CourseError, convert, one_engine, write
 from course_utils.grading.release import generate, read
 from course_utils.grading.repair import NOTES
 from course_utils.grading.submissions import Submission, signature, stage
@@ -128,7 +128,7 @@ def grade(
     failed: dict[str, str] = {}
     with alone(course, name), _pool(course, name, len(found), unsafe, cluster, device) as pool, one_engine():
         _get_ready(course, name, pool)
-        shutil.rmtree(course.private(name) / "staged", ignore_errors=True)
+        shutil.rmtree(course.private(name) / STAGED, ignore_errors=True)
         at_once = pool.at_once or workers
         with ThreadPoolExecutor(at_once) as threads:
             work = ((s, threads.submit(_outcome, course, name, s, pool, not unsafe, again, device)) for s in found)
@@ -268,7 +268,7 @@ def _lost(course: Course, name: str, submission: Submission, why: str, sandboxed
     """The sheet of a student whose notebook could not be run; marks of an earlier time stay."""
     student = submission.student
     if not _graded(course, name, student):
-        notebook = stage(course, name, submission, course.private(name) / "staged" / student / name)
+        notebook = stage(course, name, submission, course.private(name) / STAGED / student / name)
         _record(course, name, student, unanswered(notebook, why), sandboxed)
     sheet = sheets(course, name, [student])[0]
     sheet.failed, sheet.notes = True, [why, *(n for n in sheet.notes if n != why)]

@@ -17,11 +17,11 @@ from nbgrader.utils import is_grade, is_solution
 from traitlets import Bool
 
 from course_utils.grading import sandbox
-from course_utils.grading.course import Course, CourseError
+from course_utils.grading.course import STAGED, Course, CourseError
 from course_utils.grading.feedback import harmless
 from course_utils.grading.release import read
 from course_utils.grading.repair import NOTES, repair
-from course_utils.grading.work import STAGED, fingerprint, hidden_cases, parent, run
+from course_utils.grading.work import fingerprint, hidden_cases, parent, run
 
 
 class SubmissionExporter(NotebookExporter):

@@ -19,14 +19,12 @@ import course_utils
 from course_utils.check import ExerciseCases, load_cases, save_cases
 from course_utils.grading import execute as executor
 from course_utils.grading import sandbox, warm
-from course_utils.grading.course import Course, CourseError, write
+from course_utils.grading.course import STAGED, Course, CourseError, write
 from course_utils.grading.release import build_cases, points_of, read
 from course_utils.grading.repair import NOTES
 from course_utils.grading.submissions import Submission, copy_files, stage
 from course_utils.grading.temporary import temporary_folder
 from course_utils.grading.warm import Parent, imports
-
-STAGED = "staged"  # folder in `Course.private`: submissions that are repaired already
 
 
 def grade_one(

@@ -83,6 +83,18 @@ def chromium():
         browser.close()
 
 
+def watched(context):
+    """A new page, the addresses that it asks for from elsewhere, and what goes wrong in it; both lists grow."""
+    page = context.new_page()
+    page.set_default_timeout(120_000)  # a machine under test is slow
+    elsewhere, errors = [], []
+    here = ("file:", "data:", "blob:")
+    page.on("request", lambda request: request.url.startswith(here) or elsewhere.append(request.url))
+    page.on("requestfailed", lambda request: errors.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    return page, elsewhere, errors
+
+
 class Notebook:
     """A notebook open in JupyterLab."""
 

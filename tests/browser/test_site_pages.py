@@ -3,6 +3,7 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from lecture_runs import built_site
+from pages import watched
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PAGES = ["index", "lectures/03_transformers", "assignments/a1_markov_chains", "library/course_utils.losses"]
@@ -17,15 +18,10 @@ def pages(tmp_path_factory):
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_asks_for_nothing_and_is_accessible(browser, pages, name, scheme):
     context = browser.new_context(offline=True, color_scheme=scheme)
-    page = context.new_page()
-    page.set_default_timeout(120_000)  # a machine under test is slow
-    asked, errors = [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("requestfailed", lambda request: errors.append(request.url))
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    page, elsewhere, errors = watched(context)
     page.goto(f"{pages.as_uri()}/{name}.html")
     page.wait_for_timeout(2000)  # what scripts ask for after the page is there
-    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert elsewhere == []
     assert errors == []
     found = Axe().run(page).response["violations"]
     serious = [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]

@@ -2,6 +2,7 @@
 
 import pytest
 from lecture_runs import LECTURES, executed
+from pages import watched
 
 from course_utils.publish import slides
 
@@ -12,12 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def test_slides_open_offline_and_each_is_seen_whole(browser, tmp_path_factory, tmp_path, path):
     page_path = slides.build(executed(path, tmp_path_factory), path.stem, tmp_path)
     context = browser.new_context(offline=True, viewport={"width": 1280, "height": 720})
-    page = context.new_page()
-    page.set_default_timeout(120_000)  # a machine under test is slow
-    asked, errors = [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("requestfailed", lambda request: errors.append(request.url))
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    page, elsewhere, errors = watched(context)
     page.goto(page_path.as_uri())
     page.wait_for_function("() => window.Reveal?.isReady() && window.MathJax?.startup?.promise")
     page.evaluate("() => MathJax.startup.promise")
@@ -33,6 +29,6 @@ def test_slides_open_offline_and_each_is_seen_whole(browser, tmp_path_factory, t
         page.evaluate("() => Reveal.next()")
     assert page.evaluate("() => Reveal.isLastSlide()")
     assert (cut, silent) == ([], []), "what does not fit on a slide, and slides without notes"
-    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert elsewhere == []
     assert errors == []
     context.close()

@@ -69,22 +69,25 @@ CLASS = {
 }
 
 
-@pytest.fixture(scope="session")
-def released(tmp_path_factory) -> Path:
-    """A course with what the class handed in, and a seed, so that all copies of it ask the same."""
-    root = tmp_path_factory.mktemp("released")
+def release_to(root: Path, handed_in: dict[str, dict[str, str]]) -> Path:
+    """A course with what a class handed in, and a seed, so that all copies of it ask the same."""
     with pytest.MonkeyPatch.context() as patch:
         small_course.install(patch)
         patch.setattr(small_course, "MISTAKES", MISTAKES)
         patch.setattr(small_course, "SOLUTION", SOLUTION)
         course = small_course.small_course(root)
         release.release(course, NAME)
-        for student, answers in CLASS.items():
+        for student, answers in handed_in.items():
             small_course.hand_in(course, student, answers)
     shutil.rmtree(root / ".grading", ignore_errors=True)
     course.private(NAME).mkdir(parents=True)
     (course.private(NAME) / "seed").write_text("7")
     return root
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory) -> Path:
+    return release_to(tmp_path_factory.mktemp("released"), CLASS)
 
 
 @pytest.fixture
