@@ -314,8 +314,13 @@ def test_a_mutant_without_end_does_not_outlive_a_command_that_is_killed(tmp_path
     command = subprocess.Popen([sys.executable, tmp_path / "killed.py"], stdout=subprocess.PIPE, text=True)
     worker = psutil.Process(int(command.stdout.readline()))
     command.kill()
-    command.communicate()
-    deadline = time.monotonic() + 20
-    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, "it still runs"
-        time.sleep(0.1)
+    command.wait()
+    command.stdout.close()
+    try:
+        deadline = time.monotonic() + 20
+        while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline, "it still runs"
+            time.sleep(0.1)
+    finally:
+        if worker.is_running():
+            worker.kill()
