@@ -26,6 +26,7 @@ import psutil
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
+QUIET = {"stdout": subprocess.DEVNULL}
 STOCK = """
 c = get_config()
 c.CourseDirectory.source_directory = "solutions"
@@ -181,6 +182,7 @@ def main() -> None:
             (folder / "nbgrader_config.py").write_text(config)
             match contestant:
                 case "course":
+                    subprocess.run([str(programs / "course"), "release", name], cwd=folder, check=True, **QUIET)
                     command = [str(programs / "course"), "grade", name, "--workers", str(options.workers)]
                 case "nbgrader":
                     generate = [str(programs / "nbgrader"), "generate_assignment", name, "--force"]

@@ -140,6 +140,7 @@ def release(
     from course_utils.grading.course import Course
     from course_utils.grading.release import check_release
     from course_utils.grading.release import release as make
+    from course_utils.grading.work import prepare_cases
 
     if table and not mutants:
         _fail("--table goes with --mutants: run the command again with both")
@@ -162,7 +163,8 @@ def release(
             wrong |= bool(problems)
             print(*problems or [f"{name}: assignments/ is exactly what solutions/ gives"], sep="\n")
         else:
-            print(f"{name}:", ", ".join(make(course, name)) or "nothing to change")
+            print(f"{name}:", ", ".join(make(course, name)) or "nothing to change", flush=True)
+            prepare_cases(course, name)  # hidden ones, so that the first grading need not wait for them
     raise typer.Exit(1 if wrong else 0)
 
 

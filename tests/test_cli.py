@@ -122,6 +122,7 @@ def test_release_and_its_check(tmp_path, executor, monkeypatch):
     run("grade", NAME, code=1)
     assert "is missing" in run("release", "--check", code=1)
     assert f"{NAME}.ipynb" in run("release")
+    assert list(course.private(NAME).glob("cases/*.safetensors")), "the first grading finds its hidden cases"
     assert "nothing to change" in run("release", NAME)
     assert "exactly what solutions/ gives" in run("release", "--check")
     course.released(NAME).write_text(course.released(NAME).read_text().replace("A small", "a small"))

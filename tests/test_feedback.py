@@ -55,8 +55,10 @@ def test_nothing_runs_or_loads(render, text):
 def test_pictures_in_the_page_are_shown():
     source = "data:image/png;base64,iVBO"
     assert BeautifulSoup(safe_html(f"<img src='{source}'>"), "html.parser").img["src"] == source
-    context = {"cell": {"attachments": {"a.png": {"image/png": "iVBO"}}}}
-    assert source in safe_markdown(context, "![a](attachment:a.png)")
+    for data in ("iVBO", "iVBx"):  # the same text, each with a picture of its own
+        context = {"cell": {"attachments": {"a.png": {"image/png": data}}}}
+        assert f"data:image/png;base64,{data}" in safe_markdown(context, "![a](attachment:a.png)")
+    assert "base64" not in safe_markdown({}, "![a](attachment:a.png)")
 
 
 @pytest.mark.parametrize("piece", ["<div>", "<b>a", "[a](", ">", "<", "*a ", "\\begin{a}", "- ", "&", "</b>", "<a "])

@@ -130,6 +130,10 @@ class Exercise:
 
     def build(self, seed: int) -> ExerciseCases:
         """The cases drawn with a seed, with the mistakes' answers; the reference's are added by `complete`."""
+        return self.add_mistakes(self.drawn(seed))
+
+    def drawn(self, seed: int) -> ExerciseCases:
+        """The cases drawn with a seed, without any answers."""
         if self.draw is None:
             raise ValueError(f"exercise {self.name} has no cases: write a function under @{self.name}.cases")
         drawn = [
@@ -137,9 +141,12 @@ class Exercise:
             for c in self.draw(torch.Generator().manual_seed(seed))
         ]
         inputs = [case.arguments for case in drawn]
-        cases = ExerciseCases(self.name, self.points, self.compare, inputs, [case.truth for case in drawn], self.banned)
+        return ExerciseCases(self.name, self.points, self.compare, inputs, [case.truth for case in drawn], self.banned)
+
+    def add_mistakes(self, cases: ExerciseCases) -> ExerciseCases:
+        """Have all mistakes answer the cases."""
         cases.mistakes = [
-            Mistake(name, hint, [_small(cases, answer(f, i)) for i in inputs])
+            Mistake(name, hint, [_small(cases, answer(f, i)) for i in cases.inputs])
             for name, (hint, f) in self.mistakes.items()
         ]
         return cases

@@ -1,6 +1,7 @@
 """What students wrote is shown, never run: clean outputs in the graded notebook, mark sheets without scripts."""
 
 import re
+from functools import lru_cache
 from html import escape
 from itertools import accumulate
 from typing import Any
@@ -11,6 +12,7 @@ from bs4 import BeautifulSoup
 from jinja2 import pass_context
 from jinja2.runtime import Context
 from nbconvert.exporters import HTMLExporter
+from nbconvert.filters import Highlight2HTML
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
@@ -68,7 +70,18 @@ def safe_markdown(context: Context, source: str) -> str:
     """nbconvert's filter `markdown2html`, without what could run or load something."""
     if len(source) > PARSED["markdown"]:
         return _as_written(source)
-    renderer = IPythonRenderer(escape=False, attachments=(context.get("cell") or {}).get("attachments", {}))
+    attachments = (context.get("cell") or {}).get("attachments", {})
+    return _rendered(source, attachments) if attachments else _prose(source)
+
+
+@lru_cache(256)
+def _prose(source: str) -> str:
+    """A text without pictures of its own: nearly all of an assignment's prose stands in every hand-in."""
+    return _rendered(source, {})
+
+
+def _rendered(source: str, attachments: dict[str, Any]) -> str:
+    renderer = IPythonRenderer(escape=False, attachments=attachments)
     try:
         return safe_html(MarkdownWithMath(renderer=renderer).render(source))
     except Exception:  # a parser that gives up, such as for its depth
@@ -113,8 +126,12 @@ class FeedbackExporter(HTMLExporter):
     """nbgrader's mark sheet as one file that asks no other machine for anything and runs nothing."""
 
     def from_notebook_node(self, nb: NotebookNode, resources: Any = None, **kw: Any) -> tuple[str, Any]:
-        html, resources = super().from_notebook_node(nb, resources, **kw)
+        self.register_filter("highlight_code", Highlight2HTML(parent=self))
+        # HTMLExporter's own step would parse the page once more, for what is done here
+        html, resources = super(HTMLExporter, self).from_notebook_node(nb, resources, **kw)
         page = BeautifulSoup(html, "html.parser")
+        for picture in page("img", alt=None):
+            picture["alt"] = "A picture without a description"
         for element in page(["script", "iframe", "object", "embed", "link", "form", "base", "meta"]):
             element.decompose()
         for element in page(True):

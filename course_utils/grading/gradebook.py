@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
@@ -126,14 +126,21 @@ def grade(
         raise CourseError(problem)
     before = {s.student: signature(s) for s in found}
     failed: dict[str, str] = {}
-    with alone(course, name), _pool(course, name, len(found), unsafe, cluster, device) as pool, one_engine():
-        _get_ready(course, name, pool)
+    with alone(course, name), _pool(course, name, len(found), unsafe, cluster, device) as pool, ExitStack() as engine:
         shutil.rmtree(course.private(name) / STAGED, ignore_errors=True)
         at_once = pool.at_once or workers
         with ThreadPoolExecutor(at_once) as threads:
-            work = ((s, threads.submit(_outcome, course, name, s, pool, not unsafe, again, device)) for s in found)
             try:
-                for number, (submission, future) in enumerate(_in_order(work, max(AHEAD, 2 * at_once)), start=1):
+                points = threads.submit(pool.call, pools.OfWork("points"), course, name)
+                cases = threads.submit(pool.call, pools.OfWork("prepare_cases"), course, name)
+                work = (
+                    (s, threads.submit(_outcome, cases, course, name, s, pool, not unsafe, again, device))
+                    for s in found
+                )
+                outcomes = _in_order(work, max(AHEAD, 2 * at_once))
+                _teach(course, name, points, cases)
+                engine.enter_context(one_engine())
+                for number, (submission, future) in enumerate(outcomes, start=1):
                     sheet = _finish(course, name, submission, future, not unsafe)
                     if signature(submission) != before[sheet.student]:
                         sheet.notes.append(CHANGED)
@@ -174,27 +181,30 @@ def _pool(
             pool.close()
 
 
-def _get_ready(course: Course, name: str, pool: pools.Here) -> None:
-    """Have the hidden cases made, while the gradebook learns of the assignment."""
-    with ThreadPoolExecutor(1) as threads, temporary_folder() as temporary:
-        points = threads.submit(pool.call, pools.OfWork("points"), course, name)
-        cases = threads.submit(pool.call, pools.OfWork("prepare_cases"), course, name)
-        import nbgrader.converters  # noqa: F401 (takes a second: meanwhile the others work)
+def _teach(course: Course, name: str, points: Future, cases: Future) -> None:
+    """Have the gradebook learn of the assignment, while the first notebooks run.
 
-        try:
-            generate(course, name, Path(temporary), course.directory().db_url, points.result())
-            cases.result()
-        except pools.Lost as error:
-            raise CourseError(f"a process of the grader was lost ({error}): run the same command again") from None
+    Args:
+        points: what the exercises are worth.
+        cases: done when the hidden cases are there.
+    """
+    try:
+        known = points.result()  # only now: until then the cores are for those who import torch
+        import nbgrader.converters  # noqa: F401 (takes seconds)
+
+        with temporary_folder() as temporary:
+            generate(course, name, Path(temporary), course.directory().db_url, known)
+        cases.result()
+    except pools.Lost as error:
+        raise CourseError(f"a process of the grader was lost ({error}): run the same command again") from None
 
 
-def _outcome(
-    course: Course, name: str, submission: Submission, pool: pools.Here, sandboxed: bool, again: bool, device: str
-) -> dict[str, Any]:
+def _outcome(cases: Future, course: Course, name: str, submission: Submission, pool: pools.Here, *options: Any) -> dict:
     """What came of one submission; found out once more where the process that worked on it was lost."""
+    cases.result()
     for _ in range(pool.attempts):
         try:
-            return pool.grade(course, name, submission, sandboxed, again, device)
+            return pool.grade(course, name, submission, *options)
         except pools.Lost as error:
             lost = error
     return {"lost": f"{LOST} ({lost})."}
@@ -205,10 +215,14 @@ def _in_order(work: Iterator[tuple[Submission, Future]], ahead: int) -> Iterator
 
     Not more than `ahead` are under way or kept until their turn comes: memory does not grow with the class.
     """
-    waiting = deque(islice(work, ahead))
-    while waiting:
-        yield waiting.popleft()
-        waiting.extend(islice(work, 1))
+    waiting = deque(islice(work, ahead))  # now, not when the first is asked for
+
+    def one_by_one() -> Iterator[tuple[Submission, Future]]:
+        while waiting:
+            yield waiting.popleft()
+            waiting.extend(islice(work, 1))
+
+    return one_by_one()
 
 
 def publish(course: Course, name: str, students: list[str] | None = None, workers: int = 1) -> None:

@@ -51,11 +51,12 @@ def load(modules: list[str]) -> None:
     """Import what notebooks import; what cannot be imported is left to them."""
     os.makedirs(inside.HOME, exist_ok=True)
     inside.copy_fonts()
+    gc.disable()  # there is no garbage yet
     for name in [*ALWAYS, *modules]:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
-    gc.collect()
     gc.freeze()  # the collector does not write to what all kernels share
+    gc.enable()
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ class SandboxProvisioner(LocalProvisioner):
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self._listeners: list[socket.socket] = []
+        self._ended = threading.Event()
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
         info, folder = self.connection_info, self._folder
@@ -142,6 +144,7 @@ class SandboxProvisioner(LocalProvisioner):
         if (process := self.process) and process.poll() is None:
             self.reason = self.reason or reason
             process.kill()
+        self._ended.set()
 
     async def kill(self, restart: bool = False) -> None:
         self.end()
@@ -193,7 +196,8 @@ class SandboxProvisioner(LocalProvisioner):
                 elif cpu_s > limits.notebook_s * (limits.threads + 1):
                     self.end(f"used more than {cpu_s:.0f} s of processor time")
                 self.stderr = (self.stderr + read(stderr))[:8192]
-                time.sleep(max(0.1, 20 * (time.monotonic() - begin)))  # looking costs at most a twentieth of a core
+                # looking costs at most a twentieth of a core
+                self._ended.wait(max(0.1, 20 * (time.monotonic() - begin)))
         finally:
             self.end("could not be watched")
             self.stderr = (self.stderr + read(stderr))[:8192]

@@ -807,8 +807,13 @@ def bound_explorer(bound: Callable[[float, int], float], *, nats: float = 5.0, m
         ceiling = math.log(K + 1)
         bars = {"shared": nats, "shown by InfoNCE": bound(nats, K), "ceiling ln(K + 1)": ceiling}
         rows = [_named(name, max(value, 0) / most, f"{value:.2f} nats") for name, value in bars.items()]
-        said = "the ceiling decides what you see" if nats > ceiling else "the ceiling is above the truth"
-        return f'{"".join(rows)}<p aria-live="polite" style="{_TEXT}">K = {K} negatives: {said}.</p>'
+        said = (
+            "the ceiling decides what you see, and only more negatives raise it"
+            if nats > ceiling
+            else "the ceiling is above what they share; the bound comes near it, nearer with more negatives"
+        )
+        wanted = f"A ceiling of {nats:.1f} nats takes {math.expm1(nats):,.0f} negatives."
+        return f'{"".join(rows)}<p aria-live="polite" style="{_TEXT}">K = {K} negatives: {said}. {wanted}</p>'
 
     return Explorer(
         render,

@@ -55,7 +55,8 @@ def test_a_pasted_book_and_a_restarted_kernel_get_a_sentence(browser, lab):
 
     # Zoomed in, and as large as for a room: nothing may be wider than the page.
     notebook.command("application:toggle-presentation-mode")
-    size = widget.root.locator(".course-result p").last.evaluate("p => parseFloat(getComputedStyle(p).fontSize)")
+    last = "[...root.querySelectorAll('.course-result p')].at(-1)"  # looked up and asked at once: it may be replaced
+    size = widget.root.evaluate(f"root => parseFloat(getComputedStyle({last}).fontSize)")
     notebook.screenshot("widget_presentation")
     assert size >= 16
     notebook.page.set_viewport_size({"width": 700, "height": 500})  # what is left of a window at a zoom of 200 %
