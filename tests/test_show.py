@@ -552,7 +552,7 @@ def test_canary_explorer_says_the_rank_of_the_secret():
 def test_bound_explorer_says_which_of_the_two_decides():
     explorer = widgets.bound_explorer(lambda nats, K: min(nats, np.log(K + 1)))
     assert "K = 15 negatives: the ceiling decides" in explorer.text and "2.77 nats" in explorer.text
-    assert "A ceiling of 5.0 nats takes 147 negatives" in explorer.text, "ln(K + 1) = 5"
+    assert "A ceiling of 5.0 nats takes 147 negatives or more" in explorer.text, "ln(K + 1) = 5"
     explorer.set(negatives=10)
     assert "K = 1023 negatives: the ceiling is above what they share" in explorer.text
 

@@ -812,7 +812,7 @@ def bound_explorer(bound: Callable[[float, int], float], *, nats: float = 5.0, m
             if nats > ceiling
             else "the ceiling is above what they share; the bound comes near it, nearer with more negatives"
         )
-        wanted = f"A ceiling of {nats:.1f} nats takes {math.expm1(nats):,.0f} negatives."
+        wanted = f"A ceiling of {nats:.1f} nats takes {math.expm1(nats):,.0f} negatives or more."
         return f'{"".join(rows)}<p aria-live="polite" style="{_TEXT}">K = {K} negatives: {said}. {wanted}</p>'
 
     return Explorer(
