@@ -14,6 +14,7 @@ lies `card.json`: what the model was trained on, how long, by which command, how
 # ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -45,11 +46,27 @@ Tokenizer = BPETokenizer | CharTokenizer
 PictureModel = ConvNet | DeepAutoencoder | CLIP
 
 
+def _without_traceback(function: Callable) -> Callable:
+    """In a notebook, what is wrong with a checkpoint is shown as its sentence alone."""
+
+    @functools.wraps(function)
+    def told(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except (ValueError, OSError) as error:
+            said = f"{type(error).__name__}: {error}"
+            error._render_traceback_ = lambda: [said]  # IPython asks for it
+            raise
+
+    return told
+
+
 def names() -> list[str]:
     """Return the names of the bundled checkpoints."""
     return sorted(path.parent.name for path in BUNDLED.glob("*/config.json"))
 
 
+@_without_traceback
 def load(name_or_folder: str | os.PathLike, *, device: torch.device | str | None = None) -> tuple[Model, Tokenizer]:
     """Return (model, tokenizer) of a bundled checkpoint ("gpt"), a folder, or a hub name ("openai-community/gpt2").
 
@@ -141,6 +158,7 @@ class Code(nn.Module):
         return self.model.encode(images)
 
 
+@_without_traceback
 def load_encoder(name_or_folder: str | os.PathLike, *, device: torch.device | str | None = None) -> nn.Module:
     """Return a frozen encoder of pictures: called with (N, 3, 32, 32), it returns features (N, dim).
 
@@ -155,6 +173,7 @@ def load_encoder(name_or_folder: str | os.PathLike, *, device: torch.device | st
     return Code(model).eval() if isinstance(model, DeepAutoencoder) else model
 
 
+@_without_traceback
 def load_model(name_or_folder: str | os.PathLike, *, device: torch.device | str | None = None) -> PictureModel:
     """Return all of a frozen model of pictures: a ConvNet, an autoencoder with its decoder, or a CLIP.
 

@@ -9,8 +9,10 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # several test processes share the cores; before torch reads it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A file's tests run one after the other: those that take minutes begin first, or the last of them would run alone.
-FIRST = ("test_lectures.py", "test_notebooks.py", "test_class_of_a1.py", "test_assignments.py", "test_cluster.py")
+# A file's tests run one after the other: those that take minutes begin first, or the last of them would run alone;
+# those that read what lectures gave come when these have run in the browser.
+FIRST = ("test_lectures.py", "test_class_of_a1.py", "test_lab.py", "test_assignments.py", "test_cluster.py")
+LAST = ("test_notebooks.py", "test_slides_shown.py", "test_site.py", "test_site_pages.py")
 os.environ["HF_HUB_OFFLINE"] = "1"  # kernels started by a test inherit it
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 
@@ -20,7 +22,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started by `nohup … &
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+    def place(item):
+        name = item.path.name
+        return FIRST.index(name) - len(FIRST) if name in FIRST else LAST.index(name) + 1 if name in LAST else 0
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,11 +1,13 @@
-"""Lectures run once for all tests: whoever needs a lecture's outputs first runs it, the others read what it gave.
+"""Lectures run once for all tests: the tests in a browser begin and leave what came out; who needs a lecture's outputs
+before, or where there is no browser, runs it by nbclient.
 
 Each runs offline, in a kernel without settings of its own. What it gave lies in a folder that all test processes share.
 """
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -17,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 LECTURES = sorted(ROOT.glob("lectures/*.ipynb"))
 CELL_S = 600  # wall clock, for one cell
 PATIENCE_S = 1800  # for another process that runs the same lecture
+PROCESSOR_SECONDS = "import os; print(sum(os.times()[:4]))"  # of the kernel and of what it has started
 
 # Runs in the kernel before the first cell: what would leave this machine fails, as for a student without a network.
 NO_NETWORK = """
@@ -38,14 +41,19 @@ socket.getaddrinfo = socket.gethostbyname = _refuse
 """
 
 
+def offline(folder: Path) -> dict[str, str]:
+    """The environment of kernels that have no network and no settings of their own, with `folder` to write to."""
+    startup = folder / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00-no-network.py").write_text(NO_NETWORK)
+    return os.environ | {"IPYTHONDIR": str(folder / "ipython"), "HF_HUB_OFFLINE": "1"}
+
+
 def run(notebook: nbformat.NotebookNode, folder: Path, cell_seconds: float = CELL_S) -> nbformat.NotebookNode:
     """Run a notebook offline, in a kernel that has no settings of its own, with `folder` as its place to write."""
     from nbclient import NotebookClient
 
-    startup = folder / "ipython" / "profile_default" / "startup"
-    startup.mkdir(parents=True)
-    (startup / "00-no-network.py").write_text(NO_NETWORK)
-    environment = os.environ | {"IPYTHONDIR": str(folder / "ipython"), "HF_HUB_OFFLINE": "1"}
+    environment = offline(folder)
     client = NotebookClient(
         notebook, timeout=cell_seconds, kernel_name="python3", resources={"metadata": {"path": str(ROOT / "lectures")}}
     )
@@ -65,15 +73,35 @@ def executed(path: Path, tmp_path_factory, wait: float = PATIENCE_S) -> nbformat
         filelock.Timeout: another process has been running it for longer than `wait` seconds.
     """
     folder = shared_folder(tmp_path_factory)
-    folder.mkdir(exist_ok=True)
-    with FileLock(folder / f"{path.stem}.lock", timeout=wait):
+    with _lock(path, folder, wait):
         if (done := publish.kept(path, folder)) is None:
             notebook = nbformat.read(path, as_version=4)
-            notebook.cells.append(nbformat.v4.new_code_cell("import os; print(sum(os.times()[:4]))"))
+            notebook.cells.append(nbformat.v4.new_code_cell(PROCESSOR_SECONDS))
             done = run(notebook, tmp_path_factory.mktemp(path.stem))
             done.metadata["processor_seconds"] = float(done.cells.pop().outputs[0].text)
             publish.keep(path, done, folder)
     return done
+
+
+@contextmanager
+def elsewhere(path: Path, tmp_path_factory) -> Iterator[Callable[[nbformat.NotebookNode, float], None]]:
+    """For a test that runs a lecture itself: what it calls with the outputs and the processor seconds, to leave them.
+
+    Meanwhile the others wait.
+    """
+    folder = shared_folder(tmp_path_factory)
+
+    def leave(notebook: nbformat.NotebookNode, seconds: float) -> None:
+        notebook.metadata["processor_seconds"] = seconds
+        publish.keep(path, notebook, folder)
+
+    with _lock(path, folder, PATIENCE_S):
+        yield leave
+
+
+def _lock(path: Path, folder: Path, wait: float) -> FileLock:
+    folder.mkdir(exist_ok=True)
+    return FileLock(folder / f"{path.stem}.lock", timeout=wait)
 
 
 def all_executed(tmp_path_factory, paths: Iterable[Path] = LECTURES) -> dict[str, nbformat.NotebookNode]:

@@ -140,13 +140,17 @@ class Result:
 
 
 class Execute:
-    """Stands for `course_utils.grading.execute`: the cells run in this process. Counts its calls."""
+    """Stands for `course_utils.grading.execute`: the cells run in this process. Remembers what each call judged."""
 
     def __init__(self):
-        self.calls, self.seen_files = 0, []
+        self.judged, self.seen_files = [], []
+
+    @property
+    def calls(self):
+        return len(self.judged)
 
     def execute(self, notebook, exercises, *, files=None, limits=None, sandbox=True, judge_class=None, warm=None):
-        self.calls += 1
+        self.judged.append(set(exercises))
         self.seen_files = sorted(p.name for p in files.iterdir()) if files else []
         result = Result(notebook, {}, [])
         names: dict = {"check": lambda function: None}

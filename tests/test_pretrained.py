@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
@@ -320,3 +321,12 @@ def test_models_that_cannot_be_saved(tmp_path):
     with pytest.raises(ValueError, match="layers.0.0.weight has numbers that are not finite as torch.float16"):
         pretrained.save_model(tmp_path, large, CARD)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("load", [pretrained.load, pretrained.load_encoder, pretrained.load_model])
+def test_in_a_notebook_a_missing_checkpoint_is_a_sentence(load, tmp_path, capsys):
+    shell = InteractiveShell()
+    shell.user_ns |= {"load": load, "place": tmp_path}
+    shell.run_cell("load(place)")
+    said = capsys.readouterr().out + capsys.readouterr().err
+    assert f"{tmp_path} has no config.json" in said and "Traceback" not in said and "pretrained.py" not in said

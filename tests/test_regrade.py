@@ -1,13 +1,16 @@
 """A corrected check: whose marks change is said, nothing runs without need, and there is a way back."""
 
+import json
 import shutil
 import sqlite3
 
+import nbformat
 import pytest
 from nbgrader.api import Gradebook
-from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
+from small_course import HALF, NAME, RIGHT, hand_in, install, released_course, small_course
 
 from course_utils.grading import regrade as regrade_module
+from course_utils.grading import sandbox
 from course_utils.grading.course import CourseError
 from course_utils.grading.gradebook import grade, sheets
 from course_utils.grading.regrade import COPIES, regrade, undo
@@ -43,6 +46,10 @@ def marks(course):
     return {s.student: s.points for s in sheets(course, NAME)}
 
 
+def graded(course, student):
+    return nbformat.read(course.root / "autograded" / student / NAME / f"{NAME}.ipynb", as_version=4).cells
+
+
 def copies(course):
     return sorted((course.private(NAME) / COPIES).glob("*"))
 
@@ -70,6 +77,9 @@ def test_whose_marks_changed_and_the_way_back(course, executor):
     (line,) = [change.line() for change in done.changes]
     assert line == "bob: 3 → 4 (total 2 → 3)" and done.same == 1
     assert executor.calls == calls + 1 + 2  # the solution, and both notebooks once
+    assert executor.judged[-2:] == [{"total"}, {"total"}], "only what the correction touches"
+    (double,) = [c for c in graded(course, "bob") if c.metadata.get("nbgrader", {}).get("grade_id") == "check_double"]
+    assert "0 of 2 points" in double.outputs[0].text, "what was not touched stands as it was"
     assert marks(course) == {"ann": 6, "bob": 4}
     (copy,) = copies(course)
     assert copy == done.copy and (copy.stat().st_mode | (copy / "gradebook.db").stat().st_mode) & 0o077 == 0
@@ -93,6 +103,40 @@ def test_whose_marks_changed_and_the_way_back(course, executor):
     put_back()
     list(grade(course, NAME, ["ann", "bob"]))
     assert executor.calls == calls + 3 and marks(course) == {"ann": 9, "bob": 3}  # all of it was known
+
+
+@pytest.mark.parametrize("how", ["two kernels", "a note", "again", "more than a check"])
+def test_where_cells_hang_on_one_another_all_of_them_are_judged_again(course, executor, how):
+    for path in (course.private(NAME) / "results").glob("*.json"):
+        outcome = json.loads(path.read_text())
+        if how == "two kernels":
+            outcome["usage"]["kernels"] = 2
+        elif how == "a note":
+            outcome["notes"].append("Cell 4 (check_double) was interrupted after 30 s.")
+        path.write_text(json.dumps(outcome))
+    if how == "more than a check":
+        path = course.solution(NAME)
+        path.write_text(path.read_text().replace("check(double)", "check(double); seen = 1"))
+        release(course, NAME)
+        list(grade(course, NAME, []))
+    correct(course)
+    regrade(course, NAME, again=how == "again")
+    assert executor.judged[-2:] == 2 * [{"double", "total"}]
+
+
+@pytest.mark.skipif(sandbox.missing() is not None, reason=str(sandbox.missing()))
+def test_marks_are_those_of_a_whole_run(tmp_path):
+    """With real kernels."""
+    course = small_course(tmp_path)
+    release(course, NAME)
+    hand_in(course, "ann", RIGHT)
+    hand_in(course, "bob", HALF)
+    list(grade(course, NAME, []))
+    correct(course)
+    assert [change.student for change in regrade(course, NAME).changes] == ["bob"]
+    found = [(s.points, s.cells, s.verdicts, s.notes) for s in sheets(course, NAME)]
+    list(grade(course, NAME, [], again=True))
+    assert [(s.points, s.cells, s.verdicts, s.notes) for s in sheets(course, NAME)] == found
 
 
 def test_a_regrade_that_was_interrupted_goes_on_and_still_knows_what_was_before(course, monkeypatch):

@@ -241,3 +241,13 @@ def test_another_file_is_not_overwritten(course, tmp_path, content):
     with pytest.raises(CourseError, match="no export of Canvas"):
         write_canvas(course, NAME, path)
     assert path.read_bytes() == content
+
+
+def test_a_question_that_nobody_touched_is_not_the_hardest_exercise():
+    exercises = [
+        {"name": "why", "mean": 0.0, "most": 4.0, "open": 0, "by": "person", "none": 9},
+        {"name": "double", "mean": 1.0, "most": 2.0, "open": 0, "by": "judge", "none": 3},
+        {"name": "total", "mean": 2.0, "most": 2.0, "open": 0, "by": "judge", "none": 0},
+    ]
+    found = report._hardest(exercises, [("double", "squared", ["ann"], "")])
+    assert (found["name"], found["share"], found["mistake"]) == ("double", 0.5, ("squared", 1))

@@ -32,6 +32,7 @@ from course_utils.check import ExerciseCases, Verdict
 from course_utils.grading import gpu, inside, outputs, temporary
 from course_utils.grading import judge as judges
 from course_utils.grading.judge import Judge, no_verdict
+from course_utils.grading.repair import IN_KERNEL
 from course_utils.grading.sandbox import DEFAULTS, Limits, SandboxError, missing
 from course_utils.grading.warm import Parent
 from course_utils.plain import Answer
@@ -355,7 +356,7 @@ class _Run(NotebookClient):
             if index not in self.outputs:
                 cell.outputs = [outputs.error("NotRun", "the cell is empty")]
             cell.outputs = outputs.of_tests(cell.outputs, _points(cell))
-            result.notes.append(f"{self._name(index)} was judged by tests that ran in the student's kernel.")
+            result.notes.append(f"{self._name(index)} {IN_KERNEL}.")
 
     def _no_verdict(self, name: str, reason: str) -> Verdict:
         return no_verdict(name, self.judge.exercises[name].points, reason)

@@ -22,7 +22,7 @@ from course_utils.grading import gpu, sandbox
 from course_utils.grading import pool as pools
 from course_utils.grading.course import STAGED, Blocked, Course, CourseError, convert, one_engine, write
 from course_utils.grading.release import generate, read
-from course_utils.grading.repair import NOTES
+from course_utils.grading.repair import IN_KERNEL, NOTES
 from course_utils.grading.submissions import Submission, signature, stage
 from course_utils.grading.submissions import submissions as all_submissions
 from course_utils.grading.temporary import remove_parts, temporary_folder
@@ -58,7 +58,7 @@ class Sheet:
     @property
     def trouble(self) -> list[str]:
         """What went wrong technically: the notes, but for the one that every student with a plain test cell gets."""
-        return [note for note in self.notes if "ran in the student's kernel" not in note]
+        return [note for note in self.notes if IN_KERNEL not in note]
 
     @property
     def waiting(self) -> float:

@@ -23,6 +23,7 @@ MAX_CELLS = 2000
 MAX_TEXT = 500_000  # characters in all cells together
 PICTURES = ("image/png", "image/jpeg", "image/gif")
 NOTES = "grader"  # key in the notebook's metadata: what the grader has to say
+IN_KERNEL = "was judged by tests that ran in the student's kernel"  # a note that follows a cell's name
 
 
 def repair(path: Path, release: NotebookNode) -> tuple[NotebookNode, list[str]]:

@@ -72,8 +72,11 @@ def write_report(course: Course, name: str) -> Path:
 
 
 def _hardest(exercises: list[dict[str, Any]], mistakes: list[tuple[str, str, list[str], str]]) -> dict[str, Any] | None:
-    """The exercise that brought the smallest share of its points, with its commonest mistake."""
-    given = [e for e in exercises if e["mean"] is not None and e["most"] and not e["open"]]
+    """The exercise that brought the smallest share of its points, with its commonest mistake.
+
+    What a person marks is left out: nbgrader gives 0 for a question that nobody touched, which says little of it.
+    """
+    given = [e for e in exercises if e["mean"] is not None and e["most"] and e["by"] != "person"]
     if not given:
         return None
     worst = min(given, key=lambda e: e["mean"] / e["most"])

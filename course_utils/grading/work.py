@@ -3,6 +3,7 @@
 Nothing here writes to the gradebook, and nothing needs nbgrader: it happens in `pool`'s processes, several at a time.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -20,11 +21,13 @@ from course_utils.check import ExerciseCases, load_cases, save_cases
 from course_utils.grading import execute as executor
 from course_utils.grading import sandbox, warm
 from course_utils.grading.course import STAGED, Course, CourseError, write
-from course_utils.grading.release import build_cases, points_of, read
-from course_utils.grading.repair import NOTES
+from course_utils.grading.release import CASES_FILE, CHECK, CHECKSUMS, build_cases, points_of, read
+from course_utils.grading.repair import IN_KERNEL, NOTES
 from course_utils.grading.submissions import Submission, copy_files, stage
 from course_utils.grading.temporary import temporary_folder
 from course_utils.grading.warm import Parent, imports
+
+VISIBLE = {name.encode().hex() for name in (CASES_FILE, CHECKSUMS)}  # of the release: no verdict depends on them
 
 
 def grade_one(
@@ -58,6 +61,8 @@ def run(
 ) -> dict[str, Any]:
     """The outcome of a repaired notebook: outputs, verdicts, notes, usage; kept, so that it is found out once.
 
+    Where only some exercises' cases have changed since, only their check cells run again, beside all that is no check.
+
     Args:
         place: the submission's folder; its files are there when the notebook runs, but the release's win.
         again: do not use what is kept.
@@ -71,31 +76,76 @@ def run(
             if folder.is_dir():
                 copy_files(folder, files, notes if folder == place else [])
         limits = replace(sandbox.DEFAULTS, device=device)
-        judged = _digest(cases)
-        parts = [content(notebook), digests(files), judged, repr(limits), sandboxed, version(course.root)]
-        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-        kept = course.private(name) / "results" / f"{key}.json"
+        around = {path: digest for path, digest in digests(files).items() if path not in VISIBLE}
+        asked = _asked(cases)
+        ran = _sha([content(notebook), around, repr(limits), sandboxed, version(course.root)])[:32]
+        key = _sha([ran, asked])
+        kept = course.private(name) / "results" / f"{ran}-{key}.json"
         if not again and (outcome := _load(kept)):
             return outcome | {"notes": notes + outcome["notes"]}
+        earlier, same = ({}, set()) if again else _earlier(kept.parent, ran, asked, notebook)
+        todo = {n: c for n, c in cases.items() if n not in same}
         if compute:
-            found = compute(notebook, cases, files=files, limits=limits)
+            found = compute(_without_checks(notebook, same), todo, files=files, limits=limits)
         else:
             options = {"files": files, "limits": limits, "sandbox": sandboxed, "warm": forks}
-            found = told(executor.execute(notebook, cases, **options))
-    outcome = {"key": key, "cells": fingerprint(notebook)} | found
+            found = told(executor.execute(_without_checks(notebook, same), todo, **options))
+        if same:
+            found["verdicts"] = {n: found["verdicts"].get(n, v) for n, v in earlier["verdicts"].items()}
+            pairs = zip(notebook.cells, found["outputs"], earlier["outputs"], strict=True)
+            found["outputs"] = [old if _checked(cell) in same else new for cell, new, old in pairs]
+    outcome = {"key": key, "cells": fingerprint(notebook), "asked": asked} | found
     write(kept, json.dumps(outcome), 0o600)
     return outcome | {"notes": notes + outcome["notes"]}
 
 
-_digested: tuple[dict[str, ExerciseCases], str] = ({}, "")
+def _earlier(room: Path, ran: str, asked: dict[str, str], notebook: NotebookNode) -> tuple[dict[str, Any], set[str]]:
+    """An earlier outcome of the same notebook, and the exercises whose verdicts are as good as new.
+
+    None of one that did not go smoothly: in a new kernel, or after an interrupt, one cell's fate hangs on another's.
+    """
+    checks = {name for cell in notebook.cells if (name := _checked(cell))}
+    best: tuple[dict[str, Any], set[str]] = ({}, set())
+    for path in room.glob(f"{ran}-*.json"):
+        outcome = _load(path) or {}
+        smooth = outcome.get("usage", {}).get("kernels", 1) == 1
+        smooth &= all(IN_KERNEL in note for note in outcome.get("notes", []))
+        if smooth and outcome.get("asked", {}).keys() == asked.keys():
+            same = {name for name in checks & asked.keys() if outcome["asked"][name] == asked[name]}
+            best = max(best, (outcome, same), key=lambda found: len(found[1]))
+    return best
 
 
-def _digest(cases: dict[str, ExerciseCases]) -> str:
-    """Of the cases; every submission asks for that of the same object, so the last one is kept."""
+def _checked(cell: NotebookNode) -> str:
+    """The exercise that a cell checks, and does nothing else; "" if it is another cell."""
+    name = cell.metadata.get("nbgrader", {}).get("grade_id", "").removeprefix("check_")
+    alone = cell.cell_type == "code" and (found := CHECK.fullmatch(cell.source.strip())) and found[1] == name
+    return name if alone else ""
+
+
+def _without_checks(notebook: NotebookNode, names: set[str]) -> NotebookNode:
+    """The notebook with the check cells of these exercises empty: there is nothing to run or to judge in them."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        if _checked(cell) in names:
+            cell.source = ""
+            del cell.metadata["nbgrader"]
+    return notebook
+
+
+_digested: tuple[dict[str, ExerciseCases], dict[str, str]] = ({}, {})
+
+
+def _asked(cases: dict[str, ExerciseCases]) -> dict[str, str]:
+    """A digest of each exercise's cases; every submission asks for those of the same object, so the last ones stay."""
     global _digested
     if _digested[0] is not cases:
-        _digested = (cases, hashlib.sha256(save_cases(cases)).hexdigest())
+        _digested = (cases, {n: hashlib.sha256(save_cases({n: c})).hexdigest() for n, c in cases.items()})
     return _digested[1]
+
+
+def _sha(parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def told(result: executor.Result) -> dict[str, Any]:
@@ -114,7 +164,7 @@ def content(notebook: NotebookNode) -> list[tuple[str, str, str | None]]:
 
 
 def fingerprint(notebook: NotebookNode) -> str:
-    return hashlib.sha256(json.dumps(content(notebook)).encode()).hexdigest()
+    return _sha(content(notebook))
 
 
 def parent(course: Course, name: str) -> Parent | None:
@@ -141,7 +191,7 @@ def hidden_cases(course: Course, name: str, forks: Parent | None = None) -> dict
     if not source.is_dir():
         raise CourseError(f"{source} is missing: without the solution nobody knows what is right")
     parts = [_seed(folder), digests(source), version(course.root)]
-    path = folder / "cases" / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}.safetensors"
+    path = folder / "cases" / f"{_sha(parts)[:32]}.safetensors"
     try:
         return _cases_in(path)
     except (FileNotFoundError, ValueError):
@@ -172,7 +222,7 @@ def version(root: Path) -> str:
 def library() -> str:
     """A digest of `course_utils`."""
     folder = Path(course_utils.__file__).parent
-    return hashlib.sha256(json.dumps(digests(folder, folder.rglob("*.py"))).encode()).hexdigest()
+    return _sha(digests(folder, folder.rglob("*.py")))
 
 
 def digests(folder: Path, paths: Iterable[Path] | None = None) -> dict[str, str]:

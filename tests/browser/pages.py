@@ -11,6 +11,9 @@ from collections import namedtuple
 from contextlib import contextmanager
 from pathlib import Path
 
+import lecture_runs
+import nbformat
+
 from course_utils.setup import lab_command
 
 ROOT = Path(__file__).parents[2]
@@ -56,8 +59,8 @@ def running_lab(root):
     command, _ = lab_command(["--no-browser", f"--port={port}", "--ServerApp.port_retries=0"], root=root)
     command += [f"--IdentityProvider.token={token}", "--LabApp.expose_app_in_browser=True"]
     log = (root / "jupyter.log").open("w")
-    settings = {"JUPYTER_CONFIG_PATH": str(ROOT / "course_utils" / "jupyter")}
-    process = subprocess.Popen(command, cwd=root, env=os.environ | settings, stdout=log, stderr=subprocess.STDOUT)
+    settings = lecture_runs.offline(root / "kernels") | {"JUPYTER_CONFIG_PATH": str(ROOT / "course_utils" / "jupyter")}
+    process = subprocess.Popen(command, cwd=root, env=settings, stdout=log, stderr=subprocess.STDOUT)
     try:
         address = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 120
@@ -99,6 +102,7 @@ class Notebook:
     """A notebook open in JupyterLab."""
 
     def __init__(self, browser, lab, path):
+        self.file = lab.root / path
         self.page = browser.new_page(viewport={"width": 1400, "height": 1000})
         self.page.goto(f"{lab.address}/lab/tree/{path}?token={lab.token}&reset")
         self.page.wait_for_function(f"() => {KERNEL} === 'idle'", timeout=90_000)
@@ -116,6 +120,29 @@ class Notebook:
             assert time.monotonic() < deadline, f"still running after {RUN_ALL_S} s: {waiting}"
             self.page.wait_for_timeout(500)
         return self.cells()
+
+    def run_lecture(self, tmp_path_factory):
+        """As `run_all`, and leave what came out to the tests that read it."""
+        with lecture_runs.elsewhere(ROOT / "lectures" / self.file.name, tmp_path_factory) as leave:
+            cells = self.run_all()
+            if not complaints(cells):
+                self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+                leave(nbformat.read(self.file, as_version=4), float(self.said(lecture_runs.PROCESSOR_SECONDS)))
+        return cells
+
+    def said(self, code):
+        """What the kernel prints for some code that stands in no cell."""
+        return self.page.evaluate(
+            """async code => {
+                const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+                const future = kernel.requestExecute({code, store_history: false});
+                let said = '';
+                future.onIOPub = m => { if (m.header.msg_type === 'stream') said += m.content.text; };
+                await future.done;
+                return said;
+            }""",
+            code,
+        )
 
     def cells(self):
         """Code cells of the notebook's model, also those that are out of view (JupyterLab draws only what is seen)."""

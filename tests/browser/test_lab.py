@@ -10,19 +10,19 @@ from pages import Notebook, complaints, move_each_widget
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-def test_home_runs_and_its_slider_answers(browser, lab):
+def test_home_runs_and_its_slider_answers(browser, lab, tmp_path_factory):
     home = Notebook(browser, lab, "lectures/00_start_here.ipynb")
     home.screenshot("home_opened")
-    assert complaints(home.run_all()) == []
+    assert complaints(home.run_lecture(tmp_path_factory)) == []
     assert move_each_widget(home, "home") == {"taste": "answered"}
     home.close()
 
 
 @pytest.fixture(scope="module")
-def lecture_01(browser, lab):
+def lecture_01(browser, lab, tmp_path_factory):
     """Lecture 01, and its cells after Run All."""
     lecture = Notebook(browser, lab, "lectures/01_shannon_markov_chains.ipynb")
-    return lecture, lecture.run_all()
+    return lecture, lecture.run_lecture(tmp_path_factory)
 
 
 def test_lecture_01_runs_and_its_widgets_answer(lecture_01):
