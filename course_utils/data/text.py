@@ -250,12 +250,8 @@ def _fingerprint(module_file: str) -> str:
 def _cache_file(library: str, view: str) -> str:
     """Named by the versions of the package and of the rules, so that neither can change unnoticed."""
     _folder(library)
-    return f"docstrings/{library}-{_version(library)}-{view}-{_fingerprint(docstrings.__file__)}.txt"
-
-
-@functools.cache
-def _version(library: str) -> str:
-    return importlib.metadata.version(DISTRIBUTIONS.get(library, library))
+    version = importlib.metadata.version(DISTRIBUTIONS.get(library, library))
+    return f"docstrings/{library}-{version}-{view}-{_fingerprint(docstrings.__file__)}.txt"
 
 
 def _read_cache(file: str) -> list[Document] | None:

@@ -58,7 +58,8 @@ class Explorer(widgets.VBox):
             if getattr(control, "continuous_update", False) and isinstance(control.value, str):
                 control.add_class("course-while-typing")
         self.refresh()
-        row = widgets.HBox([*self._controls.values(), self.reset], layout=widgets.Layout(flex_flow="row wrap"))
+        wrapped = widgets.Layout(flex_flow="row wrap", grid_gap="0 1.5em")
+        row = widgets.HBox([*self._controls.values(), self.reset], layout=wrapped)
         below = self.result if beside is None else widgets.HBox([beside, self.result])
         super().__init__([widgets.HTML(_STYLE, layout=widgets.Layout(display="none")), row, below])
         self.add_class("course-explorer")
@@ -214,7 +215,6 @@ def chain_explorer(
     )
 
 
-_WIDER = {"style": {"description_width": "initial"}, "layout": {"width": "28em"}}
 _SLIDER = {"style": {"description_width": "initial"}, "layout": {"width": "21em"}}
 _WIDE = {"style": {"description_width": "initial"}, "layout": {"width": "95%", "max_width": "46em"}}
 # JupyterLab's colours and sizes (they follow its theme and its presentation mode); elsewhere those of the page around.
@@ -233,6 +233,7 @@ _STYLE = """<style>
 .course-explorer { --jp-widgets-font-size: var(--jp-content-font-size1); }
 .course-explorer .widget-html-content { font-size: var(--jp-content-font-size1); }
 .course-explorer .course-still-only { display: none; }
+.course-explorer .widget-readout { min-width: max-content; }
 .course-explorer :is(.noUi-handle, button, input, select, textarea):focus-visible {
   outline: 3px solid #D55E00 !important; outline-offset: -2px; }
 .course-explorer.jupyter-widgets-disconnected::before {
@@ -573,7 +574,11 @@ def _menu(options: Iterable, description: str, value: Any = None) -> widgets.Sel
     """One of several by the arrow keys, which JupyterLab takes away from a drop-down menu."""
     options = list(options)
     value = options[0] if value is None else value
-    return widgets.SelectionSlider(options=options, value=value, description=description, **_WIDER)
+    longest = max(len(str(option)) for option in options)  # the slider stays where it is, whatever it says beside it
+    labelled = [(str(option).ljust(longest, "\N{NO-BREAK SPACE}"), option) for option in options]
+    layout = {"width": f"{20 + longest / 2:.0f}em", "max_width": "100%"}
+    style = {"description_width": "initial"}
+    return widgets.SelectionSlider(options=labelled, value=value, description=description, style=style, layout=layout)
 
 
 def _temperature(value: float, most: float = 2.0) -> widgets.FloatSlider:
