@@ -5,8 +5,9 @@
 
 Every contestant gets the same notebooks: the solution, and the release with wrong answers, in turn, without the cells
 that only show something. Stock nbgrader and nbclient run them one after the other, as they do, without any isolation;
-their check cells see the visible cases. `--made` grades a class with a small assignment instead, of which every sixth
-hand-in is broken, each in another way, and counts mark sheets and the memory of the grader's own process. Run it on a
+their check cells see the visible cases. What comes before a class is not counted: `course release`, and nbgrader's own
+release. `--made` grades a class with a small assignment instead, of which every sixth hand-in is broken, each in
+another way, and counts mark sheets and the memory of the grader's own process. Run it on a
 machine that does nothing else: processor time and memory are the whole machine's.
 """
 

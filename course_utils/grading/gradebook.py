@@ -189,9 +189,7 @@ def _teach(course: Course, name: str, points: Future, cases: Future) -> None:
         cases: done when the hidden cases are there.
     """
     try:
-        known = points.result()  # only now: until then the cores are for those who import torch
-        import nbgrader.converters  # noqa: F401 (takes seconds)
-
+        known = points.result()  # nbgrader is imported after that: until then the cores are for those who import torch
         with temporary_folder() as temporary:
             generate(course, name, Path(temporary), course.directory().db_url, known)
         cases.result()

@@ -197,7 +197,8 @@ class SandboxProvisioner(LocalProvisioner):
                     self.end(f"used more than {cpu_s:.0f} s of processor time")
                 self.stderr = (self.stderr + read(stderr))[:8192]
                 # looking costs at most a twentieth of a core
-                self._ended.wait(max(0.1, 20 * (time.monotonic() - begin)))
+                if self._ended.wait(max(0.1, 20 * (time.monotonic() - begin))):
+                    time.sleep(0.01)  # it was killed, and takes a moment to go
         finally:
             self.end("could not be watched")
             self.stderr = (self.stderr + read(stderr))[:8192]
