@@ -1,9 +1,13 @@
 """The BPE tokenizer: loses nothing, learns the same twice, pads and cuts as it says."""
 
+import random
+import time
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from course_utils.data.bpe import BERT_SPECIAL, BPETokenizer
 
@@ -93,3 +97,51 @@ def test_bad_input(gpt, tmp_path):
     (tmp_path / "tokenizer.json").write_text('{"version": "1.0", "model')
     with pytest.raises(ValueError, match="not a tokenizer.json"):
         BPETokenizer.load(tmp_path / "tokenizer.json")
+
+
+@pytest.mark.parametrize("letters", ["a", "abcdefghijklmnopqrstuvwxyz", "漢", " ", "."])
+def test_one_line_of_40_000_letters(gpt, letters):
+    line = "".join(random.Random(0).choices(letters, k=40_000))
+    start = time.process_time()
+    assert gpt.decode(gpt.encode(line)) == line
+    gpt.encode_batch([line], length=16)
+    trained = BPETokenizer.train(line, vocab_size=512)
+    assert time.process_time() - start < 1.5  # with the square of the length: 6 s for 漢
+    assert trained.decode(trained.encode(line)) == line
+    assert "FixedLength" not in trained.backend.to_str(), "only training cuts long words"
+
+
+def test_half_a_surrogate_pair_is_named(gpt):
+    for call in (
+        gpt.encode,
+        gpt.pieces,
+        lambda text: gpt.encode_batch(["the", text]),
+        lambda text: BPETokenizer.train([TEXT, text], vocab_size=290),
+    ):
+        with pytest.raises(ValueError, match=r"holds '\\udc80' \(place 4\): half of a surrogate pair"):
+            call("the \udc80 cat")
+    with pytest.raises(TypeError, match="a text is a str, got bytes"):
+        gpt.encode(b"the")
+
+
+def test_what_a_file_pads_and_cuts_by_itself_is_left_to_encode_batch(bert, tmp_path):
+    backend = Tokenizer.from_str(bert.backend.to_str())
+    backend.enable_padding(length=12, pad_id=0, pad_token="[PAD]")
+    backend.enable_truncation(4)
+    backend.save(str(tmp_path / "tokenizer.json"))
+    found = BPETokenizer.load(tmp_path / "tokenizer.json")
+    for texts in (["cat"], ["the cat sat on the mat", "cat"]):
+        assert all(a.equal(b) for a, b in zip(found.encode_batch(texts), bert.encode_batch(texts), strict=True))
+    assert found.encode("the cat sat on the mat").equal(bert.encode("the cat sat on the mat"))
+
+
+def test_codes_without_a_symbol():
+    backend = Tokenizer(models.WordPiece({"a": 0, "b": 1, "[UNK]": 5}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.add_special_tokens([AddedToken("<pad>")])
+    tokenizer = BPETokenizer(backend, {"pad": "<pad>"})
+    assert tokenizer.pad == backend.token_to_id("<pad>") and tokenizer.unknown == 5
+    assert len(tokenizer) == 6 and set(tokenizer.unused) == set(range(6)) - {0, 1, 5, tokenizer.pad}
+    assert tokenizer.encode("a b c").tolist() == [0, 1, 5]
+    with pytest.raises(ValueError, match="no symbol of this tokenizer has the code"):
+        tokenizer.decode([tokenizer.unused[0]])

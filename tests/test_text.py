@@ -1,11 +1,16 @@
 import ast
+import bz2
+import codecs
 import errno
+import gzip
 import hashlib
 import http.server
 import importlib
 import inspect
 import io
+import lzma
 import os
+import pickle
 import re
 import string
 import subprocess
@@ -23,6 +28,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from course_utils.data import cache, docstrings, download, text
 
@@ -469,7 +475,7 @@ def test_any_text_file(tmp_path):
     [
         (None, FileNotFoundError, r"no text file .*x\.txt.* or one of docs, numpy, .*tiny_shakespeare, sms_spam"),
         ("folder", IsADirectoryError, "is a folder: give the path"),
-        (b"caf\xe9 au lait", ValueError, r"not UTF-8 \(byte 3: 0xe9\): save it as UTF-8"),
+        (b"caf\xe9 au lait", ValueError, r"not UTF-8 \(byte 3: 0xe9\): open it in an editor, and save"),
         (b"", ValueError, r"holds no text \(0 bytes\)"),
         (b" \n\t", ValueError, r"holds no text \(3 bytes\)"),
     ],
@@ -482,6 +488,122 @@ def test_files_that_cannot_be_used_say_what_to_do(tmp_path, content, error, mess
         path.write_bytes(content)
     with pytest.raises(error, match=message):
         text.load(path)
+
+
+SAID = "“Hello” – it’s a café.\r\nTwo lines.\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SAID.encode("utf-8-sig"),
+        SAID.encode("utf-16"),
+        codecs.BOM_UTF16_BE + SAID.encode("utf-16-be"),
+        codecs.BOM_UTF32_LE + SAID.encode("utf-32-le"),
+        codecs.BOM_UTF32_BE + SAID.encode("utf-32-be"),
+        SAID.encode() + b"\x1a",
+    ],
+    ids=["utf-8", "utf-16", "utf-16-be", "utf-32-le", "utf-32-be", "dos"],
+)
+def test_a_byte_order_mark_says_how_to_read(tmp_path, content):
+    (tmp_path / "x.txt").write_bytes(content)
+    assert text.load(tmp_path / "x.txt").text == SAID.replace("\r", "")
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "made"),
+    [
+        (SAID.encode("cp1252"), "likely cp1252", SAID),
+        ("caf\xe9".encode("latin-1"), "likely cp1252", "café"),
+        ("caf\xe9 \x81".encode("latin-1"), "likely latin-1", None),
+        (SAID.encode("utf-16-le"), "looks like utf-16-le", SAID),
+        ("Hello world.\n".encode("utf-16-be"), "looks like utf-16-be", "Hello world.\n"),
+        ("é".encode() * 9 + b"\xe9 au lait", "almost all of it is UTF-8", "é" * 9 + "\ufffd au lait"),
+        (SAID.encode("cp1252").decode("latin-1").encode(), "Windows' quotes and dashes", SAID),
+        (b"red\x1b[0m and\0 more", "not text, or was damaged", "red[0m and more"),
+    ],
+)
+def test_advice_on_an_encoding_works_and_leaves_the_file_alone(tmp_path, content, message, made):
+    path, new = tmp_path / "x.txt", tmp_path / "x-utf8.txt"
+    path.write_bytes(content)
+    new.write_text("of the user's")
+    with pytest.raises(ValueError, match=message) as caught:
+        text.load(path)
+    (code,) = re.findall(r"open\('.*\)$", str(caught.value))
+    exec(code, {"re": re})
+    assert path.read_bytes() == content and new.read_text() == "of the user's"
+    if made is not None:
+        assert text.load(tmp_path / "x-utf8-2.txt").text == made.replace("\r", "")
+    with pytest.raises(FileExistsError):  # a second time
+        exec(code, {"re": re})
+
+
+def _zip(name):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(name, "text")
+    return packed.getvalue()
+
+
+def _picture(kind):
+    packed = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(packed, kind)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        *((_picture(kind), f"a {kind} picture") for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF")),
+        (_picture("WEBP"), "a WebP picture"),
+        (gzip.compress(b"Text."), "a gzip archive"),
+        (bz2.compress(b"Text."), "a bzip2 archive"),
+        (lzma.compress(b"Text."), "an xz archive"),
+        (_zip("story.txt"), "a zip archive"),
+        (_zip("story.txt")[:40], "a damaged zip archive"),
+        (_zip("word/document.xml"), "a Word document"),
+        (_zip("archive/data.pkl"), "a file of PyTorch"),
+        (b"%PDF-1.4\nletters only", "a PDF document"),
+        (b"{\\rtf1 Hello.}", "a document in Rich Text Format"),
+        (pickle.dumps(["Text."]), "a pickle of Python"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path, content, kind):
+    (tmp_path / "x.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=f"x.txt is {re.escape(kind)}.*, not text: "):
+        text.load(tmp_path / "x.txt")
+
+
+def test_a_text_may_begin_like_a_file_of_another_kind(tmp_path):
+    for start in ("BMW", "MZ", "ID3 is an algorithm", "GIF8", "PAR1", "BZh", "OggS"):
+        (tmp_path / "x.txt").write_text(start)
+        assert text.load(tmp_path / "x.txt").text == start
+    (tmp_path / "x.txt").write_bytes("BMW für alle".encode("cp1252"))
+    with pytest.raises(ValueError, match="likely cp1252"):
+        text.load(tmp_path / "x.txt")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("Größe, é".encode()[:-1], "ends in the middle of a character: it was cut off"),
+        (SAID.encode("utf-16")[:-1], r"begins as UTF-16, but is not UTF-16 \(byte \d+: 0x0a\): it was cut off"),
+        (bytes(range(256)), "is not text: it is not UTF-8 .* holds control characters"),
+        (codecs.BOM_UTF8, "holds no text"),
+        (codecs.BOM_UTF16_LE, "holds no text"),
+    ],
+)
+def test_a_file_that_is_cut_off_or_empty(tmp_path, content, message):
+    (tmp_path / "x.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        text.load(tmp_path / "x.txt")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is a pipe or a device"):
+        text.load(tmp_path / "pipe")
 
 
 def test_an_unreadable_file_says_so(tmp_path, monkeypatch):
@@ -725,6 +847,30 @@ def test_words():
         *["don't", "stop", "it's", "the", "co", "op's", "nd", "café"]
     ]
     assert text.words("42 %") == []
+
+
+@pytest.mark.parametrize(
+    ("given_text", "expected"),
+    [
+        ("हिन्दी भाषा।", ["हिन्दी", "भाषा"]),
+        ("nai\u0308ve Cafe\u0301s", ["nai\u0308ve", "cafe\u0301s"]),
+        ("İstanbul", ["i\u0307stanbul"]),  # in lower case a letter and a mark
+        ("می\u200cروم خانه\u200c.", ["می\u200cروم", "خانه"]),
+        ("co\u00adoperate", ["cooperate"]),
+        ("\u0301 a x² Ⅷ", ["a", "x"]),
+        ("d\u0323\u0307o’n\u0303t", ["d\u0323\u0307o’n\u0303t"]),
+    ],
+)
+def test_words_keep_their_marks(given_text, expected):
+    assert text.words(given_text) == expected
+
+
+@pytest.mark.parametrize("part", ["a", "a\u0301", "a'", "'", "\u200c", "漢", "A. ", "e.g. ", '."', " \n", "\0"])
+def test_long_lines_take_time_that_grows_with_their_length(part):
+    line = part * (40_000 // len(part))
+    start = time.process_time()
+    text.words(line), text.shannon(line), text.sentences(_corpus(line)), text.sentences(_corpus(line, view="prose"))
+    assert time.process_time() - start < 1
 
 
 def test_sentences_of_a_plain_text_may_go_over_lines():

@@ -15,7 +15,7 @@ bytes: A. Radford et al., Language Models are Unsupervised Multitask Learners (2
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -26,17 +26,28 @@ from torch import Tensor
 END = "<|endoftext|>"
 GPT_SPECIAL = (END,)
 BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SPECIAL = ("end", "pad", "unknown", "cls", "sep", "mask")  # the same, <|endoftext|> first, as attributes
+LONGEST_WORD = 256  # bytes of a word that pieces are learned from; the rest of it counts as another word
 
 
 class BPETokenizer:
     """Text ↔ whole numbers, by a `tokenizers.Tokenizer` (`backend`), with the course's `encode`, `decode` and `len`.
 
     The special tokens' codes are `end` (<|endoftext|>), `pad`, `unknown`, `cls`, `sep` and `mask`; None: has no such.
+    names: what these are called where it is not as in BERT, for example {"pad": "<pad>"}.
+
+    What the backend would pad or cut by itself is switched off: `encode_batch` does both.
     """
 
-    def __init__(self, backend: Tokenizer):
+    def __init__(self, backend: Tokenizer, names: Mapping[str, str] | None = None):
         self.backend = backend
-        self.end, self.pad, self.unknown, self.cls, self.sep, self.mask = map(backend.token_to_id, (END, *BERT_SPECIAL))
+        backend.no_padding()  # a sentence encoder's file asks for 128 tokens, always
+        backend.no_truncation()
+        called = {**dict(zip(SPECIAL, (END, *BERT_SPECIAL), strict=True)), **(names or {})}
+        self.end, self.pad, self.unknown, self.cls, self.sep, self.mask = (
+            backend.token_to_id(called[name]) for name in SPECIAL
+        )
+        self._codes = frozenset(backend.get_vocab(with_added_tokens=True).values())
 
     @classmethod
     def train(
@@ -53,9 +64,12 @@ class BPETokenizer:
                 f"vocab_size must be more than {256 + len(special)} (256 bytes and {len(special)} special tokens), "
                 f"got {vocab_size}"
             )
-        pieces = (line for text in ([texts] if isinstance(texts, str) else texts) for line in text.splitlines(True))
+        texts = [texts] if isinstance(texts, str) else texts
+        pieces = (line for text in texts for line in _encodable(text).splitlines(True))
         backend = Tokenizer(models.BPE())
-        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # never joins across words
+        words = pre_tokenizers.ByteLevel(add_prefix_space=False)  # nothing is joined across words
+        # The trainer's time grows with the square of a word's length, and Chinese has no spaces: learn from parts.
+        backend.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.FixedLength(LONGEST_WORD)])
         backend.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
@@ -64,6 +78,7 @@ class BPETokenizer:
             show_progress=False,
         )
         backend.train_from_iterator(pieces, trainer)
+        backend.pre_tokenizer = words
         if backend.get_vocab_size() == 256 + len(special):
             raise ValueError("the text is too short: no two neighbours occur in it twice; give a longer text")
         if "[CLS]" in special:
@@ -90,14 +105,23 @@ class BPETokenizer:
         Path(path).write_text(self.backend.to_str(pretty=False), "utf-8")
 
     def __len__(self) -> int:
-        return self.backend.get_vocab_size()
+        """How many symbols there are; the largest code and one, if some codes have no symbol."""
+        return max(self._codes, default=-1) + 1
+
+    @property
+    def unused(self) -> list[int]:
+        """The codes in 0 … len - 1 that have no symbol. Most tokenizers have none such."""
+        return [code for code in range(len(self)) if code not in self._codes]
 
     def __repr__(self) -> str:
         return f"BPETokenizer({len(self)} symbols)"
 
     def encode(self, text: str) -> Int[Tensor, " time"]:
-        """Return the codes of a text, none special added (but "[MASK]" in the text is that token)."""
-        return torch.tensor(self.backend.encode(text, add_special_tokens=False).ids, dtype=torch.long)
+        """Return the codes of a text, none special added (but "[MASK]" in the text is that token).
+
+        Raises ValueError for half a surrogate pair, as a damaged text may hold.
+        """
+        return torch.tensor(self.backend.encode(_encodable(text), add_special_tokens=False).ids, dtype=torch.long)
 
     def encode_batch(
         self, texts: Sequence[str], length: int | None = None
@@ -109,7 +133,8 @@ class BPETokenizer:
         """
         if isinstance(texts, str) or len(texts) == 0:
             raise ValueError("texts must be a list of at least one str: for a single text, encode_batch([text])")
-        rows = [encoding.ids for encoding in self.backend.encode_batch(list(texts), add_special_tokens=True)]
+        texts = list(map(_encodable, texts))
+        rows = [encoding.ids for encoding in self.backend.encode_batch(texts, add_special_tokens=True)]
         if length is not None:
             end = [self.sep] if self.sep is not None and self.backend.post_processor is not None else []
             if length <= 2 * len(end):
@@ -124,15 +149,31 @@ class BPETokenizer:
     def decode(self, codes: Int[Tensor, " time"] | Sequence[int], skip_special: bool = False) -> str:
         """Return the text of codes (T,). Bytes that make no whole character become "\ufffd".
 
-        Raises ValueError for codes outside 0 … len - 1, or of another shape.
+        Raises ValueError for codes that have no symbol, or of another shape.
         """
         codes = codes.tolist() if isinstance(codes, Tensor) else list(codes)
         if any(not isinstance(code, int) for code in codes):
             raise ValueError("codes must be whole numbers of shape (time,): decode row by row")
         if codes and not 0 <= min(codes) <= max(codes) < len(self):
             raise ValueError(f"codes must be in 0 … {len(self) - 1}, got {min(codes)} … {max(codes)}")
+        if wrong := set(codes) - self._codes:
+            raise ValueError(f"no symbol of this tokenizer has the code {min(wrong)}")
         return self.backend.decode(codes, skip_special_tokens=skip_special)
 
     def pieces(self, text: str) -> list[str]:
         """Return the pieces that a text is cut into, to look at."""
         return [self.decode([code]) for code in self.encode(text).tolist()]
+
+
+def _encodable(text: str) -> str:
+    """Return the text, if it has UTF-8 bytes; else raise ValueError."""
+    if not isinstance(text, str):
+        raise TypeError(f"a text is a str, got {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the text holds {text[error.start]!r} (place {error.start}): half of a surrogate pair, no character: it "
+            'has no bytes. Replace such halves, for example by text.encode("utf-8", "replace").decode()'
+        ) from None
+    return text

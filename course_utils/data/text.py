@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy
+import regex
 
 from course_utils import runtime
-from course_utils.data import cache, docstrings, download
+from course_utils.data import cache, docstrings, download, text_files
 
 if TYPE_CHECKING:
     import torch
@@ -179,8 +180,9 @@ def load(name_or_path: str | os.PathLike = "docs", *, view: Literal["prose", "ra
 
     `view` is for the libraries: "prose" keeps the English sentences of docstrings (ASCII, one line per paragraph),
     "raw" keeps docstrings as they are. The first call reads the libraries' files (seconds), later ones a cache
-    (milliseconds). Raises OSError or ValueError, saying what to do, for a file that is missing, unreadable, empty or
-    not UTF-8, and for a download that no address gives.
+    (milliseconds). A text file is UTF-8, or has a byte-order mark (UTF-16, UTF-32). Raises OSError or ValueError,
+    saying what to do, for a file that is missing, unreadable, empty or not text, and for a download that no address
+    gives.
     """
     if view not in ("prose", "raw"):
         raise ValueError(f'view is "prose" or "raw", got {view!r}')
@@ -199,6 +201,10 @@ def _file(name_or_path: str | os.PathLike) -> Corpus:
     path = Path(name_or_path).expanduser()
     shown = str(path) if len(str(path)) < 200 else f"{str(path)[:200]}…"
     try:
+        if path.is_dir():
+            raise IsADirectoryError
+        if path.exists() and not path.is_file():  # it may never end
+            raise OSError("it is a pipe or a device")
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"no text file {shown} in {Path.cwd()}: {choice}") from None
@@ -207,13 +213,7 @@ def _file(name_or_path: str | os.PathLike) -> Corpus:
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         reason = getattr(error, "strerror", None) or error
         raise OSError(f"cannot read {shown} ({reason}): make the file readable, or {choice}") from None
-    try:
-        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{shown} is not UTF-8 (byte {error.start}: 0x{content[error.start]:02x}): save it as UTF-8 in an editor; "
-            f"or, if it is old Western text, Path({shown!r}).write_text(Path({shown!r}).read_text('latin-1'), 'utf-8')"
-        ) from None
+    text = text_files.decode(content, path)
     if not text.strip():
         raise ValueError(f"{shown} holds no text ({len(content)} bytes): {choice}")
     return Corpus(path.stem, [Document(path.stem, str(path), text)])
@@ -444,9 +444,17 @@ def shannon(text: str) -> str:
     return re.sub("[^a-z]+", " ", text.lower()).strip()
 
 
+# A letter, then letters and the marks on them (हिन्दी; é as e and an accent); joiners (Persian) only between these.
+_LETTERS = r"\p{L}(?:[\u200c\u200d]*[\p{L}\p{M}])*"
+_WORD = regex.compile(rf"{_LETTERS}(?:['’]{_LETTERS})*")
+
+
 def words(text: str) -> list[str]:
-    """The words of `text` in order, in lower case, without punctuation and numbers; "don't" is one word."""
-    return re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)*", text.lower())
+    """The words of `text` in order, in lower case, without punctuation and numbers; "don't" is one word.
+
+    A mark stays with its letter, so "हिन्दी" is one word. Soft hyphens, which nobody sees, are left out.
+    """
+    return _WORD.findall(text.lower().replace("\u00ad", ""))
 
 
 class CharTokenizer:
