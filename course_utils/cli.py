@@ -1,7 +1,7 @@
 """The `course` command: parses, calls a room of the library, prints. Slow imports stand where they are used."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,7 +67,7 @@ def _cluster(scheduler: str | None, resources: str, unsafe: bool):
 @clear
 def lab(context: typer.Context) -> None:
     """Open JupyterLab on the first lecture; options such as --port and --no-browser are handed on to it."""
-    from course_utils.setup import lab
+    from course_utils.lab import lab
 
     raise typer.Exit(lab(*context.args))
 
@@ -89,6 +89,7 @@ def check(
     ] = None,
 ) -> None:
     """Run your notebook from top to bottom on the visible cases: exercise, points, known mistakes."""
+    from course_utils.grading.notes import sentence
     from course_utils.grading.student import check, locate
 
     path = locate(notebook)
@@ -98,15 +99,15 @@ def check(
     width = max((len(v.exercise) for v in verdicts), default=8)
     print(f"{'exercise':{width}}  points       mistake")
     for v in verdicts:
-        said = v.mistake or ("" if v.points == v.max_points else v.message.split("\n")[-1].strip())
+        said = v.mistake or v.reason
         print(f"{v.exercise:{width}}  {v.points:4.3g} of {v.max_points:<4.3g} {said}".rstrip())
     total, of = sum(v.points for v in verdicts), sum(v.max_points for v in verdicts)
     print(f"{'together':{width}}  {total:4.3g} of {of:<4.3g}".rstrip())
     for v in verdicts:
         if v.mistake:
-            print(f"{v.exercise}: {v.message.split(chr(10))[-1].strip()}")
+            print(f"{v.exercise}: known mistake “{v.mistake}”: {v.hint}")
     for note in notes:
-        print(f"note: {note}")
+        print(f"note: {sentence(note)}")
 
 
 @app.command()
@@ -126,6 +127,50 @@ def submit(
     from course_utils.grading.student import submit
 
     print(submit(assignment, notebook, to, name, pack))
+
+
+@app.command()
+@clear
+def fetch(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="E.g. sms_spam, cifar10, gpt2; without any, a list.")
+    ] = None,
+    lecture: Annotated[list[str] | None, typer.Option(help="What this one uses, e.g. 06; may be repeated.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that there is.")] = False,
+    dry: Annotated[bool, typer.Option("--dry", help="Fetch nothing: list it, and say what is here.")] = False,
+    to: Annotated[Path | None, typer.Option(help="Into this folder, e.g. on a memory stick for others.")] = None,
+) -> None:
+    """Get real data and real models, once; a fetch that was stopped goes on where it was.
+
+    With COURSE_MIRROR=FOLDER they are taken from that folder and not from the network. It has tiny_shakespeare.txt,
+    sms_spam/SMSSpamCollection, FashionMNIST/raw/…, cifar-10-batches-py/ (or a part of it, cifar10/train/CLASS/… and
+    cifar10/test/CLASS/…) and models/NAME/…: the folder that this command makes has just this form.
+    """
+    from course_utils.data import download, real
+
+    try:
+        asked = [real.known(name).name for name in names or ()]
+        asked += [name for number in lecture or () for name in real.of_lecture(number)]
+    except ValueError as error:
+        _fail(str(error))
+    wanted = list(real.ITEMS) if every else list(dict.fromkeys(asked))
+    try:
+        source = download.mirror()
+    except download.NotFetched as error:
+        _fail(str(error))
+    folder = real.folder() if to is None else to.expanduser()
+    print(real.table(wanted or list(real.ITEMS), folder, source))
+    if dry or not wanted:
+        return
+    failed = 0
+    for name in wanted:
+        try:
+            print(f"{name}: {download.fetch(name, to=folder, progress=True)}", flush=True)
+        except download.NotFetched as error:
+            failed += 1
+            print(error, file=sys.stderr, flush=True)
+    if failed:
+        _fail(f"{failed} of {len(wanted)} could not be fetched" + "; the others are here" * (failed < len(wanted)))
 
 
 @app.command()
@@ -261,23 +306,56 @@ def report(
 @app.command()
 @clear
 def train(
-    names: Annotated[list[str] | None, typer.Argument(help="Without any, all, e.g. gpt, bert, simclr, clip.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="E.g. gpt, bert, simclr, clip.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every recipe; the longest begin first.")] = False,
+    dry: Annotated[bool, typer.Option("--dry", help="Train nothing: list the recipes and their budgets.")] = False,
     folder: Annotated[Path | None, typer.Option(help="Where they are written; else into the course itself.")] = None,
     steps: Annotated[int | None, typer.Option(help="Fewer than the recipe's, for a trial.", min=1)] = None,
+    jobs: Annotated[int | None, typer.Option(help="Recipes that run side by side; else one per core.", min=1)] = None,
 ) -> None:
-    """Make the bundled checkpoints anew from the course's own text; a run that was stopped goes on where it was."""
-    from course_utils import pretrained
-    from course_utils.train_checkpoints import RECIPES, make
+    """Make the bundled checkpoints anew from the course's own text and pictures; a run that was stopped goes on."""
+    from course_utils import pretrained, runtime
+    from course_utils.recipes.run import RECIPES, budget, make, make_all
 
     if unknown := set(names or ()) - set(RECIPES):
         _fail(f"no recipe for {', '.join(sorted(unknown))}: choose from {', '.join(RECIPES)}")
-    for name in names or RECIPES:
-        try:
-            card = make(name, folder or pretrained.BUNDLED, steps=steps)
-        except ValueError as error:  # a state of another run, damaged, or a loss that is no number
-            _fail(str(error))
-        found = f"{card['parameters']:,} parameters, held-out loss {card['held_out_loss']} nats, {card['seconds']} s"
-        print(f"{name}: {found}, in {(folder or pretrained.BUNDLED) / name}")
+    if not names and not every and not dry:
+        _fail(f"give the names of recipes, or --all; --dry lists their budgets. There are {', '.join(RECIPES)}")
+    wanted = list(RECIPES) if every or not names else list(dict.fromkeys(names))
+    folder = folder or pretrained.BUNDLED
+    if dry:
+        print(*budget(wanted, folder, steps), sep="\n")
+        return
+    if len(wanted) > 1:
+        _train_all(make_all(wanted, folder, jobs=jobs or runtime.cores(), steps=steps), len(wanted), folder)
+        return
+    try:
+        print(_trained(wanted[0], make(wanted[0], folder, steps=steps), folder))
+    except ValueError as error:  # a state of another run, damaged, or a loss that is no number
+        _fail(str(error))
+
+
+def _trained(name: str, card: dict[str, Any], folder: Path) -> str:
+    hours = f"{card['processor_seconds'] / 3600:.2f} processor hours"
+    return (
+        f"{name}: {card['parameters']:,} parameters, held-out loss {card['held_out_loss']}, {hours}, in {folder / name}"
+    )
+
+
+def _train_all(runs: Iterable, count: int, folder: Path) -> None:
+    """Show how each of several runs ended; ends the command with 1 if one of them failed."""
+    from tqdm import tqdm
+
+    from course_utils import pretrained
+
+    failed = 0
+    with tqdm(total=count, unit="recipe", disable=None) as bar:
+        for run in runs:
+            bar.update()
+            failed += bool(run.problem)
+            tqdm.write(run.problem or _trained(run.name, pretrained.card(folder / run.name), folder))
+    if failed:
+        _fail(f"{failed} of {count} recipes are not done: the same command goes on with them")
 
 
 @app.command()

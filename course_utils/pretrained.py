@@ -26,20 +26,24 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from tokenizers import Regex, decoders, models, pre_tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 from torch import Tensor, nn
 
+from course_utils.data import real
 from course_utils.data.bpe import BPETokenizer
 from course_utils.data.text import CharTokenizer
+from course_utils.models import weight_files
 from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder
 from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer
 from course_utils.models.convnet import ConvNet, ConvNetConfig
-from course_utils.models.hugging_face import Model, build, to_hugging_face
+from course_utils.models.hugging_face import Model, build, check_kind, to_hugging_face
+from course_utils.models.rnn import CharRNN
+from course_utils.models.transformer import GPT
 
 BUNDLED = Path(__file__).parent / "checkpoints"
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
-
+SLOW_TOKENIZERS = (("vocab.txt",), ("vocab.json", "merges.txt"))  # what older folders have in place of tokenizer.json
 PICTURE_FILES = FILES[:2]  # a model of pictures has no tokenizer; CLIP's words stand in its config
 
 Tokenizer = BPETokenizer | CharTokenizer
@@ -53,7 +57,7 @@ def _without_traceback(function: Callable) -> Callable:
     def told(*args, **kwargs):
         try:
             return function(*args, **kwargs)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, MemoryError) as error:
             said = f"{type(error).__name__}: {error}"
             error._render_traceback_ = lambda: [said]  # IPython asks for it
             raise
@@ -70,9 +74,12 @@ def names() -> list[str]:
 def load(name_or_folder: str | os.PathLike, *, device: torch.device | str | None = None) -> tuple[Model, Tokenizer]:
     """Return (model, tokenizer) of a bundled checkpoint ("gpt"), a folder, or a hub name ("openai-community/gpt2").
 
-    The model is in evaluation mode, in float32. Architectures: GPT-2's, BERT's, and this course's character RNN.
+    The model is in evaluation mode, in float32. Architectures: GPT-2's, BERT's, and this course's character RNN. The
+    weights may lie in one file or in parts, as safetensors or as PyTorch's own (see `weight_files`). A BERT without its
+    head for masked language modelling, as sentence encoders and classifiers are, has `encode` and no logits.
     Raises ValueError for files that are damaged, changed since they were written, or of another architecture; OSError
-    for missing files; ConnectionError, saying what to do, for a hub name without a network.
+    for missing files; MemoryError for a model that is too large for this machine; ConnectionError, saying what to do,
+    for a hub name without a network.
     """
     folder = _folder(name_or_folder)
     config, tokenizer = folder / "config.json", folder / "tokenizer.json"
@@ -80,17 +87,22 @@ def load(name_or_folder: str | os.PathLike, *, device: torch.device | str | None
         raise ValueError(
             f"{folder} is a model of pictures: pretrained.load_encoder has its features, load_model all of it"
         )
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} has no {name}: a checkpoint is {', '.join(FILES)} in one folder")
+    _check_there(folder, "config.json", config.is_file())
     _check_hashes(folder)
-    model = build(_read_json(folder / "config.json"), _read_tensors(folder / "model.safetensors"), where=str(folder))
-    tokenizer = _read_tokenizer(folder / "tokenizer.json")
-    if len(tokenizer) > model.config.vocab_size:
+    config = _read_json(config)
+    check_kind(config, str(folder))  # before anything else is read: the weights may be large
+    _check_there(folder, "tokenizer.json", bool(tokenizers_in(folder)))
+    model = build(config, weight_files.read(folder), where=str(folder))
+    tokenizer = _read_tokenizer(folder)
+    symbols, vocabulary = len(tokenizer), model.config.vocab_size
+    if symbols > vocabulary or (symbols < vocabulary and isinstance(model, CharRNN)):
         raise ValueError(
-            f"{folder}: the tokenizer has {len(tokenizer)} symbols and the model {model.config.vocab_size}: "
+            f"{folder}: the tokenizer has {symbols} symbols and the model {vocabulary}: "
             "the files are of different checkpoints"
         )
+    if isinstance(model, GPT) and (unused := [*getattr(tokenizer, "unused", ()), *range(symbols, vocabulary)]):
+        model.unused = torch.zeros(vocabulary, dtype=torch.bool)  # a padded vocabulary: 50,304 for 50,257 symbols
+        model.unused[unused] = True
     return model.eval().to(device), tokenizer
 
 
@@ -167,10 +179,14 @@ def load_encoder(name_or_folder: str | os.PathLike, *, device: torch.device | st
     float32, and no parameter wants a gradient.
     Raises as `load` does.
     """
-    model = load_model(name_or_folder, device=device)
+    return encoder_of(load_model(name_or_folder, device=device))
+
+
+def encoder_of(model: PictureModel) -> nn.Module:
+    """Return the part of a model of pictures that makes features, in the mode that the model is in."""
     if isinstance(model, CLIP):
         return model.image
-    return Code(model).eval() if isinstance(model, DeepAutoencoder) else model
+    return Code(model).train(model.training) if isinstance(model, DeepAutoencoder) else model
 
 
 @_without_traceback
@@ -191,7 +207,7 @@ def load_model(name_or_folder: str | os.PathLike, *, device: torch.device | str 
         model = PICTURES[kind]({key: value for key, value in config.items() if key not in _ABOUT})
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f"{folder / 'config.json'} does not describe a {kind}: {error}") from None
-    tensors = {name: tensor.float() for name, tensor in _read_tensors(folder / "model.safetensors").items()}
+    tensors = {name: tensor.float() for name, tensor in weight_files.read(folder).items()}
     counts = {name: tensor for name, tensor in model.state_dict().items() if name.endswith("num_batches_tracked")}
     try:
         model.load_state_dict({**counts, **tensors})
@@ -264,9 +280,13 @@ PICTURES: dict[str, Callable[[dict[str, Any]], PictureModel]] = {
 def _folder(name_or_folder: str | os.PathLike, files: tuple[str, ...] = FILES) -> Path:
     if isinstance(name_or_folder, str) and name_or_folder in names():
         return BUNDLED / name_or_folder
+    if (fetched := real.find_model(name_or_folder)) is not None:
+        return fetched
     folder = Path(name_or_folder).expanduser()
     if folder.is_dir():
         return folder
+    if folder.is_file():
+        raise NotADirectoryError(f"{folder} is a file: give the folder that it lies in, with {', '.join(FILES)}")
     name = os.fspath(name_or_folder)
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
         raise FileNotFoundError(f"no folder {folder.absolute()}: {_choices()}")
@@ -274,8 +294,28 @@ def _folder(name_or_folder: str | os.PathLike, files: tuple[str, ...] = FILES) -
 
 
 def _choices() -> str:
-    bundled = ", ".join(names()) or "none yet, see course_utils/train_checkpoints.py"
+    bundled = ", ".join(names()) or "none yet, see `course train --dry`"
     return f"give a bundled name ({bundled}), a folder with {', '.join(FILES)}, or a name on the Hugging Face hub"
+
+
+def _check_there(folder: Path, name: str, there: bool) -> None:
+    if not there:
+        inner = next((path.parent for path in sorted(folder.glob("**/config.json")) if path.parent != folder), None)
+        hint = f". Its sub-folder {inner.relative_to(folder)} has a config.json: load that" if inner else ""
+        raise FileNotFoundError(f"{folder} has no {name}: a checkpoint is {', '.join(FILES)} in one folder{hint}")
+
+
+HUB_FILES = (*FILES[::2], "tokenizer_config.json", *dict.fromkeys(sum(SLOW_TOKENIZERS, ())), *weight_files.PATTERNS)
+
+
+def _is_whole(folder: Path, files: tuple[str, ...]) -> bool:
+    """Whether a folder has all that `load`, or for PICTURE_FILES `load_model`, reads."""
+    if files != FILES:
+        return all((folder / file).exists() for file in files)
+    try:
+        return (folder / "config.json").is_file() and bool(tokenizers_in(folder)) and bool(weight_files.find(folder))
+    except (OSError, ValueError):
+        return False
 
 
 def _from_hub(name: str, files: tuple[str, ...] = FILES) -> Path:
@@ -283,22 +323,26 @@ def _from_hub(name: str, files: tuple[str, ...] = FILES) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
+    patterns = list(HUB_FILES if files == FILES else files)
     try:
-        folder = Path(snapshot_download(name, allow_patterns=files, local_files_only=True))
-        if all((folder / file).exists() for file in files):
+        folder = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+        if _is_whole(folder, files):
             return folder
     except (LocalEntryNotFoundError, OSError, ValueError):
         pass  # not here yet
     try:
-        return Path(snapshot_download(name, allow_patterns=files))
+        folder = Path(snapshot_download(name, allow_patterns=patterns))
+        if files == FILES and not _is_whole(folder, files):
+            folder = Path(snapshot_download(name, allow_patterns=[*patterns, *weight_files.TORCH_PATTERNS]))
+        return folder
     except RepositoryNotFoundError:
         raise ValueError(f"the Hugging Face hub has no (public) model {name!r}: {_choices()}") from None
     except Exception as error:  # its network errors have no common class
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ConnectionError(
-            f"cannot fetch {name!r} from the Hugging Face hub ({reason}). With a network, this call fetches it once "
-            f"and keeps it. Without one, copy {', '.join(files)} from another machine into a folder and load that, or "
-            f"use a bundled checkpoint: {', '.join(names()) or 'none yet'}."
+            f"cannot fetch {name!r} from the Hugging Face hub ({reason}), and there is no folder of that name here. With "
+            f"a network, this call fetches it once and keeps it. Without one, copy {', '.join(files)} from another "
+            f"machine into a folder and load that, or use a bundled checkpoint: {', '.join(names()) or 'none yet'}."
         ) from None
 
 
@@ -328,16 +372,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is cut off or damaged ({error}): fetch or make the checkpoint again") from None
-
-
 # -------------------------------------------------------------------------------------------------------- tokenizers
 
 
@@ -352,9 +386,20 @@ def _backend(tokenizer: Tokenizer) -> Backend:
     return backend
 
 
-def _read_tokenizer(path: Path) -> Tokenizer:
-    tokenizer = BPETokenizer.load(path)
+def tokenizers_in(folder: Path) -> list[tuple[str, ...]]:
+    """The sets of files in a folder that make a tokenizer, the best first."""
+    kinds = (("tokenizer.json",), *SLOW_TOKENIZERS)
+    return [names for names in kinds if all((folder / name).is_file() for name in names)]
+
+
+def _read_tokenizer(folder: Path) -> Tokenizer:
+    path = folder / "tokenizer.json"
+    about = _read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    if not path.is_file():
+        return BPETokenizer(_converted(folder), _special(about))
+    tokenizer = BPETokenizer(BPETokenizer.load(path).backend, _special(about))
     if not isinstance(tokenizer.backend.model, models.WordLevel):
+        _set_normalizer(tokenizer.backend, about)
         return tokenizer
     codes = tokenizer.backend.get_vocab()
     if any(len(symbol) != 1 for symbol in codes) or sorted(codes.values()) != list(range(len(codes))):
@@ -365,13 +410,53 @@ def _read_tokenizer(path: Path) -> Tokenizer:
     return CharTokenizer("".join(sorted(codes, key=codes.get)), unknown if unknown in codes else None)
 
 
+def _converted(folder: Path) -> Backend:
+    """The tokenizer of a folder with vocab.txt (BERT) or vocab.json and merges.txt (GPT-2)."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
+    except Exception as error:  # it may fail in any way
+        said = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"the tokenizer in {folder} cannot be read ({type(error).__name__}: {said}): fetch its tokenizer.json too"
+        ) from None
+
+
+def _special(about: Mapping[str, Any]) -> dict[str, str]:
+    """What a tokenizer_config.json calls the special tokens, by the names of BPETokenizer's attributes."""
+    called = {ours: about.get(f"{theirs}_token") for ours, theirs in SPECIAL_TOKENS.items()}
+    called = {ours: said.get("content") if isinstance(said, dict) else said for ours, said in called.items()}
+    if called["unknown"] == called["end"]:
+        del called["unknown"]  # GPT-2 says so, but knows every byte
+    return {ours: said for ours, said in called.items() if isinstance(said, str)}
+
+
+def _set_normalizer(backend: Backend, about: Mapping[str, Any]) -> None:
+    """What tokenizer_config.json says of capitals and accents counts for a BERT, as in `transformers`."""
+    normalizer = backend.normalizer
+    if not isinstance(normalizer, normalizers.BertNormalizer):
+        return
+    said = {
+        "do_lower_case": "lowercase",
+        "strip_accents": "strip_accents",
+        "tokenize_chinese_chars": "handle_chinese_chars",
+    }
+    for theirs, ours in said.items():
+        if theirs in about:
+            setattr(normalizer, ours, about[theirs])
+    backend.normalizer = normalizer
+
+
+SPECIAL_TOKENS = {"end": "eos", "pad": "pad", "unknown": "unk", "cls": "cls", "sep": "sep", "mask": "mask"}
+
+
 def _tokenizer_config(tokenizer: Tokenizer, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `transformers.AutoTokenizer` wants to know beside tokenizer.json."""
     found: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     if "n_positions" in config or "max_position_embeddings" in config:
         found["model_max_length"] = config.get("n_positions") or config["max_position_embeddings"]
-    names = {"end": "eos", "pad": "pad", "unknown": "unk", "cls": "cls", "sep": "sep", "mask": "mask"}
-    for ours, theirs in names.items():
+    for ours, theirs in SPECIAL_TOKENS.items():
         code = getattr(tokenizer, ours, None)
         if isinstance(tokenizer, BPETokenizer) and code is not None:
             found[f"{theirs}_token"] = tokenizer.backend.id_to_token(code)
@@ -379,4 +464,7 @@ def _tokenizer_config(tokenizer: Tokenizer, config: Mapping[str, Any]) -> dict[s
 
 
 def _to_json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    """Return it with a line for each key, and each list of plain things on one line, so that a person can read it."""
+    lines = json.dumps(content, indent=2, ensure_ascii=False)
+    lines = re.sub(r"\[\n([^\[\]{}]*)\n\s*\]", lambda found: f"[{' '.join(found[1].split())}]", lines)
+    return (lines + "\n").encode()

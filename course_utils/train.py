@@ -37,7 +37,9 @@ class History:
     loss: list[float] = field(default_factory=list)  # of each step's batch
     lr: list[float] = field(default_factory=list)  # learning rate of each step
     held_out: dict[int, float] = field(default_factory=dict)  # step -> what `validate` returned
+    noted: dict[int, dict[str, float]] = field(default_factory=dict)  # step -> what `note` returned
     seconds: float = 0.0  # spent on steps and validation, over all resumed parts
+    processor_seconds: float = 0.0  # of all this process's threads, over all resumed parts
     stopped: str = ""  # why it ended before `steps`; "" if it did not
 
     @property
@@ -148,12 +150,14 @@ class Muon(torch.optim.Optimizer):
     """Momentum whose step is made orthogonal: all directions of a matrix move equally far.
 
     torch.optim.Muon does the same in bfloat16, which processors without a unit for it compute ten times slower; here
-    matrices of one shape go through the iteration together, in float32 on a CPU.
+    matrices of one shape go through the iteration together, in bfloat16 only where that is fast.
+
+    bf16: whether it is; None: on a GPU.
     Source: K. Jordan et al., Muon: An optimizer for hidden layers in neural networks (2024).
     """
 
-    def __init__(self, matrices, lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.01):
-        super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+    def __init__(self, matrices, lr=0.02, momentum=0.95, weight_decay=0.01, bf16: bool | None = None):
+        super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "bf16": bf16})
 
     @torch.no_grad()
     def step(self) -> None:
@@ -170,17 +174,19 @@ class Muon(torch.optim.Optimizer):
                     steps.append(p.grad.lerp(velocity, group["momentum"]))  # Nesterov's look ahead
                 size = group["lr"] * max(1, rows / columns) ** 0.5
                 torch._foreach_mul_(same, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(same, list(orthogonalise(torch.stack(steps))), alpha=-size)
+                torch._foreach_add_(same, list(orthogonalise(torch.stack(steps), bf16=group["bf16"])), alpha=-size)
 
 
-def orthogonalise(x: Float[Tensor, "k rows columns"], steps: int = 3) -> Float[Tensor, "k rows columns"]:
+def orthogonalise(
+    x: Float[Tensor, "k rows columns"], steps: int = 3, bf16: bool | None = None
+) -> Float[Tensor, "k rows columns"]:
     """Bring the singular values of each matrix near 1 (0.3 … 1.3 for those that were not tiny), singular vectors kept.
 
     Each of the steps applies the polynomial 3.4445 s - 4.775 s³ + 2.0315 s⁵ to the singular values s.
     Source: Jordan et al. (2024).
     """
     wide = x if x.shape[1] <= x.shape[2] else x.mT
-    y = wide.bfloat16() if wide.is_cuda else wide
+    y = wide.bfloat16() if (wide.is_cuda if bf16 is None else bf16) else wide
     y = y / (y.norm(dim=(1, 2), keepdim=True) + 1e-7)  # now no singular value is above 1
     for _ in range(steps):
         gram = y @ y.mT  # (K, rows, rows)
@@ -188,7 +194,9 @@ def orthogonalise(x: Float[Tensor, "k rows columns"], steps: int = 3) -> Float[T
     return (y if wide is x else y.mT).to(x.dtype)
 
 
-def muon(model: nn.Module, lr: float = 0.02, adamw_lr: float = 5e-3, weight_decay: float = 0.01) -> Together:
+def muon(
+    model: nn.Module, lr: float = 0.02, adamw_lr: float = 5e-3, weight_decay: float = 0.01, bf16: bool | None = None
+) -> Together:
     """Return Muon on the matrices of the model's `blocks`, whose steps are made orthogonal, and AdamW on the rest.
 
     For transformers: fewer steps to the same loss than `adamw`, each a little dearer.
@@ -199,7 +207,7 @@ def muon(model: nn.Module, lr: float = 0.02, adamw_lr: float = 5e-3, weight_deca
     if not matrices:
         raise ValueError("no matrix of this model is in `blocks`: use adamw")
     return Together(
-        Muon(matrices, lr=lr, weight_decay=weight_decay),
+        Muon(matrices, lr=lr, weight_decay=weight_decay, bf16=bf16),
         torch.optim.AdamW(rest, lr=adamw_lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True),
     )
 
@@ -221,9 +229,11 @@ def fit(
     optimizer: torch.optim.Optimizer | None = None,
     backward: Callable[..., Tensor] | None = None,
     validate: Callable[[nn.Module], float] | None = None,
+    note: Callable[[nn.Module], dict[str, float]] | None = None,
     every: int | None = None,
     patience: int | None = None,
     checkpoint: str | os.PathLike | None = None,
+    about: str = "",
     generator: torch.Generator | None = None,
     bf16: bool | None = None,
     compile: bool = False,
@@ -242,8 +252,10 @@ def fit(
         in `.grad` and returns the loss (DP-SGD).
     validate: called as validate(model), without gradients and dropout, every `every` steps (None: ten times) and at the
         end; lower is better.
+    note: called as note(model) at the same steps, returns named numbers to keep beside the loss (`History.noted`).
     patience: stop after so many validations without a new best, and go back to the best weights.
     checkpoint: a file, written at each validation. If it is there already, the run goes on from it.
+    about: what this run is, in words, written into the checkpoint: one with other words is refused.
     generator: where batches come from (CPU). Dropout uses torch's own state, which the checkpoint keeps too.
     bf16: compute in bfloat16 where that is safe; None: on a GPU that can.
     compile: use torch.compile: a minute of waiting, then faster steps on a GPU.
@@ -266,7 +278,7 @@ def fit(
         model,
         optimizer,
         generator,
-        settings={"steps": steps, "learning rates": full_lr, "warmup": warmup, "final": final},
+        settings={"recipe": about, "steps": steps, "learning rates": full_lr, "warmup": warmup, "final": final},
     )
     if checkpoint is not None and Path(checkpoint).exists():
         run.restore(checkpoint)
@@ -277,7 +289,7 @@ def fit(
     forward = torch.compile(model) if compile else model
     was_training = model.training
     recent: list[Tensor] = []  # losses that are still on the device: asking for each would make a GPU wait
-    clock = time.perf_counter()
+    clock, processor = time.perf_counter(), time.process_time()
     with tqdm(total=steps, initial=run.step, disable=not progress, unit="step") as bar:
         model.train()
         while run.step < steps and not history.stopped:
@@ -311,13 +323,17 @@ def fit(
                         f"the loss is {history.loss[-1]} at step {run.step}: try a lower lr, or a longer warmup"
                     )
             if look:
+                model.eval()
                 if validate is not None:
-                    model.eval()
                     with torch.no_grad(), precision:
                         run.judge(float(validate(model)), patience)
-                    model.train()
+                if note is not None:
+                    with torch.no_grad():
+                        history.noted[run.step] = note(model)
+                model.train()
                 history.seconds += time.perf_counter() - clock
-                clock = time.perf_counter()
+                history.processor_seconds += time.process_time() - processor
+                clock, processor = time.perf_counter(), time.process_time()
                 if checkpoint is not None:
                     run.save(checkpoint)
                 if watch is not None:
@@ -402,11 +418,12 @@ class Run:
             )
         saved = torch.load(io.BytesIO(content), weights_only=True)  # data only: nothing in the file is executed
         for name, here in self.settings.items():
-            there = saved["settings"].get(name)
+            there = saved["settings"].get(name, "")
             if there != here:
-                detail = "" if name == "parameters" else f" ({there} there, {here} here)"
+                verb = "differ" if name.endswith("s") else "differs"
+                detail = "" if name == "parameters" else f" ({there or 'none'} there, {here or 'none'} here)"
                 raise ValueError(
-                    f"{path} is of another run: its {name} differ{detail}. Delete it, or give another file"
+                    f"{path} is of another run: its {name} {verb}{detail}. Delete it, or give another file"
                 )
         self.step, self.history, self.best = saved["step"], History(**saved["history"]), saved["best"]
         self.model.load_state_dict(saved["model"])

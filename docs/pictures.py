@@ -19,8 +19,8 @@ from torchvision.utils import make_grid, save_image
 from course_utils import evaluate, pretrained, runtime
 from course_utils.data import postcards
 from course_utils.models.convnet import ConvNet, ConvNetConfig
+from course_utils.recipes.pictures import PICTURES, PROBED
 from course_utils.show import plots
-from course_utils.train_checkpoints import PICTURES, PROBED
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

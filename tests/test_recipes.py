@@ -1,19 +1,155 @@
 """The recipes of the bundled checkpoints, and the checkpoints themselves."""
 
 import json
+import subprocess
+import sys
 
+import filelock
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from course_utils import losses, pretrained, runtime
+from course_utils import losses, pretrained, runtime, train
 from course_utils.cli import app
 from course_utils.data import text
 from course_utils.models.autoencoder import DeepAutoencoder
 from course_utils.models.clip import CLIP
-from course_utils.train_checkpoints import PICTURES, PROBED, RECIPES, make, probes
+from course_utils.models.convnet import ConvNet, ConvNetConfig
+from course_utils.recipes import run
+from course_utils.recipes.job import Job, Recipe
+from course_utils.recipes.pictures import PICTURES, PROBED, probes
+from course_utils.recipes.run import RECIPES, make
 
 LANGUAGE = tuple(name for name in RECIPES if name not in PICTURES)
+
+
+# --- the harness ------------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """What ends a run in the middle."""
+
+
+def tiny_job(die_at: int | None = None) -> Job:
+    """A small encoder that learns how bright noise is; it may be killed when it looks at held-out data."""
+    looks = []
+
+    def batch(generator):
+        return torch.rand(8, 3, 8, 8, generator=generator)
+
+    def note(model):
+        looks.append(None)
+        if len(looks) == die_at:
+            raise Killed
+        return {"look": float(len(looks)), "bright": 0.5}
+
+    def loss(model, images):
+        return (model(images).mean(1) - images.mean((1, 2, 3))).pow(2).mean()
+
+    judged = batch(runtime.seed(1))
+    model = ConvNet(ConvNetConfig(2), runtime.seed(0))
+    measure = lambda folder: {"measured": pretrained.load_encoder(folder).config.dim}  # noqa: E731
+    return Job(model, None, batch, loss, lambda model: float(loss(model, judged)), 1e-2, "noise", "squares",
+               note=note, measure=measure)  # fmt: skip
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Give RECIPES a tiny recipe, and return how to change it."""
+
+    def give(steps=48, version=1, **settings):
+        monkeypatch.setitem(RECIPES, "tiny", Recipe(lambda: tiny_job(**settings), steps, hours=0.5, version=version))
+
+    give()
+    return give
+
+
+def weights(folder) -> bytes:
+    return (folder / "tiny" / "model.safetensors").read_bytes()
+
+
+def test_run_that_was_killed_goes_on_and_ends_with_the_same_weights(tmp_path, tiny):
+    whole = make("tiny", tmp_path / "whole")
+    for look in (5, 7):
+        tiny(die_at=look)
+        with pytest.raises(Killed):
+            make("tiny", tmp_path / "killed")
+        assert not (tmp_path / "killed" / "tiny").exists(), "nothing half-made"
+    tiny()
+    again = make("tiny", tmp_path / "killed")
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    assert again["curve"]["held_out_loss"] == whole["curve"]["held_out_loss"]
+    assert again["curve"]["step"] == whole["curve"]["step"] and again["curve"]["look"] != whole["curve"]["look"]
+    assert [path.name for path in (tmp_path / "killed").iterdir()] == ["tiny"], "the state of the run is gone"
+
+
+def test_learning_rate_falls_along_a_cosine_to_nothing(tmp_path, tiny, monkeypatch):
+    found, fit = [], train.fit
+    monkeypatch.setattr(train, "fit", lambda *args, **settings: found.append(fit(*args, **settings)) or found[0])
+    make("tiny", tmp_path)
+    rates = torch.tensor(found[0].lr)
+    assert len(rates) == 48 and rates[-1] == 0 and rates.max() == pytest.approx(1e-2)
+    assert (rates[5:].diff() < 0).all() and rates[25] == pytest.approx(5e-3, rel=0.1), "half of it at half time"
+
+
+def test_learning_curve_stands_in_the_card(tmp_path, tiny):
+    make("tiny", tmp_path)
+    card = pretrained.card(tmp_path / "tiny")
+    assert list(card["curve"]) == ["step", "training_loss", "held_out_loss", "look", "bright"]
+    assert card["curve"]["step"] == list(range(2, 49, 2)) and card["curve"]["look"] == list(range(1, 25))
+    assert card["curve"]["held_out_loss"][-1] == card["held_out_loss"] < card["curve"]["held_out_loss"][0]
+    assert card["measured"] == 8 and card["version"] == 1 and card["budget_hours"] == 0.5
+    assert 0 < card["processor_seconds"] + 1
+    assert '"look": [1.0, 2.0, 3.0,' in (tmp_path / "tiny" / "card.json").read_text(), "a line for each column"
+
+
+def test_state_of_another_version_is_refused(tmp_path, tiny):
+    tiny(die_at=5)
+    with pytest.raises(Killed):
+        make("tiny", tmp_path)
+    tiny(version=2)
+    said = (
+        r"\.tiny\.state is of another run: its recipe differs \(tiny, version 1 there, tiny, version 2 here\)\. Delete"
+    )
+    with pytest.raises(ValueError, match=said):
+        make("tiny", tmp_path)
+
+
+def test_recipe_that_is_being_made_is_left_alone(tmp_path, tiny):
+    with filelock.FileLock(tmp_path / ".tiny.lock"), pytest.raises(ValueError, match="is being trained in .* already"):
+        make("tiny", tmp_path)
+
+
+def test_dry_lists_every_recipe_and_trains_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "make", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(run, "make_all", lambda *_: pytest.fail("trained"))
+    (tmp_path / ".clip.state").touch()
+    done = CliRunner().invoke(app, ["train", "--all", "--dry", "--folder", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    rows = {line.split()[0]: line for line in done.output.splitlines()}
+    for name, recipe in RECIPES.items():
+        assert f"{recipe.steps:,}" in rows[name] and f"{recipe.hours:.2f}" in rows[name], name
+        assert ("goes on" in rows[name]) == (name == "clip")
+    assert f"{sum(recipe.hours for recipe in RECIPES.values()):.2f}" in rows["all"]
+
+
+def test_without_names_nothing_is_trained():
+    done = CliRunner().invoke(app, ["train"])
+    assert done.exit_code == 1 and "--all" in done.output and "simclr" in done.output
+
+
+def test_two_side_by_side_one_of_which_fails(tmp_path):
+    """By the command itself, in processes of their own."""
+    (tmp_path / ".patch.state").write_bytes(b"of something else")
+    command = [sys.executable, "-m", "course_utils.cli", "train", "patch", "jigsaw", "--steps", "1", "--jobs", "2"]
+    done = subprocess.run([*command, "--folder", tmp_path], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1
+    assert "patch: " in done.stdout and "is no checkpoint" in done.stdout and "1 of 2 recipes" in done.stderr
+    card = pretrained.card(tmp_path / "jigsaw")
+    assert card["command"] == "course train jigsaw --steps 1" and set(card["probes"]) == set(PROBED)
+    assert set(PROBED) < set(card["curve"])
+    assert pretrained.load_encoder(tmp_path / "jigsaw").config.dim == 128
+    assert not (tmp_path / "patch").exists() and not (tmp_path / ".jigsaw.state").exists()
 
 
 # --- the recipes ------------------------------------------------------------------------------------------------------
@@ -21,7 +157,7 @@ LANGUAGE = tuple(name for name in RECIPES if name not in PICTURES)
 
 @pytest.fixture(scope="module")
 def bert_job():
-    return RECIPES["bert"]()
+    return RECIPES["bert"].job()
 
 
 def test_bert_has_never_seen_the_held_out_sentences(bert_job):
@@ -86,7 +222,7 @@ def test_bundled_checkpoint_loads_and_its_card_is_whole(name):
 def test_held_out_loss_is_what_the_card_says(name):
     """With the weights as they are bundled (float16), and with this machine's text."""
     model, tokenizer = pretrained.load(name)
-    job = RECIPES[name]()
+    job = RECIPES[name].job()
     assert json.loads(tokenizer_text(tokenizer)) == json.loads(tokenizer_text(job.tokenizer))
     with torch.no_grad():
         assert job.held_out(model) == pytest.approx(pretrained.card(name)["held_out_loss"], abs=0.01)
@@ -117,7 +253,7 @@ def picture_jobs():
 
     def job(name):
         if name not in found:
-            found[name] = RECIPES[name]()
+            found[name] = RECIPES[name].job()
         return found[name]
 
     return job
@@ -132,15 +268,6 @@ def test_a_job_of_pictures(name, picture_jobs):
     value = job.loss(job.model, *first)
     value.backward()
     assert value.isfinite() and all(p.grad is not None for p in job.kept(job.model).parameters())
-
-
-def test_a_trial_of_pictures_is_saved_with_its_card(tmp_path):
-    done = CliRunner().invoke(app, ["train", "patch", "--steps", "2", "--folder", str(tmp_path)])
-    assert done.exit_code == 0, done.output
-    card = pretrained.card(tmp_path / "patch")
-    assert card["command"] == "course train patch --steps 2" and set(card["probes"]) == set(PROBED)
-    assert pretrained.load_encoder(tmp_path / "patch").config.dim == 96
-    assert [path.name for path in tmp_path.iterdir()] == ["patch"]
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -158,6 +285,8 @@ def test_bundled_encoder_keeps_what_its_card_says(name):
 
 @pytest.mark.parametrize("name", [n for n in PICTURES if n in ("ae", "dae", "vae", "clip")])
 def test_held_out_loss_of_whole_models_of_pictures(name, picture_jobs):
+    if pretrained.card(name).get("version") != RECIPES[name].version:
+        pytest.skip("made by an earlier version of the recipe")
     model, job = pretrained.load_model(name), picture_jobs(name)
     assert isinstance(model, CLIP if name == "clip" else DeepAutoencoder)
     with torch.no_grad():
@@ -166,4 +295,4 @@ def test_held_out_loss_of_whole_models_of_pictures(name, picture_jobs):
 
 def test_checkpoints_of_the_vision_half_stay_small():
     files = [path for name in PICTURES for path in (pretrained.BUNDLED / name).iterdir()]
-    assert len(files) == 3 * len(PICTURES) and sum(path.stat().st_size for path in files) < 6 * 10**6
+    assert len(files) == 3 * len(PICTURES) and sum(path.stat().st_size for path in files) < 10 * 10**6

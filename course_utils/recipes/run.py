@@ -1,0 +1,211 @@
+"""How the bundled checkpoints are made: `course train` runs this, and writes each with its card.
+
+Everything is learned from what the course itself has, so anyone can make the same again. Each recipe has a budget in
+processor hours. A run that was killed goes on where it was, and ends with the same weights.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from filelock import FileLock, Timeout
+from torch import nn
+
+from course_utils import pretrained, runtime, train
+from course_utils.recipes import language, pictures
+from course_utils.recipes.job import Job, Recipe
+
+RECIPES: dict[str, Recipe] = {**language.RECIPES, **pictures.RECIPES}
+LOOKS = 24  # how often a run looks at held-out data, adds to its learning curve and writes its state
+
+
+def recipe(name: str) -> Recipe:
+    """Return a recipe by name. Raises ValueError for a name that is not in RECIPES."""
+    if name not in RECIPES:
+        raise ValueError(f"no recipe for {name!r}: choose from {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def make(name: str, folder: Path = pretrained.BUNDLED, *, steps: int | None = None) -> dict[str, Any]:
+    """Train one checkpoint of RECIPES, save it in `folder`/name and return its card.
+
+    steps: fewer than the recipe's, for a trial. The state of a run lies in `folder` until the run is done.
+    Raises ValueError for a name that is not in RECIPES, for a state of another version of the recipe, and if another
+    process is making the same; OSError if the folder cannot be written.
+    """
+    chosen, folder = recipe(name), Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f".{name}.lock", timeout=0)
+    try:
+        with lock:
+            card = locked_make(name, chosen, folder, chosen.steps if steps is None else steps)
+            Path(lock.lock_file).unlink(missing_ok=True)
+            return card
+    except Timeout:
+        raise ValueError(f"{name} is being trained in {folder} already: wait for it, or stop it first") from None
+
+
+def locked_make(name: str, chosen: Recipe, folder: Path, steps: int) -> dict[str, Any]:
+    """Do what `make` says, while no other process does."""
+    job = chosen.job()
+    started = time.strftime("%Y-%m-%d")
+    model = job.model.to(runtime.device())
+    history = train.fit(
+        model,
+        job.batch,
+        job.loss,
+        steps=steps,
+        lr=job.lr,
+        final=0.0,
+        validate=job.held_out,
+        note=job.note,
+        every=max(1, steps // LOOKS),
+        checkpoint=state_file(name, folder),
+        about=f"{name}, version {chosen.version}",
+        bf16=fast_bf16() if job.bf16 is None else job.bf16,
+    )
+    kept = job.kept(model).eval()
+    card = {
+        "data": job.data,
+        "parameters": sum(p.numel() for p in kept.parameters()),
+        "steps": steps,
+        "training_loss": round(sum(history.loss[-100:]) / max(1, len(history.loss[-100:])), 4),
+        "held_out_loss": round(history.held_out[max(history.held_out)], 4) if history.held_out else math.nan,
+        "unit": job.unit,
+        "seed": 0,
+        "command": f"course train {name}" + ("" if steps == chosen.steps else f" --steps {steps}"),
+        "version": chosen.version,
+        "budget_hours": chosen.hours,
+        "seconds": round(history.seconds),
+        "processor_seconds": round(history.processor_seconds),
+        "device": describe_device(),
+        "date": started,
+        "curve": curve(history),
+    }
+    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}.") as trial:  # measured as it will be stored
+        store(Path(trial), job, kept, card)
+        card |= job.measure(Path(trial))
+    store(folder / name, job, kept, card)
+    state_file(name, folder).unlink(missing_ok=True)
+    return card
+
+
+def state_file(name: str, folder: Path) -> Path:
+    """Return where a run that is not done keeps its state."""
+    return folder / f".{name}.state"
+
+
+def store(folder: Path, job: Job, kept: nn.Module, card: dict[str, Any]) -> None:
+    if job.tokenizer is None:
+        pretrained.save_model(folder, kept, card)
+    else:
+        pretrained.save(folder, kept, job.tokenizer, card)
+
+
+def curve(history: train.History) -> dict[str, list[float]]:
+    """Return the learning curve as columns: the step, both losses, and all that was noted, a row for each look."""
+    training = {step: mean_before(history.loss, step) for step in history.held_out}
+    rows = [
+        {"step": step, "training_loss": training[step], "held_out_loss": loss, **history.noted.get(step, {})}
+        for step, loss in history.held_out.items()
+    ]
+    return {name: [round(row[name], 4) for row in rows] for name in (rows[0] if rows else ())}
+
+
+def mean_before(losses: list[float], step: int, width: int = 50) -> float:
+    """Return the mean of the losses of up to `width` steps that end with `step`."""
+    part = losses[max(0, step - width) : step]
+    return sum(part) / max(1, len(part))
+
+
+def describe_device() -> str:
+    device = runtime.device().type
+    return f"cpu, threads: {torch.get_num_threads()}" if device == "cpu" else device
+
+
+def fast_bf16() -> bool | None:
+    """Whether to compute in bfloat16: on a CPU whose matrix unit has it, twice as fast; None: as `fit` decides."""
+    return True if runtime.device().type == "cpu" and torch.cpu._is_amx_tile_supported() else None
+
+
+# ------------------------------------------------------------------------------------------------------- many at a time
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one of several runs ended: `problem` is "" for one that is done."""
+
+    name: str
+    problem: str
+    log: Path
+
+
+def make_all(
+    names: Iterable[str], folder: Path = pretrained.BUNDLED, *, jobs: int = 1, steps: int | None = None
+) -> Iterator[Ended]:
+    """Train several checkpoints side by side, each in a process of its own with one thread and the lowest priority.
+
+    The longest begin first. Yields each as it ends; what a run printed is in its log, `folder`/.NAME.log. If this
+    process is stopped, so are the runs, and the next call goes on with them.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    running: list[subprocess.Popen] = []
+
+    def one(name: str) -> Ended:
+        log = folder / f".{name}.log"
+        command = [sys.executable, "-m", "course_utils.cli", "train", name, "--folder", str(folder)]
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                command + ([] if steps is None else ["--steps", str(steps)]),
+                stdout=file,
+                stderr=file,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
+            running.append(process)
+            psutil.Process(process.pid).nice(psutil.IDLE_PRIORITY_CLASS if sys.platform == "win32" else 19)
+            code = process.wait()
+        if code == 0:
+            log.unlink()
+            return Ended(name, "", log)
+        said = log.read_text(errors="replace").strip().splitlines()
+        return Ended(name, f"{name}: {said[-1] if said else f'ended with {code}'} (all it printed: {log})", log)
+
+    pool = ThreadPoolExecutor(max_workers=max(1, jobs))
+    try:
+        longest_first = sorted(names, key=lambda name: -recipe(name).hours)
+        for done in as_completed([pool.submit(one, name) for name in longest_first]):
+            yield done.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in running:
+            if process.poll() is None:
+                process.terminate()
+        pool.shutdown()
+
+
+# --------------------------------------------------------------------------------------------------------------- budget
+
+
+def budget(names: Iterable[str], folder: Path = pretrained.BUNDLED, steps: int | None = None) -> list[str]:
+    """Return a table: each recipe's steps, its processor hours, what is in `folder` already; and the sum."""
+    lines, total = [f"{'recipe':<12}{'steps':>8}{'processor hours':>18}"], 0.0
+    for name in names:
+        chosen = recipe(name)
+        hours = chosen.hours * (1 if steps is None else steps / chosen.steps)
+        there = ", goes on where it was stopped" if state_file(name, folder).exists() else ""
+        lines.append(f"{name:<12}{steps or chosen.steps:>8,}{hours:>18.2f}{there}")
+        total += hours
+    return [*lines, f"{'all':<12}{'':>8}{total:>18.2f} of one core of a CPU; side by side it takes less time"]
