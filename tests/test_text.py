@@ -3,8 +3,6 @@ import bz2
 import codecs
 import errno
 import gzip
-import hashlib
-import http.server
 import importlib
 import inspect
 import io
@@ -16,7 +14,6 @@ import string
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 import warnings
 import zipfile
@@ -30,7 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from course_utils.data import cache, docstrings, download, text
+from course_utils.data import cache, docstrings, text
 
 # ---- docstrings: reading --------------------------------------------------------------------------------------------
 
@@ -620,115 +617,6 @@ def test_a_text_in_place_of_a_path_is_no_crash(given_text):
     with pytest.raises(OSError, match="or one of docs") as caught:
         text.load(given_text)
     assert len(str(caught.value)) < 900
-
-
-# ---- downloads ------------------------------------------------------------------------------------------------------
-
-CONTENT = b"First Citizen:\nBefore we proceed any further, hear me speak.\n" * 50
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.server.asked.append(self.path)
-        if self.path == "/missing":
-            self.send_error(404)
-            return
-        if self.path == "/garbage":
-            self.wfile.write(b"this is no HTTP\r\n\r\n")
-            return
-        body = {"/good": self.server.content, "/wrong": b"<html>Sign in</html>"}.get(self.path, self.server.content)
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if self.path == "/cut" else body)
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """Answers /good, /wrong, /cut, /garbage, /missing; `.offer(name, *paths)` makes them a file's addresses."""
-    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_warned", False)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as served:
-        served.asked, served.content = [], CONTENT
-
-        def offer(name, *paths):
-            address = f"http://127.0.0.1:{served.server_port}"
-            file = download.File(
-                f"{name}.bin", hashlib.sha256(served.content).hexdigest(), tuple(address + path for path in paths)
-            )
-            monkeypatch.setitem(download.KNOWN, name, file)
-            return tmp_path / "cache" / "downloads" / file.name
-
-        served.offer = offer
-        threading.Thread(target=served.serve_forever, daemon=True).start()
-        yield served
-        served.shutdown()
-
-
-def test_the_next_address_is_tried_until_the_checksum_is_right(server):
-    place = server.offer("tiny_shakespeare", "/missing", "/wrong", "/cut", "/garbage", "/good", "/never")
-    corpus = text.load("tiny_shakespeare")
-    assert corpus.text == CONTENT.decode()
-    assert server.asked == ["/missing", "/wrong", "/cut", "/garbage", "/good"]
-    assert place.read_bytes() == CONTENT
-    assert text.load("tiny_shakespeare").text == corpus.text
-    assert len(server.asked) == 5, "the second time it came from the cache"
-
-
-def test_a_damaged_download_in_the_cache_is_fetched_again(server):
-    place = server.offer("tiny_shakespeare", "/good")
-    place.parent.mkdir(parents=True)
-    place.write_bytes(CONTENT[:-1])
-    assert text.load("tiny_shakespeare").text == CONTENT.decode()
-    assert place.read_bytes() == CONTENT
-
-
-@pytest.mark.parametrize("path", ["/missing", "/wrong", "/cut"])
-def test_nothing_wrong_is_kept(server, path):
-    place = server.offer("tiny_shakespeare", path)
-    with pytest.raises(ConnectionError) as caught:
-        text.load("tiny_shakespeare")
-    assert path in str(caught.value)
-    assert not place.parent.exists() or not list(place.parent.iterdir())
-
-
-def test_without_a_network_it_says_which_file_to_put_where(server):
-    place = server.offer("tiny_shakespeare", "/good")
-    server.shutdown()
-    server.server_close()
-    with pytest.raises(ConnectionError) as caught:
-        text.load("tiny_shakespeare")
-    message = str(caught.value)
-    assert str(place) in message
-    assert message.count(download.KNOWN["tiny_shakespeare"].addresses[0]) == 2, "what failed, and where to get it"
-    assert 'text.load("docs")' in message
-    place.parent.mkdir(parents=True)
-    place.write_bytes(CONTENT)  # as the message says
-    assert text.load("tiny_shakespeare").text == CONTENT.decode()
-
-
-def test_sms_spam_is_a_document_per_message_labelled_by_its_name(server):
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("SMSSpamCollection", "ham\tOk lar... \u2028Joking\r\nspam\tWIN a\tprize £100\n\n")
-        archive.writestr("readme", "no")
-    server.content = packed.getvalue()
-    server.offer("sms_spam", "/good")
-    documents = text.load("sms_spam").documents
-    assert [(d.name, d.label, d.text) for d in documents] == [
-        ("ham/0", "ham", "Ok lar... \u2028Joking"),
-        ("spam/1", "spam", "WIN a\tprize £100"),
-    ]
-
-
-def test_what_is_offered_has_a_checksum_and_two_addresses():
-    for file in download.KNOWN.values():
-        assert re.fullmatch("[0-9a-f]{64}", file.sha256)
-        assert len(set(file.addresses)) >= 2
-        assert all(address.startswith("https://") for address in file.addresses)
 
 
 # ---- split ----------------------------------------------------------------------------------------------------------

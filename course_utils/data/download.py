@@ -1,91 +1,323 @@
-"""Public corpora by name: fetched once from whichever address answers, checked against a SHA-256, kept in the cache."""
+"""The fetching of what `real` lists: from a mirror, or from the network; whole or not at all, and checked.
 
-import hashlib
-import http.client
-import io
-import urllib.request
+    download.fetch("sms_spam")                        # its folder; fetched if it is not here yet
+
+What comes is gathered in the folder `.fetching`, checked, and only then moved to its place: what has its name is whole.
+A download that was cut off goes on where it was.
+"""
+
+import errno
+import gzip
+import os
+import shutil
+import tarfile
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
 
-from course_utils.data import cache
+from course_utils.data import real
+from course_utils.data.real import File, Item, Source
 
+KNOWN = ("tiny_shakespeare", "sms_spam")  # what text.load reads
 SECONDS = 20  # without a byte, before the next address is tried
-MOST_BYTES = 64 * 2**20
 
 
-@dataclass(frozen=True)
-class File:
-    """A public file: its name in the cache, its checksum and the addresses that offer it, in the order to try."""
-
-    name: str
-    sha256: str
-    addresses: tuple[str, ...]
-
-
-KNOWN = {
-    "tiny_shakespeare": File(
-        "tiny_shakespeare.txt",
-        "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-        (
-            "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
-            "https://raw.githubusercontent.com/jcjohnson/torch-rnn/master/data/tiny-shakespeare.txt",
-            "https://raw.githubusercontent.com/karpathy/ng-video-lecture/master/input.txt",
-        ),
-    ),
-    "sms_spam": File(  # T. A. Almeida, J. M. Gómez Hidalgo: SMS Spam Collection v.1 (2011), CC BY 4.0
-        "sms_spam.zip",
-        "1587ea43e58e82b14ff1f5425c88e17f8496bfcdb67a583dbff9eefaf9963ce3",
-        (
-            "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
-            "https://archive.ics.uci.edu/ml/machine-learning-databases/00228/smsspamcollection.zip",
-        ),
-    ),
-}
-
-
-def fetch(name: str) -> bytes:
-    """The checked bytes of a known file: from the cache, else from the first address that sends the right ones.
-
-    Raises ConnectionError if none does; it says what each address answered, and which file to put where.
-    """
-    file = KNOWN[name]
-    place = cache.folder() / "downloads" / file.name
-    failures = []
-    try:
-        content = place.read_bytes()
-    except OSError:
-        pass
-    else:
-        if hashlib.sha256(content).hexdigest() == file.sha256:
-            return content
-        failures.append(f"{place}: not the expected file (its SHA-256 differs)")
-    for address in file.addresses:
-        try:
-            with urllib.request.urlopen(address, timeout=SECONDS) as answer:
-                content = answer.read(MOST_BYTES)
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            failures.append(f"{address}: {error}")
-            continue
-        if hashlib.sha256(content).hexdigest() == file.sha256:
-            cache.write(f"downloads/{file.name}", content)
-            return content
-        failures.append(f"{address}: sent {len(content):,} bytes, but not the expected file (their SHA-256 differs)")
-    raise ConnectionError(
-        "\n  ".join([f"could not get {name!r}:", *failures])
-        + "\n  ".join(
-            ["\nTry again with a network, or download the file on another machine from one of", *file.addresses]
-        )
-        + f'\nand save it as\n  {place}\nWithout a network, text.load("docs") has two million characters of English'
-    )
+class NotFetched(ConnectionError):
+    """It could not be had; the message is one sentence that says why, and what to do."""
 
 
 def documents(name: str) -> list[tuple[str, str, str]]:
-    """(name, source, text) of each document: all of tiny_shakespeare; each message ("ham/0", "spam/2") of sms_spam."""
-    content = fetch(name)
-    source = KNOWN[name].addresses[0]
+    """(name, source, text) of each document: all of tiny_shakespeare; each message ("ham/0", "spam/2") of sms_spam.
+
+    What is not here yet is fetched. Raises NotFetched if it cannot be had.
+    """
+    try:
+        place, source = fetch(name), real.ITEMS[name].page
+    except NotFetched as error:
+        raise NotFetched(f'{error}. text.load("docs") has two million characters of English here') from None
     if name == "tiny_shakespeare":
-        return [(name, source, content.decode())]
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        lines = archive.read("SMSSpamCollection").decode().split("\n")
-    messages = [line.rstrip("\r").split("\t", 1) for line in lines if "\t" in line]
-    return [(f"{label}/{i}", source, text) for i, (label, text) in enumerate(messages)]
+        return [(name, source, place.read_text(encoding="utf-8"))]
+    found = real.messages(place / "SMSSpamCollection")
+    return [(f"{label}/{i}", source, text) for i, (label, text) in enumerate(found)]
+
+
+def mirror() -> Path | None:
+    """Return the folder that COURSE_MIRROR names. Raises NotFetched if there is none such."""
+    named = os.environ.get("COURSE_MIRROR")
+    if not named:
+        return None
+    path = Path(named).expanduser()
+    if not path.is_dir():
+        raise NotFetched(
+            f"COURSE_MIRROR is {named}, and there is no such folder: plug it in, correct it, or unset COURSE_MIRROR"
+        )
+    return path
+
+
+def fetch(name: str, *, to: Path | None = None, progress: bool = False) -> Path:
+    """Get an item, unless it is here already and unharmed, and return where it lies.
+
+    It is copied from the folder COURSE_MIRROR, if that is set, else downloaded.
+    to: another folder than `real.folder()`, such as one on a memory stick.
+    Raises NotFetched, whose message is one sentence; nothing half-written then has the item's name.
+    """
+    item, to = real.known(name), real.folder() if to is None else Path(to)
+    staging = to / ".fetching" / item.name
+    try:
+        if (here := _unharmed(item, to)) is not None:
+            return here
+        with _alone(staging), _bar(item, progress) as bar:
+            if (here := _unharmed(item, to)) is not None:  # another process was faster
+                return here
+            source = mirror()
+            place = _download(item, staging, bar) if source is None else _copy(item, source, staging, bar)
+            _move(staging, place, to)
+            return to / place
+    except NotFetched:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            shutil.rmtree(staging, ignore_errors=True)
+            raise _no_room(item, to) from None
+        where = error.filename or to
+        raise NotFetched(
+            f"{item.name} cannot be written or read ({where}: {error.strerror or error}): mend that, or set "
+            "COURSE_CACHE to another folder"
+        ) from None
+
+
+def _unharmed(item: Item, within: Path) -> Path | None:
+    """Return where an item lies, if nothing is wrong with it. A part is enough where there is no more to be had."""
+    here = real.find(item.name, within)
+    if here is None or real.problem(item, within):
+        return None
+    if here != within / item.place:
+        source = mirror()
+        if source is None or real.find(item.name, source) == source / item.place:
+            return None
+    return here
+
+
+@contextmanager
+def _alone(staging: Path) -> Iterator[None]:
+    """Wait until no other process fetches the same to the same folder."""
+    from filelock import FileLock
+
+    staging.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(staging.with_name(f"{staging.name}.lock")):
+        yield
+
+
+def _bar(item: Item, progress: bool):
+    """A progress bar in bytes, shown on a terminal."""
+    from tqdm import tqdm
+
+    hidden = None if progress else True  # None: where nobody would see it
+    return tqdm(total=round(item.megabytes * 1e6), desc=item.name, unit="B", unit_scale=True, disable=hidden)
+
+
+def _no_room(item: Item, to: Path) -> NotFetched:
+    return NotFetched(
+        f"no space for {item.name} in {to}: it needs about {item.room / 1e6:,.3g} MB for a moment; free some, or set "
+        "COURSE_CACHE to a folder on another disk. Nothing half-written was kept"
+    )
+
+
+def _make_room(item: Item, staging: Path, needed: int) -> None:
+    """Raise NotFetched before anything is written that will not fit."""
+    begun = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
+    if shutil.disk_usage(staging.parent).free < needed - begun:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise _no_room(item, staging.parents[1])
+
+
+def _move(staging: Path, place: str, to: Path) -> None:
+    """Put what was made in its place in one step; what was there before, damaged, is thrown away."""
+    made, target = staging / "made" / place, to / place
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(target):
+        shutil.rmtree(staging / "old", ignore_errors=True)
+        os.replace(target, staging / "old")
+    os.replace(made, target)
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+# ------------------------------------------------------------------------------------------------------- from a mirror
+
+
+def _copy(item: Item, source: Path, staging: Path, bar) -> str:
+    """Copy an item, or else a part of it, from a mirror; return its place."""
+    place, paths = _in_mirror(item, source)
+    bar.total = sum((source / path).stat().st_size for path in paths)
+    _make_room(item, staging, bar.total)
+    for path in paths:
+        _copy_file(source / path, staging / "made" / path, bar)
+    if wrong := real.problem(item, staging / "made"):
+        shutil.rmtree(staging, ignore_errors=True)
+        raise NotFetched(f"{item.name} in the mirror {source} cannot be used: {wrong}. Nothing of it was kept")
+    return place
+
+
+def _in_mirror(item: Item, source: Path) -> tuple[str, list[str]]:
+    """Return the place of an item, or of a part of it, in a mirror, and the paths of its files."""
+    there = [file.path for file in item.files if (source / file.path).is_file()]
+    if len(there) == len(item.files):
+        return item.place, there
+    if item.part and real.is_part(source / item.part):
+        return item.part, [path.relative_to(source).as_posix() for path in real.part_pictures(source / item.part)]
+    if there:
+        lost = next(file.path for file in item.files if file.path not in there)
+        raise NotFetched(f"{item.name} is not whole in the mirror {source}: {lost} is missing")
+    beside = f", or a part of it in {item.part}/train and {item.part}/test" if item.part else ""
+    raise NotFetched(f"{item.name} is not in the mirror {source}: it would be in {item.place}{beside}")
+
+
+def _copy_file(source: Path, target: Path, bar) -> None:
+    """Copy a file, unless a run that was stopped did so already."""
+    if target.exists() and target.stat().st_size == source.stat().st_size:
+        bar.update(target.stat().st_size)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    with source.open("rb") as read, part.open("wb") as written:
+        while block := read.read(2**20):
+            written.write(block)
+            bar.update(len(block))
+    os.replace(part, target)
+
+
+# ---------------------------------------------------------------------------------------------------- from the network
+
+
+def _download(item: Item, staging: Path, bar) -> str:
+    """Download an item and unpack it; return its place."""
+    _make_room(item, staging, item.room)
+    made = staging / "made"
+    for source, files in _parts(item):
+        targets = [made / file.path for file in files]
+        if not all(target.is_file() for target in targets):
+            archive = _get(item, source, staging, bar)
+            _unpack(archive, targets)
+            archive.unlink()
+    if wrong := real.problem(item, made):
+        shutil.rmtree(staging, ignore_errors=True)
+        raise NotFetched(f"{item.name} was fetched, but {wrong}. Nothing of it was kept: try again")
+    return item.place
+
+
+def _parts(item: Item) -> list[tuple[Source, tuple[File, ...]]]:
+    """Each source with the files that it gives: one archive gives all of them, else each source one."""
+    if len(item.sources) == 1:
+        return [(item.sources[0], item.files)]
+    return [(source, (file,)) for source, file in zip(item.sources, item.files, strict=True)]
+
+
+def _unpack(archive: Path, targets: list[Path]) -> None:
+    """Make files out of those of the same names in an archive; what is no archive is itself the only one."""
+    for name, content in _content(archive):
+        for target in targets:
+            if name in (target.name, ""):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                part = target.with_name(f"{target.name}.part")
+                with part.open("wb") as file:
+                    shutil.copyfileobj(content, file, 2**20)
+                os.replace(part, target)
+
+
+def _content(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """The name and the content of each file in an archive; of another file "" and its own content."""
+    if archive.name.endswith(".tar.gz"):
+        with tarfile.open(archive) as packed:
+            yield from ((Path(m.name).name, packed.extractfile(m)) for m in packed if m.isfile())
+    elif archive.suffix == ".zip":
+        with zipfile.ZipFile(archive) as packed:
+            yield from ((Path(name).name, packed.open(name)) for name in packed.namelist())
+    else:
+        with gzip.open(archive) if archive.suffix == ".gz" else archive.open("rb") as file:
+            yield "", file
+
+
+def _get(item: Item, source: Source, staging: Path, bar) -> Path:
+    """Download one file from the first address that gives the right one, going on with what is there of it."""
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("ERROR")  # it would tell the checksum of what has none
+    hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    staging.mkdir(parents=True, exist_ok=True)
+    failures = []
+    for address in (address.format(hub=hub) for address in source.addresses):
+        name = address.rsplit("/", 1)[-1]
+        part = staging / f"{name}.part"
+        for _ in range(2):  # once more, from the start, where what was there already is of no use
+            resumed = part.exists()
+            try:
+                get = _Resuming(part, source.size, bar)
+                return Path(pooch.retrieve(address, source.checksum, name, staging, downloader=get))
+            except (requests.RequestException, ValueError) as error:  # ValueError: pooch, about the checksum
+                failures.append(f"{address}: {_reason(error)}")
+                if not resumed or part.exists():
+                    break
+    if not any(staging.iterdir()):
+        staging.rmdir()
+    raise NotFetched(
+        f"could not get {item.name} ({'; '.join(dict.fromkeys(failures))}): with a network, course fetch {item.name} "
+        "goes on where it stopped; without one, set COURSE_MIRROR to a folder that somebody has fetched"
+    )
+
+
+class _Resuming:
+    """A downloader for pooch that asks only for what is not in the file `part` yet."""
+
+    def __init__(self, part: Path, size: int | None, bar):
+        self.part, self.size, self.bar = part, size, bar
+
+    def __call__(self, url: str, output_file: str, _) -> None:
+        try:
+            with self.part.open("ab") as file:
+                if file.tell() == 0 or file.tell() != self.size:
+                    self.get(url, file)
+            os.replace(self.part, output_file)
+        finally:
+            if self.part.exists() and not self.part.stat().st_size:
+                self.part.unlink()
+
+    def get(self, url: str, file) -> None:
+        import pooch
+        from tqdm.utils import CallbackIOWrapper
+
+        start = file.tell()
+
+        def answered(response, **_) -> None:
+            if start and response.status_code in (200, 416):  # all of it, or nothing, as there is no such range
+                file.truncate(0)
+
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+        download = pooch.HTTPDownloader(
+            chunk_size=2**16, timeout=SECONDS, headers=headers, hooks={"response": answered}
+        )
+        self.bar.update(start)
+        download(url, CallbackIOWrapper(self.bar.update, file, "write"), None)
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words why a download failed; what libraries say of it fills a page."""
+    import requests
+
+    if isinstance(error, requests.HTTPError):
+        return f"the server says {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy that HTTP_PROXY or HTTPS_PROXY names does not answer"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not trusted here"
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {SECONDS} s"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection was cut"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection"
+    if isinstance(error, requests.RequestException):
+        return str(error) or type(error).__name__
+    return "what it sent is not the expected file, its checksum differs"
