@@ -1,0 +1,60 @@
+"""All words of the tales, and a tokenizer whose symbols they are.
+
+    tokenizer = vocabulary.tokenizer()
+    tokenizer.decode(tokenizer.encode(tale.text)) == tale.text
+
+"The" and "the" are two words: so nothing is lost, and nobody needs a rule for capital letters.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING
+
+from course_utils.data.tales import grammar, reader
+
+if TYPE_CHECKING:
+    from course_utils.data.bpe import BPETokenizer
+
+
+@functools.cache
+def words() -> tuple[str, ...]:
+    """Every word and every mark that a tale can hold, names that are held out among them, in alphabetical order."""
+    found = {"the", "The", "a", "A", "it", "It", "his", "her", "he", "she", "He", "She"}
+    found.update(reader.CLASS, reader.DEEDS)
+    found.update(word for preposition in reader.PREPOSITIONS for word in (preposition, preposition.capitalize()))
+    for form in grammar.ALL:
+        found.update(reader.TOKEN.findall(re.sub(r"\{\w+\}", " ", form.text)))
+    return tuple(sorted(found))
+
+
+def tokenizer() -> BPETokenizer:
+    """A tokenizer of whole words, with the course's `encode`, `decode`, `encode_batch`, `save` and special tokens.
+
+    Codes 0 … 5 are <|endoftext|>, [PAD], [UNK], [CLS], [SEP] and [MASK]; a word that no tale holds becomes [UNK].
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+
+    from course_utils.data.bpe import BERT_SPECIAL, END, BPETokenizer
+
+    special = (END, *BERT_SPECIAL)
+    codes = {word: code for code, word in enumerate((*special, *words()))}
+    backend = Tokenizer(models.WordLevel(codes, unk_token="[UNK]"))
+    backend.add_special_tokens(list(special))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Split(Regex(reader.TOKEN.pattern), "isolated"),
+        ]
+    )
+    tidy = [decoders.Replace(f" {mark}", mark) for mark in (*"”:;", ".", ",", "!", "?")]
+    backend.decoder = decoders.Sequence(
+        [decoders.WordPiece(prefix="##", cleanup=False), decoders.Fuse(), decoders.Replace("“ ", "“"), *tidy]
+    )
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(name, codes[name]) for name in ("[CLS]", "[SEP]")],
+    )
+    return BPETokenizer(backend)
