@@ -61,7 +61,16 @@ def test_pictures_in_the_page_are_shown():
     assert "base64" not in safe_markdown({}, "![a](attachment:a.png)")
 
 
-@pytest.mark.parametrize("piece", ["<div>", "<b>a", "[a](", ">", "<", "*a ", "\\begin{a}", "- ", "&", "</b>", "<a "])
+def test_style_rules_are_not_read_as_text():
+    table = "<div><STYLE scoped>.dataframe tbody tr th { color: red; }</Style ><table><tr><td>1</td></tr></table></div>"
+    assert "red" not in safe_html(table) and BeautifulSoup(safe_html(table), "html.parser").td.text == "1"
+    hidden = BeautifulSoup(safe_html("<sty<style>x</style>le>a</style><img src=x onerror=y()>"), "html.parser")
+    assert not hidden("style") and not hidden.img.attrs
+
+
+@pytest.mark.parametrize(
+    "piece", ["<style>", "<style", "<div>", "<b>a", "[a](", ">", "<", "*a ", "\\begin{a}", "- ", "&", "</b>", "<a "]
+)
 def test_what_is_made_to_take_long_does_not(piece):
     begin = time.process_time()
     for render in (safe_html, lambda text: safe_markdown({}, text)):

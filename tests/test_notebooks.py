@@ -15,6 +15,8 @@ import nbformat
 import pytest
 from lecture_runs import LECTURES, ROOT, executed, run
 
+from course_utils.show.moving import STYLE, VIEW
+
 NOTEBOOKS = LECTURES + sorted(ROOT.glob("assignments/*/*.ipynb")) + sorted(ROOT.glob("solutions/*/*.ipynb"))
 SECONDS = 120  # for a lecture, on a machine that does nothing else
 BUSY = 1.6  # times as much processor time is taken for the same work where other tests share the cores' units
@@ -122,9 +124,11 @@ def test_lecture_runs_offline_in_time(path, tmp_path_factory):
     assert seconds < SECONDS * BUSY
     said = [output for output in outputs(done) if output.get("name") == "stderr"]
     assert not said, f"a lecture warns or complains: {said}"
-    widgets = [o["data"] for o in outputs(done) if "application/vnd.jupyter.widget-view+json" in o.get("data", {})]
-    assert widgets, "each lecture has something to move"
-    for data in widgets:
+    shown = [o.get("data", {}) for o in outputs(done)]
+    stills = [still for still, live in zip(shown, shown[1:]) if VIEW in live]
+    assert stills, "each lecture has something to move"
+    for data in stills:
+        assert STYLE in data["text/html"], "a still before each live widget"
         assert "No result" not in data["text/plain"]
         assert len(data["text/plain"]) > 200, "without a browser a widget is still readable"
 

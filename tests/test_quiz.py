@@ -110,7 +110,7 @@ def test_code_maths_and_stress():
 
 
 def test_the_still_form_needs_no_javascript_and_has_every_answer():
-    html = quiz.ask(DATA)._repr_mimebundle_()["text/html"]
+    html = quiz.ask(DATA).still
     tags = Tags(html).count
     assert (tags["li"], tags["details"], tags["summary"]) == (2, 5, 5)
     assert not tags["script"] and not re.search(r"\son\w+=", html)
@@ -120,7 +120,7 @@ def test_the_still_form_needs_no_javascript_and_has_every_answer():
 
 
 def test_the_text_form_has_the_answers_after_all_questions():
-    text = quiz.ask(DATA)._repr_mimebundle_()["text/plain"]
+    text = quiz.ask(DATA).plain
     asked, answers = text.split("\n\nAnswers\n\n")
     assert "2. And now?" in asked and "C  none" in asked and "so it is" not in asked
     assert "   B  Right. so it is" in answers and "   A  Wrong. not because of $b$" in answers

@@ -11,7 +11,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from course_utils.show import plots, widgets
+from course_utils.show import moving, plots, quiz, widgets
 
 
 @pytest.fixture
@@ -306,12 +306,20 @@ def test_an_error_is_a_sentence_and_the_next_result_comes():
 
 def test_without_a_browser_it_is_settings_and_text(explorer):
     explorer.set(order=3)
-    bundle = explorer._repr_mimebundle_()
-    data = bundle[0] if isinstance(bundle, tuple) else bundle
-    assert data["text/plain"].startswith("order 3, temperature 1.0, sample 1")
-    assert "order3 at 1.0" in data["text/plain"]
-    assert "order k: <b>3</b>" in data["text/html"] and explorer.result.value in data["text/html"]
-    assert "application/vnd.jupyter.widget-view+json" in data
+    assert explorer.plain.startswith("order 3, temperature 1.0, sample 1") and "order3 at 1.0" in explorer.plain
+    assert "order k: <b>3</b>" in explorer.still and explorer.result.value in explorer.still
+
+
+@pytest.mark.parametrize("make", [lambda: widgets.bound_explorer(min), lambda: quiz.ask("04_gpt")])
+def test_a_widget_is_displayed_as_its_still_and_then_itself(make, monkeypatch):
+    calls = []
+    monkeypatch.setattr(moving, "display", lambda data, raw: calls.append(data))
+    shown = make()
+    shown._ipython_display_()
+    picture, live = calls
+    assert picture.keys() == {"text/html", "text/plain"} and picture["text/plain"] == shown.plain
+    assert shown.still in picture["text/html"] and shown.still_note in picture["text/html"]
+    assert live == {moving.VIEW: {"version_major": 2, "version_minor": 0, "model_id": shown.model_id}, "text/plain": ""}
 
 
 def test_of_a_long_text_a_part_is_read_and_that_is_said():

@@ -29,7 +29,10 @@ TAGS += "table thead tbody tfoot tr th td caption".split()
 
 
 def safe_html(text: str) -> str:
-    """The text with only harmless tags left; every other tag, and what is slow to parse, is shown as it was written."""
+    """The text with only harmless tags left; every other tag, and what is slow to parse, is shown as it was written.
+
+    Style rules are left out: a table or a widget brings them, and nobody reads them.
+    """
     attributes = {
         "*": ["class", "id", "style", "title"],
         "a": ["href"],
@@ -45,7 +48,18 @@ def safe_html(text: str) -> str:
     )
     if len(text) > PARSED["html"] or _depth(text) > DEPTH:
         return _as_written(text)
-    return re.sub(r'href="data:[^"]*"', "", cleaner.clean(text), flags=re.IGNORECASE)
+    return re.sub(r'href="data:[^"]*"', "", cleaner.clean(_unstyled(text)), flags=re.IGNORECASE)
+
+
+def _unstyled(text: str) -> str:
+    """HTML without its <style> elements."""
+    found, inside = [], False
+    for number, part in enumerate(re.split(r"(<style\b[^<>]*>|</style\s*>)", text, flags=re.IGNORECASE)):
+        if number % 2:
+            inside = not part.startswith("</")
+        elif not inside:
+            found.append(part)
+    return "".join(found)
 
 
 def _as_written(text: str) -> str:

@@ -25,6 +25,8 @@ from string import ascii_uppercase
 
 import ipywidgets as widgets
 
+from course_utils.show.moving import Moving
+
 FOLDER = Path(__file__).parents[1] / "questions"  # a file for each lecture
 
 
@@ -123,12 +125,17 @@ def _check_keys(entry, needed: Mapping[str, type], allowed: set[str]) -> None:
 # --------------------------------------------------------------------------------------------------------- the widget
 
 
-class Quiz(widgets.VBox):
+class Quiz(Moving):
     """Questions below one another, and how many of them are solved.
 
     Args:
         questions: what `load` returns.
     """
+
+    still_note = (
+        "Click on an option to see whether it is right. To have yours counted in Jupyter, run this cell after those "
+        "above it."
+    )
 
     def __init__(self, questions: Iterable[Question]):
         self.asked = [_Asked(number, question, self._count) for number, question in enumerate(questions, start=1)]
@@ -160,13 +167,15 @@ class Quiz(widgets.VBox):
         self.score.value = f"<b>{said}</b>"
         return said
 
-    def _repr_mimebundle_(self, **kwargs):
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if data is not None:
-            questions = [asked.question for asked in self.asked]
-            data |= {"text/html": still(questions), "text/plain": plain(questions)}
-        return bundle
+    @property
+    def still(self) -> str:
+        """The questions as HTML."""
+        return still(asked.question for asked in self.asked)
+
+    @property
+    def plain(self) -> str:
+        """The questions as text."""
+        return plain(asked.question for asked in self.asked)
 
 
 class _Asked(widgets.VBox):

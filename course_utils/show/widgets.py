@@ -18,6 +18,9 @@ from typing import Any
 import ipywidgets as widgets
 import torch
 
+from course_utils.show.moving import NOTE as _NOTE
+from course_utils.show.moving import Moving
+
 PAUSE_S = 0.03  # settings must stand still for so long before a slow result is computed; a fast one does not wait
 PATIENCE_S = 0.1  # but a slider that is dragged on and on is answered this often
 PIECE = 60  # characters or words that are written at a time …
@@ -25,7 +28,7 @@ PIECE_S = 0.06  # … and shown when so many seconds have passed
 TEXT_LIMIT = 2000  # characters of a text field that are read
 
 
-class Explorer(widgets.VBox):
+class Explorer(Moving):
     """Controls on top, the result of `render(**settings)` below.
 
     Args:
@@ -146,13 +149,10 @@ class Explorer(widgets.VBox):
             said.append(f"{escape(control.description or name)}: <b>{escape(str(value))}</b>")
         return f'<div class="course-still"><p style="{_NOTE}">{" · ".join(said)}</p>{self.result.value}</div>'
 
-    def _repr_mimebundle_(self, **kwargs):
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if data is not None:
-            data["text/plain"] = f"{_said(self.settings)}\n\n{self.text}"
-            data["text/html"] = self.still
-        return bundle
+    @property
+    def plain(self) -> str:
+        """Settings and result as plain text."""
+        return f"{_said(self.settings)}\n\n{self.text}"
 
 
 def chain_explorer(
@@ -218,7 +218,6 @@ def chain_explorer(
 _SLIDER = {"style": {"description_width": "initial"}, "layout": {"width": "21em"}}
 _WIDE = {"style": {"description_width": "initial"}, "layout": {"width": "95%", "max_width": "46em"}}
 # JupyterLab's colours and sizes (they follow its theme and its presentation mode); elsewhere those of the page around.
-_NOTE = "margin: 4px 0; color: var(--jp-content-font-color2, inherit); font-size: var(--jp-content-font-size1, 1em)"
 _INK = "color: var(--jp-content-font-color1, inherit)"
 _ROW = f"margin: 2px 0; display: flex; align-items: center; gap: 1em; {_INK}"
 _BOX = f"margin: 0; padding: 10px 14px; border-left: 4px solid #D55E00; line-height: 1.5; {_INK}"

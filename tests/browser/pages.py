@@ -14,7 +14,7 @@ from pathlib import Path
 import lecture_runs
 import nbformat
 
-from course_utils.setup import lab_command
+from course_utils.lab import lab_command
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = "/usr/bin/chromium"
@@ -58,6 +58,7 @@ def running_lab(root):
     port, token = free_port(), secrets.token_hex(16)
     command, _ = lab_command(["--no-browser", f"--port={port}", "--ServerApp.port_retries=0"], root=root)
     command += [f"--IdentityProvider.token={token}", "--LabApp.expose_app_in_browser=True"]
+    command += ["--JupyterNotebookApp.expose_app_in_browser=True"]
     log = (root / "jupyter.log").open("w")
     settings = lecture_runs.offline(root / "kernels") | {"JUPYTER_CONFIG_PATH": str(ROOT / "course_utils" / "jupyter")}
     process = subprocess.Popen(command, cwd=root, env=settings, stdout=log, stderr=subprocess.STDOUT)
@@ -99,24 +100,29 @@ def watched(context):
 
 
 class Notebook:
-    """A notebook open in JupyterLab."""
+    """A notebook open in JupyterLab, or in Notebook 7 (`app="notebooks"`)."""
 
-    def __init__(self, browser, lab, path):
+    def __init__(self, browser, lab, path, app="lab/tree"):
         self.file = lab.root / path
         self.page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        self.page.goto(f"{lab.address}/lab/tree/{path}?token={lab.token}&reset")
-        self.page.wait_for_function(f"() => {KERNEL} === 'idle'", timeout=90_000)
+        self.page.goto(f"{lab.address}/{app}/{path}?token={lab.token}&reset")
+        self.wait_for_kernel()
         self.page.locator(".jp-Notebook:visible").wait_for()
+
+    def wait_for_kernel(self):
+        self.page.wait_for_function(f"() => {KERNEL} === 'idle'", timeout=90_000)
 
     def command(self, name, **arguments):
         self.page.evaluate("([name, args]) => window.jupyterapp.commands.execute(name, args)", [name, arguments])
 
     def run_all(self):
-        """Run › Run All Cells, by the menu; return when the last cell has run."""
+        """Run › Run All Cells, by the menu; return when the last cell has run, or one has failed."""
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         deadline = time.monotonic() + RUN_ALL_S
         while waiting := [cell["id"] for cell in self.cells() if not cell["count"]]:
+            if any(output["output_type"] == "error" for cell in self.cells() for output in cell["outputs"]):
+                break  # the cells below it do not run
             assert time.monotonic() < deadline, f"still running after {RUN_ALL_S} s: {waiting}"
             self.page.wait_for_timeout(500)
         return self.cells()
@@ -126,7 +132,7 @@ class Notebook:
         with lecture_runs.elsewhere(ROOT / "lectures" / self.file.name, tmp_path_factory) as leave:
             cells = self.run_all()
             if not complaints(cells):
-                self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+                self.save()
                 leave(nbformat.read(self.file, as_version=4), float(self.said(lecture_runs.PROCESSOR_SECONDS)))
         return cells
 
@@ -169,6 +175,12 @@ class Notebook:
         self.command("apputils:change-theme", theme=f"JupyterLab {name}")
         self.page.locator(f"body[data-jp-theme-light={str(name == 'Light').lower()}]").wait_for(state="attached")
         self.page.wait_for_timeout(500)  # the style sheet is fetched
+
+    def save(self):
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
+
+    def restart(self):
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
 
     def close(self):
         """End the notebook's kernel and close the page."""
@@ -303,6 +315,13 @@ class Widget:
     def while_typing(self, control):
         """Whether a text field is answered at each letter (else at Enter, or when it is left)."""
         return control.evaluate("control => Boolean(control.closest('.course-while-typing'))")
+
+
+def notebook_of(*sources):
+    """A notebook with these code cells."""
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
 
 
 def complaints(cells):

@@ -5,7 +5,7 @@ import json
 import nbformat
 import pages
 import pytest
-from pages import Notebook, move_each_widget, running_lab
+from pages import Notebook, move_each_widget, notebook_of, running_lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DEAD = """
@@ -27,10 +27,7 @@ widgets.next_letter_explorer(chains, prompt="the ", order=2)
 
 
 def opened(browser, lab, name, *cells):
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [nbformat.v4.new_code_cell(source) for source in cells]
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(notebook, lab.root / f"{name}.ipynb")
+    nbformat.write(notebook_of(*cells), lab.root / f"{name}.ipynb")
     found = Notebook(browser, lab, f"{name}.ipynb")
     found.run_all()
     return found
@@ -67,7 +64,7 @@ def test_a_pasted_book_and_a_restarted_kernel_get_a_sentence(browser, lab):
     assert wide <= room
 
     notebook.page.set_viewport_size({"width": 1400, "height": 1000})
-    notebook.page.evaluate(f"() => {pages.CONTENT.replace('.content', '')}.sessionContext.session.kernel.restart()")
+    notebook.restart()
     notebook.page.locator(".course-explorer.jupyter-widgets-disconnected").wait_for(timeout=30_000)
     said = widget.root.evaluate("root => getComputedStyle(root, '::before').content")
     assert "run this cell again" in said
