@@ -242,6 +242,8 @@ class _Teller:
         bound = {"B": who, "Q": place}
         if who != self.A:
             bound["A"] = self.A
+        if thing is None and self.u not in self.inside and self.next() < 0.6:
+            thing = self.u
         if thing:
             self.move("neighbour", thing, who, u=thing, **bound)
         else:
@@ -415,7 +417,7 @@ def _present(tell: _Teller) -> None:
     """Somebody brings a thing to a friend."""
     a, b, t = tell.A, tell.B, tell.t
     tell.start(a, tell.x, t)
-    tell.friend(b, tell.y, tell.u if tell.next() < 0.6 else None)
+    tell.friend(b, tell.y)
     tell.say("errand", A=a, B=b, t=t)
     if tell.next() < 0.5:
         tell.go(a, tell.z)
