@@ -6,6 +6,7 @@ copies a model of `transformers`. A table for each architecture says which tenso
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -37,7 +38,7 @@ GPT2_TRANSPOSED = (
     ".c_proj.weight",
     ".c_fc.weight",
 )  # stored (in, out), unlike torch's
-GPT2_KNOWN = (".attn.bias", ".attn.masked_bias", "lm_head.weight")  # causal masks; the output vectors (tied)
+GPT2_KNOWN = (".attn.bias", ".attn.masked_bias")  # causal masks
 
 BERT_ = [
     ("tokens", ["bert.embeddings.word_embeddings"]),
@@ -54,16 +55,16 @@ BERT_ = [
     ("transform_norm", ["cls.predictions.transform.LayerNorm"]),
     ("bias", ["cls.predictions.bias"]),
 ]
-# Tied copies, and heads for other tasks, which masked language modelling does not need.
-BERT_KNOWN = (
-    "cls.predictions.decoder.weight",
-    "cls.predictions.decoder.bias",
-    ".position_ids",
-    "bert.pooler.dense.weight",
-    "bert.pooler.dense.bias",
-    "cls.seq_relationship.weight",
-    "cls.seq_relationship.bias",
-)
+BERT_KNOWN = (".position_ids", "bert.pooler.dense.weight", "bert.pooler.dense.bias")
+
+# What the body of a model is called, what its parts begin with, and the tensor that shows where it begins.
+BODY = {
+    "gpt2": ("transformer.", ("wte.", "wpe.", "h.", "ln_f."), "wte.weight"),
+    "bert": ("bert.", ("embeddings.", "encoder.", "pooler."), "embeddings.word_embeddings.weight"),
+}
+OLD_NORM = re.compile(r"(?<=LayerNorm\.)(gamma|beta)$")
+# What torch.compile, DataParallel and the like put into the names of a model's tensors.
+WRAPPERS = re.compile(r"(^|(?<=\.))(_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
 GELUS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu"}
 
@@ -81,9 +82,10 @@ def hub_names(name: str, table: list[tuple[str, list[str]]]) -> list[str]:
 
 
 def from_hugging_face(model: nn.Module) -> GPT | BERT:
-    """Return this course's copy of a `transformers` model (GPT2LMHeadModel, BertForMaskedLM …), in evaluation mode.
+    """Return this course's copy of a `transformers` model (GPT2LMHeadModel, BertModel …), in evaluation mode.
 
-    It gives the same logits. Raises ValueError for another architecture, or parts that this course has not.
+    It gives the same logits, or without their head the same hidden states. Raises ValueError for another
+    architecture, or parts that this course has not.
     """
     return build(model.config.to_dict(), model.state_dict()).eval()
 
@@ -91,14 +93,14 @@ def from_hugging_face(model: nn.Module) -> GPT | BERT:
 def build(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str = "the checkpoint") -> Model:
     """Return the model that a hub's config.json describes, with these tensors as float32 weights.
 
+    A BERT whose tensors have no masked-language-modelling head is built without one. Heads for other tasks
+    (classifiers and the like) are left out.
     Raises ValueError, naming `where`, for another architecture, and tensors that are missing, left over or misshapen.
     """
-    kind = config.get("model_type")
-    if kind not in ("gpt2", "bert", "char_rnn"):
-        raise ValueError(
-            f"{where} is a model of type {kind!r}; this course builds gpt2, bert and char_rnn. "
-            "For others use transformers: AutoModel.from_pretrained(…)"
-        )
+    check_kind(config, where)
+    kind = config["model_type"]
+    if kind in BODY:
+        tensors = _plain_names(tensors, kind, where)
     sizes, table, known = {
         "gpt2": (gpt2_sizes, GPT2, GPT2_KNOWN),
         "bert": (bert_sizes, BERT_, BERT_KNOWN),
@@ -108,15 +110,20 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str =
         sizes = sizes(config)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{where}: config.json lacks or has too much: {error}") from None
+    if kind == "bert":
+        sizes.head = any(name.startswith("cls.predictions.transform.") for name in tensors)
+    if getattr(sizes, "head", kind == "gpt2"):
+        _refuse(config, tie_word_embeddings=True)
     with torch.device("meta"):  # shapes without memory: no weights are drawn only to be thrown away
         model = {"gpt2": GPT, "bert": BERT, "char_rnn": CharRNN}[kind](sizes)
-    tensors = {_modern(name, kind): tensor for name, tensor in tensors.items()}
     state, used = {}, set()
     for name, wanted in model.state_dict().items():
         theirs = [name] if table is None else hub_names(name, table)
         missing = [each for each in theirs if each not in tensors]
         if missing:
             raise ValueError(f"{where} has no tensor {missing[0]!r}: it is incomplete, or of another kind")
+        if whole := [each for each in theirs if not tensors[each].is_floating_point()]:
+            raise ValueError(f"{where} holds whole numbers as {whole[0]!r}: it is quantized. Load one that is not")
         parts = [tensors[each].float() for each in theirs]
         tensor = torch.cat(parts) if len(parts) > 1 else parts[0]
         if kind == "gpt2" and theirs[0].endswith(GPT2_TRANSPOSED):
@@ -126,11 +133,14 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str =
             raise ValueError(f"{where}: {theirs[0]!r} does not fit config.json: it is {found}, not {expected}")
         state[name] = tensor.clone(memory_format=torch.contiguous_format)
         used.update(theirs)
-    rest = sorted(name for name in tensors if name not in used and not name.endswith(known or ("\0",)))
+    body = BODY[kind][0] if kind in BODY else ""
+    rest = sorted(name for name in tensors if name not in used and name.startswith(body) and not name.endswith(known))
     if rest:
         raise ValueError(
             f"{where} has {len(rest)} tensors that this course's {kind} does not know, such as {rest[0]!r}"
         )
+    if "lm_head.bias" in tensors:
+        raise ValueError(f"{where} has an output bias (lm_head.bias), and this course's GPT has none")
     for tied in ("lm_head.weight", "cls.predictions.decoder.weight"):
         if tied in tensors and not torch.equal(tensors[tied].float(), state["tokens.weight"]):
             raise ValueError(f"{where} has output vectors of its own ({tied}), and this course's models tie them")
@@ -138,12 +148,44 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str =
     return model
 
 
-def _modern(name: str, kind: str) -> str:
-    """The hub's older files leave out the first part of a name, or call a norm's weights gamma and beta."""
-    first = {"gpt2": "transformer.", "bert": "bert.", "char_rnn": ""}[kind]
-    if not name.startswith((first, "lm_head.", "cls.")):
-        name = first + name
-    return name.replace(".gamma", ".weight").replace(".beta", ".bias") if kind == "bert" else name
+def check_kind(config: Mapping[str, Any], where: str = "the checkpoint") -> None:
+    """Raise ValueError, naming `where`, for a config.json of a model that this course does not build."""
+    kind = config.get("model_type")
+    what = f"is a model of type {kind!r}" if kind else "has a config.json that names no model_type"
+    if config.get("quantization_config"):
+        what, kind = f"is a quantized {kind}", None
+    if kind not in ("gpt2", "bert", "char_rnn"):
+        raise ValueError(
+            f"{where} {what}; this course builds gpt2, bert and char_rnn. "
+            f"For others use transformers: AutoModel.from_pretrained({where!r})"
+        )
+
+
+def _new_norm(found: re.Match) -> str:
+    return {"gamma": "weight", "beta": "bias"}[found[0]]
+
+
+def _plain_names(tensors: Mapping[str, Tensor], kind: str, where: str) -> dict[str, Tensor]:
+    """The tensors by the names that the tables have, whatever a model was wrapped in when it was saved.
+
+    "_orig_mod.model.bert.pooler.dense.bias", "0.auto_model.pooler.dense.bias" and "pooler.dense.bias" become
+    "bert.pooler.dense.bias". In older files a norm's weights are called gamma and beta.
+    """
+    first, parts, anchor = BODY[kind]
+    tensors = {OLD_NORM.sub(_new_norm, WRAPPERS.sub("", name)): tensor for name, tensor in tensors.items()}
+    anchors = [name.removesuffix(anchor) for name in tensors if f".{name}".endswith(f".{anchor}")]
+    if len(anchors) > 1:
+        raise ValueError(f"{where} holds {len(anchors)} models ({', '.join(anchors)}): save the one that you want")
+    body = anchors[0] if anchors else first  # "model.bert.", or "" for the bare body
+    around = body.removesuffix(first)  # "model.": heads have it too
+    found = {}
+    for name, tensor in tensors.items():
+        inner = name.removeprefix(body)
+        inside = name.startswith(body) and inner.startswith(parts)
+        found[first + inner if inside else name.removeprefix(around)] = tensor
+    if "cls.predictions.decoder.bias" in found:
+        found.setdefault("cls.predictions.bias", found["cls.predictions.decoder.bias"])  # one tensor, two names
+    return found
 
 
 def gpt2_sizes(config: Mapping[str, Any]) -> Config:
@@ -188,7 +230,7 @@ def _gelu(name: str) -> str:
 
 
 def _refuse(config: Mapping[str, Any], **wanted: Any) -> None:
-    for name, value in {"tie_word_embeddings": True, **wanted}.items():
+    for name, value in wanted.items():
         if config.get(name, value) != value:
             raise ValueError(f"this course's model has {name}={value}, not {config[name]}: use transformers' own class")
 
@@ -220,7 +262,7 @@ def to_hugging_face(model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
         table = BERT_
         config = {
             "model_type": "bert",
-            "architectures": ["BertForMaskedLM"],
+            "architectures": ["BertForMaskedLM" if sizes.head else "BertModel"],
             "vocab_size": sizes.vocab_size,
             "max_position_embeddings": sizes.context,
             "hidden_size": sizes.dim,

@@ -69,6 +69,7 @@ class BERTConfig(Config):
     activation: str = "gelu"
     norm_eps: float = 1e-12
     token_types: int = 2  # first sentence, second sentence
+    head: bool = True  # for masked language modelling; an encoder that was trained further for other things has none
 
 
 # ------------------------------------------------------------------------------------------------------------ attention
@@ -285,6 +286,7 @@ class GPT(Transformer):
     def __init__(self, config: Config, generator: torch.Generator | None = None):
         super().__init__(config)
         self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.register_buffer("unused", None, persistent=False)  # (V,) True: no symbol has this code, so never write it
         self.initialise(generator)
 
     def encode(
@@ -407,6 +409,8 @@ class GPT(Transformer):
                     logits = self.logits(hidden)  # (B, V)
                 if not found and logits.isnan().any():
                     raise ValueError("the logits are not numbers (NaN): the weights are damaged, or training diverged")
+                if self.unused is not None:
+                    logits = logits.masked_fill(self.unused, -math.inf)
                 token = draw(next_token_probabilities(logits, temperature, top_k, top_p), generator)  # (B,)
                 if stop is not None:
                     token = token.masked_fill(done, stop)
@@ -476,6 +480,7 @@ def left_pad(
 class BERT(Transformer):
     """Predicts hidden tokens from those on both sides: BERT's architecture with its masked-language-modelling head.
 
+    With config.head False it has `encode` alone.
     generator: where the first weights are drawn from (CPU); None: torch's own randomness.
     Source: Devlin et al. (2019), sections 3 and 3.1.
     """
@@ -486,9 +491,10 @@ class BERT(Transformer):
         super().__init__(config)
         self.types = nn.Embedding(config.token_types, config.dim)
         self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.transform = nn.Linear(config.dim, config.dim)
-        self.transform_norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        if config.head:
+            self.transform = nn.Linear(config.dim, config.dim)
+            self.transform_norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+            self.bias = nn.Parameter(torch.zeros(config.vocab_size))
         self.initialise(generator)
 
     def encode(
@@ -513,7 +519,15 @@ class BERT(Transformer):
         return self.read(self.dropout(self.norm(x)), mask, None, maps)
 
     def logits(self, hidden: Float[Tensor, "... dim"]) -> Float[Tensor, "... vocab"]:
-        """Return the unnormalised log-probabilities of the token that stood there, from any of `encode`'s vectors."""
+        """Return the unnormalised log-probabilities of the token that stood there, from any of `encode`'s vectors.
+
+        Raises ValueError without a head.
+        """
+        if not self.config.head:
+            raise ValueError(
+                "this BERT came without its masked-language-modelling head, so it predicts no tokens: encode has its "
+                'features. For predictions load a BERT that has its head, such as the bundled "bert"'
+            )
         x = F.gelu(self.transform(hidden), approximate=ACTIVATIONS[self.config.activation])
         return F.linear(self.transform_norm(x), self.tokens.weight, self.bias)  # (…, D) -> (…, V)
 

@@ -1,0 +1,169 @@
+"""A model's tensors as they lie in a folder: in one file or several, as safetensors or as PyTorch's own files.
+
+Read are, in this order, model.safetensors, its parts by model.safetensors.index.json, pytorch_model.bin, and its parts
+by pytorch_model.bin.index.json. No code that a file may hold is run.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+NAMES = ("model.safetensors", "pytorch_model.bin")
+PATTERNS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
+"""What to fetch of a repository; TORCH_PATTERNS only where these are not there."""
+TORCH_PATTERNS = ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json")
+
+INSIDE = ("state_dict", "model_state_dict", "model", "module")  # where a trainer's file keeps the tensors
+AGAIN = "fetch or make the checkpoint again"
+OTHERS = {
+    "adapter_model.*": "only an adapter: merge it into its base model with peft, and save that",
+    "*.h5": "TensorFlow's weights",
+    "*.msgpack": "Flax's weights",
+    "*.onnx": "an ONNX file",
+    "onnx/*.onnx": "an ONNX file",
+    "*.gguf": "a GGUF file",
+    "*.safetensors": "a safetensors file of another name",
+    "*.bin": "a PyTorch file of another name",
+    "*.pt": "a PyTorch file of another name",
+    "*.pth": "a PyTorch file of another name",
+    "*.ckpt": "a checkpoint of a trainer",
+}
+
+
+def find(folder: Path) -> list[Path]:
+    """The files that hold the tensors. Raises FileNotFoundError, saying what lies there instead, if one is missing."""
+    for name in NAMES:
+        if (folder / name).is_file():
+            return [folder / name]
+        if (index := folder / f"{name}.index.json").is_file():
+            return _parts(index)
+    for pattern, kind in OTHERS.items():
+        if found := sorted(folder.glob(pattern)):
+            instead = f"; {found[0].name} is {kind}, which this course does not read"
+            break
+    else:
+        instead = ""
+    raise FileNotFoundError(
+        f"{folder} has no {NAMES[0]} (and none in parts, and no {NAMES[1]}){instead}. With transformers, "
+        "model.save_pretrained(folder) writes one"
+    )
+
+
+def _parts(index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{index} is not the list of a model's parts: {AGAIN}") from None
+    if wrong := [name for name in names if not isinstance(name, str) or Path(name).name != name]:
+        raise ValueError(f"{index} names {wrong[0]!r}, which is not a file beside it: {AGAIN}")
+    if missing := [name for name in names if not (index.parent / name).is_file()]:
+        raise FileNotFoundError(
+            f"{index.parent} lacks {len(missing)} of the {len(names)} parts of its weights, such as {missing[0]}: copy "
+            "or fetch them too"
+        )
+    return [index.parent / name for name in names]
+
+
+def read(folder: Path) -> dict[str, Tensor]:
+    """The tensors of a folder by their names, on the CPU.
+
+    Raises FileNotFoundError as `find`; ValueError for a file that is cut off, damaged, or would have to run code;
+    MemoryError if the weights would not fit into what is free.
+    """
+    files = find(folder)
+    _check_room(folder, sum(map(_weights, files)))
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        tensors |= _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
+    return tensors
+
+
+def _read_safetensors(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(_damaged(file, error)) from None
+
+
+def _read_torch(file: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" not in str(error):
+            raise ValueError(_damaged(file, "it is no file of PyTorch")) from None
+        raise ValueError(
+            f"{file} holds more than tensors, and reading the rest would run code from it, so it is not read: look for "
+            "the same model with a model.safetensors, or have whoever made it save model.state_dict() alone"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        raise ValueError(_damaged(file, str(error).split("\n")[0])) from None
+    for name in INSIDE:
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    tensors = _tensors(content)
+    if not tensors:
+        raise ValueError(f"{file} holds no tensors by name, but {type(content).__name__}: save model.state_dict()")
+    return tensors
+
+
+def _tensors(content: Any) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping):
+        return {}
+    return {name: tensor for name, tensor in content.items() if isinstance(name, str) and isinstance(tensor, Tensor)}
+
+
+def _damaged(file: Path, why: object) -> str:
+    with file.open("rb") as opened:
+        start = opened.read(40)
+    if start.startswith(b"version https://git-lfs"):
+        return f"{file} is only Git's pointer to the real file: run `git lfs pull` in that folder, or fetch the file"
+    return f"{file} is cut off or damaged ({why}): {AGAIN}"
+
+
+# ------------------------------------------------------------------------------------------------------------- memory
+
+
+def _weights(file: Path) -> int:
+    """How many numbers a file holds, without reading them; for PyTorch's files at most."""
+    if file.suffix != ".safetensors":
+        return file.stat().st_size // 2
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as opened:
+            return sum(torch.Size(opened.get_slice(name).get_shape()).numel() for name in opened.keys())  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(_damaged(file, error)) from None
+
+
+def _check_room(folder: Path, weights: int) -> None:
+    needed, free = 4 * weights, free_memory()
+    if needed > free:
+        raise MemoryError(
+            f"{folder} holds {weights:,} weights: as float32 they need {needed / 1e9:.1f} GB of memory, and "
+            f"{free / 1e9:.1f} GB are free. Close other programs and other notebooks' kernels, or load a smaller model "
+            "of its kind"
+        )
+
+
+def free_memory() -> int:
+    """Bytes of memory that are free to this process, also in a container."""
+    import psutil
+
+    free, place = psutil.virtual_memory().available, Path("/sys/fs/cgroup")
+    try:
+        return min(free, int((place / "memory.max").read_text()) - int((place / "memory.current").read_text()))
+    except (OSError, ValueError):  # another system, or "max"
+        return free
