@@ -16,6 +16,7 @@ check; each has a word that hangs on it, the later one of its two slots.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -571,6 +572,12 @@ class Form:
     def slots(self) -> tuple[str, ...]:
         """The slots in the order of the text."""
         return tuple(SLOT.findall(self.text))
+
+    @functools.cached_property
+    def known(self) -> tuple[str, ...]:
+        """The slots of things that must have been introduced, and that no claim names."""
+        claimed = {slot for _, *slots in self.claims for slot in slots}
+        return tuple(slot for slot in ("t", "u", "c") if slot in self.slots and slot not in claimed)
 
     @property
     def needs(self) -> frozenset[str]:

@@ -12,7 +12,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from course_utils.data.tales import grammar, reader
+from course_utils.data.tales import grammar, parser, reader
 from course_utils.data.tales import lexicon as w
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ NAME = {name: name for names in (w.GIRLS, w.BOYS, w.HELD_OUT_GIRLS, w.HELD_OUT_B
 CAPITAL = {who: name[0].upper() + name[1:] for who, name in NAME.items()}
 WHERE = {place: f"{preposition} the {place}" for place, preposition in w.PLACES.items()}
 WHERE_CAPITAL = {place: where[0].upper() + where[1:] for place, where in WHERE.items()}
-SHE = dict.fromkeys(reader.FEMALE, ("her", "she", "She")) | dict.fromkeys(reader.MALE, ("his", "he", "He"))
+SHE = dict.fromkeys(parser.FEMALE, ("her", "she", "She")) | dict.fromkeys(parser.MALE, ("his", "he", "He"))
 
 THINGS, PLACES = tuple(w.THINGS), tuple(w.PLACES)
 HELD_OUT = frozenset(

@@ -12,7 +12,7 @@ import functools
 import re
 from typing import TYPE_CHECKING
 
-from course_utils.data.tales import grammar, reader
+from course_utils.data.tales import grammar, parser
 
 if TYPE_CHECKING:
     from course_utils.data.bpe import BPETokenizer
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 def words() -> tuple[str, ...]:
     """Every word and every mark that a tale can hold, names that are held out among them, in alphabetical order."""
     found = {"the", "The", "a", "A", "it", "It", "his", "her", "he", "she", "He", "She"}
-    found.update(reader.CLASS, reader.DEEDS)
-    found.update(word for preposition in reader.PREPOSITIONS for word in (preposition, preposition.capitalize()))
+    found.update(parser.CLASS, parser.DEEDS)
+    found.update(word for preposition in parser.PREPOSITIONS for word in (preposition, preposition.capitalize()))
     for form in grammar.ALL:
-        found.update(reader.TOKEN.findall(re.sub(r"\{\w+\}", " ", form.text)))
+        found.update(parser.TOKEN.findall(re.sub(r"\{\w+\}", " ", form.text)))
     return tuple(sorted(found))
 
 
@@ -45,7 +45,7 @@ def tokenizer() -> BPETokenizer:
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.WhitespaceSplit(),
-            pre_tokenizers.Split(Regex(reader.TOKEN.pattern), "isolated"),
+            pre_tokenizers.Split(Regex(parser.TOKEN.pattern), "isolated"),
         ]
     )
     tidy = [decoders.Replace(f" {mark}", mark) for mark in (*"”:;", ".", ",", "!", "?")]

@@ -130,3 +130,41 @@ class World:
         if self.inside.get(entity) == place:
             self.said[entity] = self.now
             self.beside.pop(entity, None)
+
+    def believe(self, relation: str, subject: str, value: str) -> None:
+        """This sentence says so: if it was true, it has been said again; if not, it is true from now on."""
+        if relation == "at":
+            if self.chain(subject)[-1:] != [value]:
+                self.move(subject, value)
+            self.tell_place(subject, value)
+        elif relation == "has":
+            if subject not in self.chain(value):
+                self.move(value, subject)
+            elif self.inside[value] == subject:
+                self.said[value] = self.now
+        elif relation == "in":
+            if self.inside.get(subject) != value:
+                self.move(subject, value)
+            self.said[subject] = self.now
+        elif relation == "near":
+            here, there = self.chain(subject)[-1:], self.chain(value)[-1:]
+            if here != there and there:
+                self.move(subject, there[0])
+            elif here != there:
+                self.move(value, here[0])
+        elif relation == "wish":
+            self.wish[subject] = (value, self.now)
+
+    def change(self, effect: str, one: str, other: str, to: str | None = None) -> None:
+        """An effect of `grammar`: what is so after the sentence."""
+        if effect in ("go", "be", "put", "into"):
+            self.move(one, other)
+        elif effect in ("get", "own"):
+            self.move(other, one)
+        elif effect == "bring":
+            self.move(one, to)
+            self.tell_place(other, to)
+        elif effect == "beside":
+            self.put_beside(one, other)
+        elif effect == "wish":
+            self.wish[one] = (other, self.now)
