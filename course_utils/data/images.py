@@ -7,6 +7,7 @@ test = images.torchvision("CIFAR10", part="test")                     # fetched 
 # ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -18,7 +19,27 @@ from torch import Tensor
 
 from course_utils.data import real
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+ENDINGS = (
+    *(
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".gif",
+        ".bmp",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+    ),
+    *(".avif", ".jp2"),
+)
+NOT_READ = (".heic", ".heif", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf")
+"""Endings of pictures that Pillow alone does not read: they are counted among what is left out."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +49,7 @@ class Pictures:
     images: Float[Tensor, "N 3 S S"]  # in [0, 1]
     labels: Int[Tensor, " N"]  # places in `classes`
     classes: list[str]
-    skipped: list[str] = field(default_factory=list)  # files that are no pictures, each with the reason
+    skipped: list[str] = field(default_factory=list)  # files and folders that were left out, each with the reason
 
     def __len__(self) -> int:
         return len(self.images)
@@ -38,25 +59,34 @@ def folder(path: str | os.PathLike, size: int = 32, *, limit: int | None = None)
     """Read path/CLASS/PICTURE for all classes, in the order of their names.
 
     Every picture is turned as its camera says, made RGB (grey is repeated, what is transparent becomes white), its
-    shorter side is resized to `size`, and the middle is cut out. A file that is damaged is left out, named in
-    `skipped` and in one warning; files whose ending is none of a picture's, and hidden ones, are passed over.
+    shorter side is resized to `size`, and the middle is cut out. Of an animation it is the first frame. What is left
+    out is named in `skipped` and counted in one warning: files that are damaged, too large, or of a kind that cannot
+    be shown right; folders within a class's folder, and pictures beside the classes' folders. Files whose ending is
+    none of a picture's, and hidden ones, are passed over.
     limit: at most so many pictures of each class, the first by name.
     Raises FileNotFoundError if there is no such folder, ValueError for one without sub-folders, a class in which no
     picture can be read (both name the folder), size < 1, limit < 1.
     """
     check_numbers(size, limit)
     path = Path(path).expanduser()
+    if path.is_file():
+        raise NotADirectoryError(
+            f"{path} is a file: give a folder that has a sub-folder for each class (unpack an archive first)"
+        )
     if not path.is_dir():
         raise FileNotFoundError(f"no folder {path.absolute()}: give one that has a sub-folder for each class")
-    kinds = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    inside = _visible(path)
+    kinds = [p for p in inside if p.is_dir()]
     if not kinds:
         raise ValueError(
             f"{path} has no sub-folders: put the pictures of each class into one that has the class's name"
         )
-    images, labels, skipped = [], [], []
+    images, labels = [], []
+    skipped = [f"{p}: it lies beside the classes' folders" for p in inside if _is_picture(p)]
+    unseen = 0  # pictures in folders that are left out, beyond one for each
     for label, kind in enumerate(kinds):
-        files = sorted(p for p in kind.iterdir() if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
-        read = 0
+        found = _visible(kind)
+        files, read = [p for p in found if _is_picture(p)], 0
         for file in files:
             if read == limit:
                 break
@@ -67,13 +97,50 @@ def folder(path: str | os.PathLike, size: int = 32, *, limit: int | None = None)
                 continue
             labels.append(label)
             read += 1
+        deeper = {p: count for p in found if p.is_dir() and (count := _pictures_below(p))}
         if not read:
-            why = f"none of its {len(files)} can be read, e.g. {skipped[-1]}" if files else f"known endings: {ENDINGS}"
-            raise ValueError(f"{kind} has no picture ({why}): a class needs at least one")
+            raise ValueError(_no_picture(kind, files, deeper, skipped))
+        for inner, count in deeper.items():
+            skipped.append(f"{inner}: a folder in a class's folder, with {count} pictures")
+            unseen += count - 1
     if skipped:
         more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-        warnings.warn(f"{len(skipped)} files left out: {'; '.join(skipped[:3])}{more}", stacklevel=2)
+        warnings.warn(f"{len(skipped) + unseen} files left out: {'; '.join(skipped[:3])}{more}", stacklevel=2)
     return Pictures(torch.stack(images), torch.tensor(labels), [kind.name for kind in kinds], skipped)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What lies in a folder, by name, without what is hidden and what a Mac adds to an archive."""
+    try:
+        found = sorted(folder.iterdir())
+    except OSError as error:
+        raise OSError(f"cannot read the folder {folder} ({error.strerror or error}): make it readable") from None
+    return [path for path in found if not path.name.startswith(".") and path.name != "__MACOSX"]
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in (*ENDINGS, *NOT_READ) and not path.is_dir()
+
+
+def _pictures_below(folder: Path) -> int:
+    count = 0
+    for _, inner, names in os.walk(folder):  # links to folders are not followed
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        count += sum(Path(name).suffix.lower() in ENDINGS and not name.startswith(".") for name in names)
+    return count
+
+
+def _no_picture(kind: Path, files: list[Path], deeper: dict[Path, int], skipped: list[str]) -> str:
+    if files:
+        why = f"none of its {len(files)} can be read, e.g. {skipped[-1]}"
+    elif deeper:
+        inner = next(iter(deeper)).name
+        why = (
+            f"they lie one level deeper, in {inner}: if that is a class, give {kind}; if not, move them up into {kind}"
+        )
+    else:
+        why = f"known endings: {' '.join(ENDINGS)}"
+    return f"{kind} has no picture ({why}): a class needs at least one"
 
 
 def torchvision(
@@ -98,9 +165,12 @@ def torchvision(
     given, root = root, Path(root).expanduser() if root is not None else real.folder()
     which = {"split": part} if name in ("SVHN", "STL10") else {"train": part == "train"}
     made = getattr(datasets, name)
+    place = root / PLACES[name]
     try:
         data = made(root, download=False, **which)
-    except RuntimeError:  # not here yet
+    except Exception as error:  # not here yet, or only a part of it
+        if not _is_missing(error):
+            raise ValueError(_broken(name, place, error)) from None
         if given is None and name == "CIFAR10" and (found := real.find("cifar10")):
             data = folder(found / part, size, limit=limit)
             warnings.warn(f"a part of CIFAR-10 is here: {len(data):,} {part} pictures", stacklevel=2)
@@ -109,11 +179,16 @@ def torchvision(
             data = made(root, download=True, **which)
         except Exception as error:  # each data set has its own ways to fail
             said = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC):
+                raise OSError(f"cannot write {name} into {root} ({said}): give another folder as root") from None
+            rest = f" What lies in {place} is not whole." if place != root and place.exists() else ""
             raise ConnectionError(
-                f"cannot fetch {name} ({said}). With a network, this call fetches it once. "
+                f"cannot fetch {name} ({said}).{rest} With a network, this call fetches it once. "
                 f"Without one, copy torchvision's files into {root} from another machine, read pictures of your own "
                 'with images.folder("my_folder"), or use the postcards, which need no network.'
             ) from None
+    if hasattr(data, "targets") and len(data.targets) != len(data.data):
+        raise ValueError(_broken(name, place, "there are not as many labels as pictures"))
     classes = [str(c) for c in getattr(data, "classes", None) or range(10)]
     counts, images, labels = [0] * len(classes), [], []
     for image, label in data:
@@ -124,7 +199,31 @@ def torchvision(
     return Pictures(torch.stack(images), torch.tensor(labels), classes)
 
 
-KNOWN = ("CIFAR10", "CIFAR100", "MNIST", "FashionMNIST", "SVHN", "STL10")
+PLACES = {  # where in `root` torchvision puts a data set
+    "CIFAR10": "cifar-10-batches-py",
+    "CIFAR100": "cifar-100-python",
+    "MNIST": "MNIST/raw",
+    "FashionMNIST": "FashionMNIST/raw",
+    "SVHN": "",
+    "STL10": "stl10_binary",
+}
+KNOWN = tuple(PLACES)
+
+
+def _is_missing(error: Exception) -> bool:
+    """Whether torchvision found no files, or files of another checksum, which its download replaces."""
+    return isinstance(error, RuntimeError) and "Dataset not found" in str(error)
+
+
+def _broken(name: str, place: Path, why: object) -> str:
+    """What to do about files that are there, so that a download would keep them, and cannot be read."""
+    said = " ".join(str(why).split()) or type(why).__name__
+    empty = [path.name for path in sorted(place.glob("*")) if path.is_file() and not path.stat().st_size]
+    files = f"; {', '.join(empty)} is empty" if empty else ""
+    return (
+        f"{name} is here, but cannot be read ({said}{files}): it was fetched or unpacked only in part. Delete "
+        f"the folder {place} and call this again with a network, or copy the folder from another machine"
+    )
 
 
 def check_numbers(size: int, limit: int | None) -> None:
@@ -135,23 +234,44 @@ def check_numbers(size: int, limit: int | None) -> None:
 
 
 def picture(file: str | os.PathLike, size: int) -> Float[Tensor, "3 S S"]:
-    """Read one picture. Raises what Pillow raises about a file that is none."""
+    """Read one picture.
+
+    Raises what Pillow raises about a file that is none; ValueError for one that is too large, or of which nobody can
+    know how bright it is.
+    """
     from PIL import Image
 
-    with Image.open(file) as image:
-        return prepare(image, size)
+    file = Path(file)
+    if file.suffix.lower() in NOT_READ:
+        raise ValueError(f"{file.suffix} is not read here: save it as PNG or JPEG")
+    if file.exists() and not file.is_file():
+        raise ValueError("it is a pipe or a device, not a file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused below, with what to do
+        with Image.open(file) as image:
+            if (pixels := image.width * image.height) > MOST_PIXELS:
+                raise ValueError(f"it has {pixels:,} pixels, more than {MOST_PIXELS:,}: make it smaller first")
+            return prepare(image, size)
 
 
 def prepare(image, size: int) -> Float[Tensor, "3 S S"]:
-    """Return a PIL picture as RGB in [0, 1], its shorter side resized to `size`, the middle cut out."""
+    """Return a PIL picture as RGB in [0, 1], its shorter side resized to `size`, the middle cut out.
+
+    Raises ValueError if nobody can know how bright it is: see `_grey`.
+    """
     import numpy as np
     from PIL import Image, ImageOps
 
+    tags = dict(getattr(image, "tag_v2", {}))  # of a TIFF; what is turned has none any more
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits and more: Pillow would cut, not scale
-        grey = np.asarray(image, dtype=np.float64)
-        most = grey.max() if image.mode == "F" else 65535.0
-        image = Image.fromarray((grey / max(most, 1e-9) * 255).clip(0, 255).astype(np.uint8))
+    if tags.get(SAMPLE_FORMAT, (1,))[0] == 2:
+        raise ValueError("its numbers have a sign, and nobody says which is white: save it with 8 bits per pixel")
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _grey(image, tags)
+    elif tags.get(BITS, (8,))[0] == 16 and 0 < max(high for _, high in _extrema(image)) < 16:
+        raise ValueError(DARK)
+    if image.mode in ("La", "RGBa"):  # colours that are multiplied by their opacity
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -159,3 +279,48 @@ def prepare(image, size: int) -> Float[Tensor, "3 S S"]:
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)  # antialiased where it shrinks
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous() / 255
+
+
+MOST_PIXELS = 89_478_485  # Pillow's own limit, 256 MiB of RGB, beyond which it warns
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
+DARK = (
+    "it has 16 bits per pixel, but not even a sixteenth of their range is used, as if it were of 12 bits or fewer, so "
+    "nobody can know which number is white: save it with 8 bits per pixel"
+)
+
+
+def _extrema(image) -> list[tuple[int, int]]:
+    found = image.getextrema()
+    return found if isinstance(found[0], tuple) else [found]
+
+
+def _grey(image, tags: dict):
+    """Return a grey picture of more than 8 bits as one of 8 bits, where Pillow would cut and not scale.
+
+    White is the largest number that its bits can hold (12, 16), and 1 for floating-point numbers. Raises ValueError
+    where neither can be meant: whole numbers of 32 bits, floats outside [0, 1], 16 bits of which hardly any is used.
+    """
+    import numpy as np
+    from PIL import Image
+
+    bits = tags.get(BITS, (16,))[0]  # files of 16 bits that are no TIFF
+    grey = np.asarray(image, dtype=np.float64)
+    if image.mode == "F":
+        white = 1.0
+        if not (grey.min() >= 0 and grey.max() <= 1):  # false for NaN
+            raise ValueError(
+                f"its floating-point numbers are {grey.min():g} … {grey.max():g}, and black and white are 0 and 1: "
+                "scale them, or save it with 8 bits per pixel"
+            )
+    elif bits > 16:
+        raise ValueError(
+            f"it has whole numbers of {bits} bits, and nobody says which is white: save it with 8 or 16 bits per pixel"
+        )
+    else:
+        white = 2.0**bits - 1
+        if bits == 16 and 0 < grey.max() < 4096:
+            raise ValueError(DARK)
+    share = grey / white
+    if tags.get(PHOTOMETRIC) == 0:  # "white is zero", which Pillow turns round for 8 bits only
+        share = 1 - share
+    return Image.fromarray((share * 255).round().astype(np.uint8))
