@@ -340,8 +340,8 @@ def _from_hub(name: str, files: tuple[str, ...] = FILES) -> Path:
     except Exception as error:  # its network errors have no common class
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ConnectionError(
-            f"cannot fetch {name!r} from the Hugging Face hub ({reason}), and there is no folder of that name here. With "
-            f"a network, this call fetches it once and keeps it. Without one, copy {', '.join(files)} from another "
+            f"cannot fetch {name!r} from the Hugging Face hub ({reason}), and no folder here has that name. With a "
+            f"network, this call fetches it once and keeps it. Without one, copy {', '.join(files)} from another "
             f"machine into a folder and load that, or use a bundled checkpoint: {', '.join(names()) or 'none yet'}."
         ) from None
 

@@ -1,18 +1,26 @@
 """Checkpoints: written and read back, read by transformers too, and every damage told apart."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from transformers import (
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
+    BertForPreTraining,
+    BertForSequenceClassification,
     BertModel,
+    BertTokenizerFast,
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoXConfig,
@@ -22,6 +30,7 @@ from transformers import (
 from course_utils import evaluate, pretrained, runtime
 from course_utils.data.bpe import BERT_SPECIAL, BPETokenizer
 from course_utils.data.text import CharTokenizer
+from course_utils.models import weight_files
 from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder
 from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer
 from course_utils.models.convnet import ConvNet, ConvNetConfig
@@ -198,7 +207,7 @@ def test_old_names():
         (lambda: GPT2LMHeadModel(GPT2Config(**SMALL, scale_attn_by_inverse_layer_idx=True)), "scale_attn_by_inverse"),
         (lambda: GPT2LMHeadModel(GPT2Config(**SMALL, tie_word_embeddings=False)), "tie_word_embeddings"),
         (lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL_BERT)), "type 'gpt_neox'"),
-        (lambda: BertModel(BertConfig(**SMALL_BERT)), "no tensor 'cls.predictions"),
+        (lambda: BertModel(BertConfig(**SMALL_BERT, is_decoder=True)), "is_decoder"),
     ],
 )
 def test_architectures_that_are_not_ours_are_refused(theirs, message):
@@ -219,6 +228,320 @@ def test_tensors_that_do_not_fit_are_refused():
         build(config, {**tensors, "lm_head.weight": torch.ones(31, 12)})
     with pytest.raises(ValueError, match="config.json"):
         build({"model_type": "gpt2"}, tensors)
+
+
+# ----------------------------------------------------------------------------------- folders as they lie on the hub
+
+MESSAGES = ["The cat sat on the mat.", "NAÏVE cats, the hat!", "Sat?", "the " * 12]
+PIECES = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *"acehimnostv.,!?",
+    "##s",
+    "##t",
+    "##e",
+    "the",
+    "cat",
+    "sat",
+    "mat",
+]
+
+
+def encoder(folder, kind=BertModel, **sizes):
+    """A small BERT and its WordPiece tokenizer, saved by `transformers`. Returns both, as it has them."""
+    torch.manual_seed(0)
+    sizes = {**SMALL_BERT, "vocab_size": len(PIECES), "max_position_embeddings": 32, **sizes}
+    model = kind(BertConfig(**sizes)).eval()
+    for parameter in model.parameters():  # far from what is drawn at first, so that a swapped tensor shows
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    tokenizer = BertTokenizerFast({piece: code for code, piece in enumerate(PIECES)}, model_max_length=32)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model, tokenizer
+
+
+def assert_same_features(folder, theirs, tokenizer):
+    ours, own = pretrained.load(folder)
+    codes, mask = own.encode_batch(MESSAGES)
+    batch = tokenizer(MESSAGES, padding=True, return_tensors="pt")
+    assert codes.equal(batch.input_ids) and mask.equal(batch.attention_mask.bool())
+    with torch.no_grad():
+        hidden = getattr(theirs, "bert", theirs)(**batch).last_hidden_state
+        torch.testing.assert_close(ours.encode(codes, mask)[mask], hidden[mask], rtol=1e-4, atol=1e-4)
+    return ours, codes, mask
+
+
+def rewritten(folder, change):
+    """The folder's weights, by changed names, in the layout that they had."""
+    tensors = load_file(folder / "model.safetensors")
+    save_file({change(name): tensor for name, tensor in tensors.items()}, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("kind", [BertModel, BertForMaskedLM, BertForSequenceClassification, BertForPreTraining])
+def test_encoders_with_and_without_heads(kind, tmp_path):
+    theirs, tokenizer = encoder(tmp_path, kind)
+    ours, codes, mask = assert_same_features(tmp_path, theirs, tokenizer)
+    has_head = kind in (BertForMaskedLM, BertForPreTraining)
+    assert ours.config.head is has_head
+    if has_head:
+        ours(codes, mask)
+    else:
+        for call in (lambda: ours(codes, mask), lambda: ours.logits(ours.encode(codes, mask))):
+            with pytest.raises(ValueError, match="without its masked-language-modelling head.*encode has its features"):
+                call()
+
+
+def test_an_encoder_without_a_head_is_saved_and_read_by_transformers(tmp_path):
+    theirs, tokenizer = encoder(tmp_path / "theirs")
+    ours, own = pretrained.load(tmp_path / "theirs")
+    pretrained.save(tmp_path / "ours", ours, own, CARD, dtype=torch.float32)
+    assert_same_features(tmp_path / "ours", theirs, AutoTokenizer.from_pretrained(tmp_path / "ours"))
+    assert_same_features(tmp_path / "theirs", AutoModel.from_pretrained(tmp_path / "ours").eval(), tokenizer)
+
+
+@pytest.mark.parametrize("kind", [BertModel, BertForMaskedLM])
+@pytest.mark.parametrize(
+    "prefix",
+    ["", "model.", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.model.", "0.auto_model.", "encoder."],
+)
+def test_what_a_model_was_wrapped_in_does_not_matter(kind, prefix, tmp_path):
+    theirs, tokenizer = encoder(tmp_path, kind)
+    rewritten(tmp_path, lambda name: prefix + name)
+    assert assert_same_features(tmp_path, theirs, tokenizer)[0].config.head is (kind is BertForMaskedLM)
+
+
+@pytest.mark.parametrize("prefix", ["", "transformer.", "_orig_mod.transformer.", "model.transformer.", "module."])
+def test_the_same_of_a_gpt(prefix):
+    gpt = GPT2LMHeadModel(GPT2Config(**SMALL)).eval()
+    tensors = {
+        prefix + name.removeprefix("transformer."): t for name, t in gpt.state_dict().items() if "lm_head" not in name
+    }
+    tensors[f"{prefix.removesuffix('transformer.')}lm_head.weight"] = gpt.lm_head.weight
+    x = torch.arange(8)[None]
+    torch.testing.assert_close(build(gpt.config.to_dict(), tensors).eval()(x), gpt(x).logits, rtol=1e-4, atol=1e-4)
+    blocks = {name.replace("h.1.", "h.1._orig_mod."): tensor for name, tensor in tensors.items()}  # each block compiled
+    torch.testing.assert_close(build(gpt.config.to_dict(), blocks).eval()(x), gpt(x).logits, rtol=1e-4, atol=1e-4)
+
+
+def as_parts(folder, model):
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="4kB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 2
+
+
+def as_torch(folder, model, wrap=lambda tensors: tensors):
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(wrap(tensors), folder / "pytorch_model.bin")
+
+
+def as_torch_parts(folder, model):
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = {"pytorch_model-00001-of-00002.bin": names[:9], "pytorch_model-00002-of-00002.bin": names[9:]}
+    for file, part in parts.items():
+        torch.save({name: tensors[name] for name in part}, folder / file)
+    index = {"weight_map": {name: file for file, part in parts.items() for name in part}}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+
+
+def as_a_trainers_file(folder, model):
+    as_torch(folder, model, lambda tensors: {"epoch": 3, "state_dict": {f"model.{n}": t for n, t in tensors.items()}})
+
+
+LAYOUTS = [as_parts, as_torch, as_torch_parts, as_a_trainers_file]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", [BertModel, BertForSequenceClassification])
+def test_layouts_of_the_weights(layout, kind, tmp_path):
+    theirs, tokenizer = encoder(tmp_path, kind)
+    layout(tmp_path, theirs)
+    assert_same_features(tmp_path, theirs, tokenizer)
+
+
+def test_tokenizers_of_older_folders_and_of_sentence_encoders(tmp_path):
+    theirs, tokenizer = encoder(tmp_path)
+    fixed = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    fixed.enable_padding(length=24)
+    fixed.enable_truncation(6)
+    fixed.save(str(tmp_path / "tokenizer.json"))
+    assert_same_features(tmp_path, theirs, tokenizer)
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "vocab.txt").write_text("\n".join(PIECES) + "\n")
+    assert_same_features(tmp_path, theirs, tokenizer)
+
+
+def test_capitals_count_where_the_tokenizer_says_so(tmp_path):
+    theirs, _ = encoder(tmp_path)
+    about = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**about, "do_lower_case": False}))
+    cased = AutoTokenizer.from_pretrained(tmp_path)
+    assert cased("The cat").input_ids[1] == PIECES.index("[UNK]")
+    assert_same_features(tmp_path, theirs, cased)
+
+
+def test_special_tokens_of_another_name(tmp_path):
+    encoder(tmp_path)
+    said = (tmp_path / "tokenizer.json").read_text().replace("[PAD]", "<pad>").replace("[SEP]", "</s>")
+    (tmp_path / "tokenizer.json").write_text(said)
+    about = {"pad_token": {"content": "<pad>"}, "sep_token": "</s>", "cls_token": "[CLS]"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(about))
+    tokenizer = pretrained.load(tmp_path)[1]
+    assert (tokenizer.pad, tokenizer.sep, tokenizer.cls) == (0, 3, 2)
+
+
+def test_a_padded_vocabulary_is_never_written(tmp_path):
+    tokenizer = BPETokenizer.train(TEXT, vocab_size=290)
+    padded = GPT2Config(**{**SMALL, "vocab_size": 320})
+    theirs = GPT2LMHeadModel(padded).eval()
+    theirs.transformer.wte.weight.data[290:] *= 50  # each of them likelier, half of the time, than all real ones
+    theirs.save_pretrained(tmp_path)
+    tokenizer.save(tmp_path / "tokenizer.json")
+    ours, own = pretrained.load(tmp_path)
+    x = own.encode("the cat sat")[None]
+    torch.testing.assert_close(ours(x), theirs(x).logits, rtol=1e-4, atol=1e-4)
+    for how in ({}, {"temperature": 0}, {"top_k": 3}, {"top_p": 0.5}, {"use_cache": False}):
+        for prompt in (x.expand(50, -1), [x[0, :1], x[0]]):
+            for row in ours.generate(prompt, 20, generator=runtime.seed(0), **how):
+                own.decode(row)
+    ours.unused = None
+    assert ours.generate(x.expand(50, -1), 20, generator=runtime.seed(0)).max() >= 290, "the test must be able to fail"
+
+
+def test_what_cannot_be_read_is_a_sentence(tmp_path):
+    theirs, tokenizer = encoder(tmp_path / "whole")
+
+    def refused(change, message, error=ValueError):
+        folder = tmp_path / "changed"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(tmp_path / "whole", folder)
+        change(folder)
+        with pytest.raises(error, match=message):
+            pretrained.load(folder)
+
+    def write(name, content):
+        return lambda folder: (folder / name).write_bytes(content)
+
+    def cut(pattern):
+        def change(folder):
+            file = sorted(folder.glob(pattern))[0]
+            file.write_bytes(file.read_bytes()[:-40])
+
+        return change
+
+    def then(*changes):
+        return lambda folder: [change(folder) for change in changes]
+
+    def parts(folder):
+        as_parts(folder, theirs)
+
+    def binary(folder):
+        as_torch(folder, theirs)
+
+    def without(pattern):
+        return lambda folder: [file.unlink() for file in sorted(folder.glob(pattern))[:1]]
+
+    def config(**changes):
+        return lambda folder: (folder / "config.json").write_text(
+            json.dumps({**json.loads((folder / "config.json").read_text()), **changes})
+        )
+
+    refused(then(parts, without("model-*")), "lacks 1 of the .* parts of its weights, such as model-00001", OSError)
+    refused(then(parts, cut("model-*")), "model-00001-of-.* is cut off or damaged")
+    refused(then(parts, write("model.safetensors.index.json", b"{}")), "is not the list of a model's parts")
+    outside = json.dumps({"weight_map": {"a": "../whole/model.safetensors"}}).encode()
+    refused(then(parts, write("model.safetensors.index.json", outside)), "which is not a file beside it")
+    refused(cut("model.safetensors"), "model.safetensors is cut off or damaged")
+    refused(write("model.safetensors", b""), "model.safetensors is cut off or damaged")
+    refused(write("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid"), "run `git lfs pull`")
+    refused(then(binary, cut("pytorch_model.bin")), "pytorch_model.bin is cut off or damaged")
+    refused(then(binary, write("pytorch_model.bin", b"junk")), "pytorch_model.bin is cut off or damaged")
+    refused(then(binary, write("pytorch_model.bin", b"")), "pytorch_model.bin is cut off or damaged")
+    refused(lambda folder: as_torch(folder, theirs, lambda tensors: [1, 2]), "holds no tensors by name, but list")
+    refused(lambda folder: as_torch(folder, theirs, lambda tensors: theirs), "would run code .* model.safetensors")
+    for name in ("tf_model.h5", "model.onnx", "adapter_model.safetensors"):
+        refused(then(without("model.safetensors"), write(name, b"")), f"no model.safetensors.*; {name} is", OSError)
+    refused(without("tokenizer.json"), "has no tokenizer.json", OSError)
+    refused(config(model_type="llama"), "model of type 'llama'; this course builds .* AutoModel.from_pretrained")
+    refused(config(model_type=None), "names no model_type; this course builds")
+    refused(config(quantization_config={"bits": 4}), "is a quantized bert; this course builds")
+    refused(lambda folder: rewritten(folder, lambda name: f"a.{name}" if "1" in name else name), "no tensor 'bert.enc")
+    refused(
+        lambda folder: save_file(
+            {f"{who}.{n}": t.clone() for n, t in theirs.state_dict().items() for who in ("query", "passage")},
+            folder / "model.safetensors",
+        ),
+        "holds 2 models",
+    )
+    whole_numbers = {name: tensor.to(torch.int8) for name, tensor in theirs.state_dict().items()}
+    refused(lambda folder: save_file(whole_numbers, folder / "model.safetensors"), "holds whole numbers .* quantized")
+
+
+def test_a_pickle_s_code_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    encoder(tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    torch.save({"state_dict": {}, "more": Evil()}, tmp_path / "model" / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="would run code from it, so it is not read"):
+        pretrained.load(tmp_path / "model")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_model_that_does_not_fit_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    encoder(tmp_path)
+    monkeypatch.setattr(weight_files, "free_memory", lambda: 1000)
+    monkeypatch.setattr("safetensors.torch.load_file", lambda file: pytest.fail("read"))
+    with pytest.raises(MemoryError, match="weights: as float32 they need .* a smaller model"):
+        pretrained.load(tmp_path)
+    monkeypatch.undo()
+    assert weight_files.free_memory() > 2**20
+
+
+def test_an_unknown_architecture_is_refused_before_anything_else_is_read(tmp_path, monkeypatch):
+    GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL_BERT)).save_pretrained(tmp_path)  # it has no tokenizer either
+    monkeypatch.setattr(weight_files, "read", lambda folder: pytest.fail("read"))
+    with pytest.raises(ValueError, match="type 'gpt_neox'; this course builds gpt2, bert and char_rnn. For others use"):
+        pretrained.load(tmp_path)
+
+
+def test_a_file_or_the_folder_above_is_answered_with_the_right_one(tmp_path):
+    encoder(tmp_path / "0_Transformer")
+    with pytest.raises(FileNotFoundError, match="no config.json.*Its sub-folder 0_Transformer has a config.json: load"):
+        pretrained.load(tmp_path)
+    with pytest.raises(NotADirectoryError, match="is a file: give the folder that it lies in"):
+        pretrained.load(tmp_path / "0_Transformer" / "model.safetensors")
+
+
+def real_folder():
+    found = os.environ.get("COURSE_MIRROR")
+    return Path(found) if found and (Path(found) / "models" / "all-MiniLM-L6-v2").is_dir() else None
+
+
+@pytest.mark.skipif(real_folder() is None, reason="COURSE_MIRROR names no folder with models/all-MiniLM-L6-v2")
+def test_a_real_sentence_encoder_agrees_with_transformers_on_500_messages():
+    folder = real_folder() / "models" / "all-MiniLM-L6-v2"
+    lines = (real_folder() / "sms_spam" / "SMSSpamCollection").read_text("utf-8").split("\n")[:500]
+    messages = [line.split("\t", 1)[1] for line in lines]
+    ours, tokenizer = pretrained.load(folder)
+    theirs, their_tokenizer = (
+        AutoModel.from_pretrained(folder, dtype=torch.float32).eval(),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    with torch.inference_mode():
+        for start in range(0, 500, 50):
+            codes, mask = tokenizer.encode_batch(messages[start : start + 50])
+            batch = their_tokenizer(messages[start : start + 50], padding=True, return_tensors="pt")
+            assert codes.equal(batch.input_ids) and mask.equal(batch.attention_mask.bool())
+            hidden = theirs(**batch).last_hidden_state
+            torch.testing.assert_close(ours.encode(codes, mask)[mask], hidden[mask], rtol=0, atol=1e-4)
 
 
 def test_card_lists_every_file(tmp_path):

@@ -105,10 +105,10 @@ def _read_torch(file: Path) -> dict[str, Tensor]:
             f"{file} holds more than tensors, and reading the rest would run code from it, so it is not read: look for "
             "the same model with a model.safetensors, or have whoever made it save model.state_dict() alone"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        if isinstance(error, PermissionError):
-            raise
-        raise ValueError(_damaged(file, str(error).split("\n")[0])) from None
+    except PermissionError:
+        raise
+    except Exception as error:  # about a damaged file it may raise anything
+        raise ValueError(_damaged(file, str(error).split("\n")[0] or type(error).__name__)) from None
     for name in INSIDE:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
