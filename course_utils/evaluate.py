@@ -2,6 +2,9 @@
 
 Texts: perplexity and bits. Frozen features: `linear_probe`, `ridge_probe`, `knn_probe` and the `report_card` over all
 factors. Their shape: `alignment`, `uniformity`, `hsic`, `info_nce_bound`, `principal_angles`.
+
+Probes and report cards refuse features that are not finite; the measures of shape pass NaN on. What needs float64 is
+computed by numpy on the processor: not every device has it.
 """
 
 # ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
@@ -11,12 +14,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
+from scipy.linalg import subspace_angles
 from torch import Tensor, nn
 
 from course_utils import runtime
+from course_utils.finite import BROKEN_ENCODER, DIVERGED, LEAVE_OUT, check_finite
 
 
 def bits(nats: float | Tensor) -> float | Tensor:
@@ -77,10 +83,7 @@ def features(
     for name, tensor in module.state_dict().items():
         if not torch.equal(tensor, before[name]):
             raise RuntimeError(f"the encoder is not frozen: {name} changed while it was only asked for features")
-    if not rows.isfinite().all():
-        raise ValueError(
-            f"{int((~rows.isfinite()).sum())} numbers of the features are not finite: is the encoder broken?"
-        )
+    check_finite(rows, "the features", BROKEN_ENCODER)
     return rows
 
 
@@ -117,9 +120,11 @@ def linear_probe(
     l2: a number, or several: then a fifth of the training part, drawn with the generator, is held out to choose the one
     with the best accuracy (of equals, the strongest), and the probe is fitted again on all. A good list: `evaluate.L2`.
     A test label that the training part does not have counts as wrong.
-    Raises ValueError for fewer than two classes, shapes that do not belong together, features with a gradient.
+    Raises ValueError for fewer than two classes, shapes that do not belong together, features with a gradient, features
+    with NaN or infinity, a negative l2.
     """
     check_probe(train, train_labels, test, test_labels)
+    candidates = strongest_first(l2)
     classes, y = train_labels.unique(return_inverse=True)  # (C,), (n,)
     if len(classes) < 2:
         raise ValueError(f"a probe needs at least two classes, got {len(classes)}: {classes.tolist()}")
@@ -128,7 +133,6 @@ def linear_probe(
     def right(weight: Tensor, x: Tensor, y: Tensor) -> float:
         return float(((x @ weight[:-1] + weight[-1]).argmax(1) == y).float().mean())
 
-    candidates = sorted([l2] if isinstance(l2, int | float) else l2, reverse=True)
     if len(candidates) > 1:
         valid, fit = held_out_rows(len(x), x.device, generator)
         weights = logistic_regression(x[fit], y[fit], len(classes), candidates)
@@ -152,24 +156,23 @@ def ridge_probe(
 
     R² is 1 for a perfect prediction, 0 for the mean, and negative for worse than that. Standardised features, mean of
     squared errors plus l2 · Σ w²; l2: as in `linear_probe`.
-    Raises ValueError for values that are all equal, shapes that do not belong together, features with a gradient.
+    Raises ValueError for values that are all equal, and as `linear_probe` does.
     """
     check_probe(train, train_values, test, test_values)
-    x, x_test = (part.double() for part in standardise(train, test))
-    y, target = train_values.double(), test_values.double()
-    if y.std() == 0 or target.std() == 0:
+    candidates = strongest_first(l2)
+    x, x_test, y, target = map(wide, (*standardise(train, test), train_values, test_values))
+    if np.ptp(y) == 0 or np.ptp(target) == 0:
         raise ValueError("the values are all equal: there is no variance to explain")
-    candidates = sorted([l2] if isinstance(l2, int | float) else l2, reverse=True)
     if len(candidates) > 1:
-        valid, fit = held_out_rows(len(x), x.device, generator)
+        valid, fit = (rows.numpy() for rows in held_out_rows(len(x), torch.device("cpu"), generator))
         predicted = ridge(x[fit], y[fit], x[valid], candidates)  # one row for each candidate
         candidates = [candidates[int(((predicted - y[valid]) ** 2).mean(1).argmin())]]
     (predictions,) = ridge(x, y, x_test, candidates)
     wrong, spread = (predictions - target) ** 2, (target - target.mean()) ** 2  # each (m,)
     share = float(wrong.mean() / spread.mean())
     influence = (wrong - share * spread) / spread.mean()  # how much each sample moves R²: a ratio of two means
-    error = float(influence.std()) / math.sqrt(len(target))
-    return Probe(1 - share, error, 0.0, candidates[0], predictions.to(test_values.dtype))
+    error = float(influence.std(ddof=1)) / math.sqrt(len(target))
+    return Probe(1 - share, error, 0.0, candidates[0], narrow(predictions, like=test_values))
 
 
 def knn_probe(
@@ -192,7 +195,7 @@ def knn_probe(
     check_probe(train, train_labels, test, test_labels)
     if not 1 <= k <= len(train):
         raise ValueError(f"k must be between 1 and the {len(train)} training samples, got {k}")
-    if temperature is not None and not temperature > 0:
+    if temperature is not None and not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be > 0 or None, got {temperature}")
     classes, y = train_labels.unique(return_inverse=True)
     known, predictions = F.normalize(train, dim=1), []
@@ -205,7 +208,7 @@ def knn_probe(
 
 
 def check_probe(train: Tensor, train_targets: Tensor, test: Tensor, test_targets: Tensor) -> None:
-    """Raise ValueError for shapes that do not belong together, an empty part, or features that carry a gradient."""
+    """Raise ValueError for shapes that do not belong together, an empty part, features with a gradient, NaN or inf."""
     if train.ndim != 2 or test.ndim != 2 or train.shape[1] != test.shape[1]:
         shapes = f"{tuple(train.shape)} and {tuple(test.shape)}"
         raise ValueError(f"the features must be (samples, dim) with one dim in both parts, got {shapes}")
@@ -214,6 +217,27 @@ def check_probe(train: Tensor, train_targets: Tensor, test: Tensor, test_targets
             raise ValueError(f"the {name} part has features {tuple(x.shape)} but targets {tuple(y.shape)}")
     if train.requires_grad or test.requires_grad:
         raise ValueError("the features carry a gradient: a probe is for a frozen encoder, see `evaluate.features`")
+    for x, y, name in ((train, train_targets, "training"), (test, test_targets, "test")):
+        check_finite(x, f"the features of the {name} part", BROKEN_ENCODER)
+        check_finite(y, f"the targets of the {name} part", LEAVE_OUT)
+
+
+def strongest_first(l2: float | Sequence[float]) -> list[float]:
+    """Return the candidates from the largest down. Raises ValueError unless there is one and all are ≥ 0."""
+    candidates = [l2] if isinstance(l2, int | float) else list(l2)
+    if not candidates or not all(0 <= strength < math.inf for strength in candidates):
+        raise ValueError(f"l2 must be a number ≥ 0, or several, got {l2}")
+    return sorted(candidates, reverse=True)
+
+
+def wide(values: Tensor) -> np.ndarray:
+    """Return the values in double precision, by numpy: a Mac's GPU has no such numbers."""
+    return values.detach().cpu().numpy().astype(np.float64)
+
+
+def narrow(values: np.ndarray, like: Tensor) -> Tensor:
+    """Return the values in the precision, and on the device, of a tensor."""
+    return torch.as_tensor(values.astype(np.float64 if like.dtype == torch.float64 else np.float32)).to(like)
 
 
 def standardise(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
@@ -254,19 +278,20 @@ def logistic_regression(
     return found
 
 
-def ridge(x: Tensor, y: Tensor, x_test: Tensor, l2: Sequence[float]) -> Float[Tensor, "l2 test"]:
+def ridge(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, l2: Sequence[float]) -> Float64[np.ndarray, "l2 test"]:
     """Return the predictions on x_test for each l2, from one eigendecomposition."""
     mean = y.mean()
-    values, vectors = torch.linalg.eigh(x.T @ x / len(x))  # (D,), (D, D)
+    values, vectors = np.linalg.eigh(x.T @ x / len(x))  # (D,), (D, D)
     projected = vectors.T @ (x.T @ (y - mean)) / len(x)  # (D,)
-    strength = torch.tensor(l2, dtype=x.dtype, device=x.device)[:, None]
-    return projected / (values.clamp(min=0) + strength) @ (x_test @ vectors).T + mean
+    strength = np.array(l2)[:, None]
+    return projected / (values.clip(min=0) + strength) @ (x_test @ vectors).T + mean
 
 
 def accuracy(predictions: Tensor, train_labels: Tensor, test_labels: Tensor, l2: float | None) -> Probe:
     """Return the share of right predictions; chance is always guessing the training part's commonest class."""
-    share = float((predictions == test_labels).double().mean())
-    chance = float((test_labels == train_labels.mode().values).double().mean())
+    classes, counts = train_labels.unique(return_counts=True)  # sorted; of equally common ones the first counts
+    share = int((predictions == test_labels).sum()) / len(test_labels)
+    chance = int((test_labels == classes[counts.argmax()]).sum()) / len(test_labels)
     return Probe(share, math.sqrt(share * (1 - share) / len(test_labels)), chance, l2, predictions)
 
 
@@ -313,7 +338,8 @@ def report_card(
     factors: {name: (n,)}; whole numbers and booleans are classes (accuracy), other numbers are values (R²).
     share: how many of the pictures train the probes; the same, drawn with the generator, for all encoders and factors.
     l2: as in `linear_probe`.
-    Raises ValueError for tensors of different lengths, no encoder or factor, a share outside (0, 1).
+    Raises ValueError for tensors of different lengths, no encoder or factor, a share outside (0, 1), and for features
+    or factors with NaN or infinity, by name.
     """
     lengths = {name: len(tensor) for name, tensor in [*features.items(), *factors.items()]}
     if not features or not factors or len(set(lengths.values())) != 1:
@@ -321,6 +347,10 @@ def report_card(
     n = next(iter(lengths.values()))
     if not 0 < share < 1 or not 0 < round(share * n) < n:
         raise ValueError(f"share must leave pictures for both parts, 0 < share < 1, got {share} of {n}")
+    for name, x in features.items():
+        check_finite(x, f"the features of {name}", BROKEN_ENCODER)
+    for name, y in factors.items():
+        check_finite(y, f"the factor {name}", LEAVE_OUT)
     order = torch.randperm(n, generator=generator if generator is not None else runtime.seed(0))
     train, test = order[: round(share * n)], order[round(share * n) :]
     probes = []
@@ -352,6 +382,8 @@ def alignment(z1: Float[Tensor, "n dim"], z2: Float[Tensor, "n dim"], alpha: flo
     """
     if z1.shape != z2.shape or z1.ndim != 2:
         raise ValueError(f"both views must be (n, dim), got {tuple(z1.shape)} and {tuple(z2.shape)}")
+    if not alpha > 0:
+        raise ValueError(f"alpha must be > 0, got {alpha}")
     return (F.normalize(z1, dim=1) - F.normalize(z2, dim=1)).norm(dim=1).pow(alpha).mean()
 
 
@@ -362,8 +394,10 @@ def uniformity(z: Float[Tensor, "n dim"], t: float = 2) -> Float[Tensor, ""]:
     """
     if z.ndim != 2 or len(z) < 2:
         raise ValueError(f"uniformity is about pairs: z must be (n, dim) with n ≥ 2, got {tuple(z.shape)}")
-    squares = torch.pdist(F.normalize(z, dim=1)).pow(2)  # (n (n - 1) / 2,)
-    return (-t * squares).logsumexp(0) - math.log(len(squares))
+    z = F.normalize(z, dim=1)
+    squares = torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist").pow(2)  # (n, n): each pair twice
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    return (-t * squares).masked_fill(itself, -math.inf).flatten().logsumexp(0) - math.log(len(z) * (len(z) - 1))
 
 
 def linear_kernel(x: Float[Tensor, "n dim"]) -> Float[Tensor, "n n"]:
@@ -374,8 +408,10 @@ def linear_kernel(x: Float[Tensor, "n dim"]) -> Float[Tensor, "n n"]:
 def gaussian_kernel(x: Float[Tensor, "n dim"], sigma: float | None = None) -> Float[Tensor, "n n"]:
     """Return exp(-distance² / 2 sigma²) of all pairs; sigma None: the median distance between two different rows.
 
-    Raises ValueError for sigma ≤ 0, and if more than half of the rows are equal, so that the median is 0.
+    Raises ValueError for sigma ≤ 0, if more than half of the rows are equal, so that the median is 0, and for features
+    with NaN or infinity.
     """
+    check_finite(x, "the features", BROKEN_ENCODER)
     squares = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist") ** 2
     if sigma is None:
         sigma = float(squares[~torch.eye(len(x), dtype=torch.bool, device=x.device)].median()) ** 0.5
@@ -385,7 +421,8 @@ def gaussian_kernel(x: Float[Tensor, "n dim"], sigma: float | None = None) -> Fl
 
 
 def delta_kernel(labels: Int[Tensor, " n"]) -> Float[Tensor, "n n"]:
-    """Return 1 where two labels are equal, else 0."""
+    """Return 1 where two labels are equal, else 0. Raises ValueError for labels that are not numbers (NaN)."""
+    check_finite(labels, "the labels", LEAVE_OUT)
     return (labels[:, None] == labels[None, :]).float()
 
 
@@ -418,18 +455,15 @@ def info_nce_bound(loss: float | Tensor, negatives: int) -> float | Tensor:
 def principal_angles(a: Float[Tensor, "dim k"], b: Float[Tensor, "dim m"]) -> Float[Tensor, " min_k_m"]:
     """Return the angles between the subspaces that two matrices' columns span, in radians, smallest first.
 
-    All 0: one lies inside the other. Small angles are exact too (by their sine), computed in double precision.
-    Raises ValueError for different numbers of rows, or columns that are not independent.
+    All 0: one lies inside the other. Small angles are exact too (by their sine): computed in double precision, on the
+    processor, and returned in that of `a`.
+    Raises ValueError for different numbers of rows, columns that are not independent, NaN or infinity.
     Source: Å. Björck and G. H. Golub, Numerical Methods for Computing Angles Between Linear Subspaces (1973).
     """
     if a.ndim != 2 or b.ndim != 2 or len(a) != len(b):
         raise ValueError(f"both bases must be (dim, vectors) of one dim, got {tuple(a.shape)} and {tuple(b.shape)}")
-    bases = []
-    for basis in (a.double(), b.double()) if a.shape[1] >= b.shape[1] else (b.double(), a.double()):
-        if torch.linalg.matrix_rank(basis) < basis.shape[1]:
+    for basis in (a, b):
+        check_finite(basis, "the columns of one basis", DIVERGED)
+        if np.linalg.matrix_rank(wide(basis)) < basis.shape[1]:
             raise ValueError(f"the {basis.shape[1]} columns of one basis are not independent")
-        bases.append(torch.linalg.qr(basis).Q)
-    p, q = bases  # (D, more), (D, fewer)
-    cosine = torch.linalg.svdvals(p.T @ q).clamp(max=1)  # largest first
-    sine = torch.linalg.svdvals(q - p @ (p.T @ q)).flip(0).clamp(max=1)  # smallest first
-    return torch.where(cosine**2 < 0.5, cosine.acos(), sine.asin())
+    return narrow(subspace_angles(wide(a), wide(b))[::-1], like=a)  # scipy's come largest first

@@ -6,6 +6,10 @@ Contrast: `nt_xent` (SimCLR), `sup_con`, `clip_loss`, `info_nce` with any number
 Autoencoders: `elbo_loss` = `reconstruction_nats` + `gaussian_kl`.
 
 All losses are in nats (natural logarithm), per predicted token, per anchor or per sample.
+
+A NaN in any number that goes in comes out as NaN, also one that a mask or a draw of negatives leaves out: it says that
+something is broken, and a finite loss would hide it. (No loss raises for it: asking would make a GPU wait at every
+step. `train.fit` asks now and then, and raises.)
 """
 
 # ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
@@ -33,7 +37,8 @@ def next_token_loss(
     """Return the mean of -ln P(token t + 1 | tokens up to t): the logits at t are judged by the token after them.
 
     tokens: what the model read, and one more token if there is one (the last logits need it).
-    mask: False for padding, which is neither judged nor judges. Without anything to predict the loss is 0.
+    mask: False for padding, which is neither judged nor judges; its logits may be anything but NaN or infinite. Without
+    anything to predict the loss is 0.
     Raises ValueError for shapes that do not belong together.
     """
     B, T, V = logits.shape
@@ -46,13 +51,22 @@ def next_token_loss(
     targets = tokens[:, 1:].long()  # (B, T or T - 1)
     if mask is not None:
         targets = targets.masked_fill(~(mask[:, 1:] & mask[:, :-1]).bool(), NOT_A_TARGET)
-    return mean_cross_entropy(logits[:, : targets.shape[1]].flatten(0, 1), targets.flatten())
+    loss = mean_cross_entropy(logits[:, : targets.shape[1]].flatten(0, 1), targets.flatten())
+    return carry_nan(loss, logits[:, targets.shape[1] :])  # what has no target
 
 
 def mean_cross_entropy(logits: Float[Tensor, "n vocab"], targets: Int[Tensor, " n"]) -> Float[Tensor, ""]:
     """Return the mean of -ln P(target) over the rows that have a target; 0 if none has."""
     total = F.cross_entropy(logits, targets, ignore_index=NOT_A_TARGET, reduction="sum")
-    return total / (targets != NOT_A_TARGET).sum().clamp(min=1)
+    return carry_nan(total / (targets != NOT_A_TARGET).sum().clamp(min=1), logits)
+
+
+def carry_nan(loss: Float[Tensor, ""], *inputs: Tensor) -> Float[Tensor, ""]:
+    """Return the loss, or NaN if an input has one (or +inf), used or not. No gradient comes of it."""
+    for numbers in inputs:
+        if numbers.numel():
+            loss = loss + 0 * numbers.detach().amax()
+    return loss
 
 
 def mask_tokens(
@@ -129,7 +143,7 @@ def dp_sgd_gradient(
     Raises ValueError for a max_norm that is not positive, a negative noise_multiplier, an empty batch.
     Source: M. Abadi et al., Deep Learning with Differential Privacy (2016), algorithm 1.
     """
-    if max_norm <= 0 or noise_multiplier < 0:
+    if not max_norm > 0 or not noise_multiplier >= 0:
         raise ValueError(f"max_norm must be > 0 and noise_multiplier ≥ 0, got {max_norm} and {noise_multiplier}")
     if not batch or len(batch[0]) == 0:
         raise ValueError("the batch is empty: give tensors of shape (B, …) with B ≥ 1")
@@ -173,7 +187,7 @@ def dp_sgd_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delt
     section 3.3; from there to (ε, δ): B. Balle et al., Hypothesis Testing Interpretations and Renyi Differential
     Privacy (2020), theorem 21.
     """
-    if not 0 <= sample_rate <= 1 or not 0 < delta < 1 or steps < 0 or noise_multiplier < 0:
+    if not 0 <= sample_rate <= 1 or not 0 < delta < 1 or not steps >= 0 or not noise_multiplier >= 0:
         raise ValueError(
             "sample_rate must be in [0, 1], delta in (0, 1), steps and noise_multiplier ≥ 0, "
             f"got {sample_rate}, {delta}, {steps}, {noise_multiplier}"
@@ -208,15 +222,15 @@ def renyi_divergence(noise_multiplier: float, sample_rate: float, order: int) ->
 
 
 def unit(z: Float[Tensor, "*shape dim"]) -> Float[Tensor, "*shape dim"]:
-    """Return z / |z| along the last axis. A zero vector stays zero, and gets no gradient (rather than nan)."""
+    """Return z / |z| along the last axis. A zero vector stays zero and gets no gradient; one with NaN stays NaN."""
     length = z.norm(dim=-1, keepdim=True)
-    return torch.where(length > 0, z / length.clamp(min=torch.finfo(z.dtype).tiny), 0)
+    return torch.where(length == 0, 0, z / length.clamp(min=torch.finfo(z.dtype).tiny))
 
 
 def check_contrast(temperature: float | Tensor, *views: Tensor) -> None:
     """Raise ValueError unless the temperature is positive and the views are (N, D) with N ≥ 2, all of one shape."""
-    if not temperature > 0:
-        raise ValueError(f"temperature must be > 0, got {float(temperature)}")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be > 0 and finite, got {float(temperature)}")
     shapes = [tuple(view.shape) for view in views]
     if len(set(shapes)) != 1 or len(shapes[0]) != 2:
         raise ValueError(f"the vectors must come as (batch, dim), all in one shape, got {', '.join(map(str, shapes))}")
@@ -313,8 +327,8 @@ def info_nce(
         raise ValueError(
             f"anchors, positives and pool must be (batch, dim), (batch, dim) and (pool, dim), got {shapes}"
         )
-    elif not temperature > 0:
-        raise ValueError(f"temperature must be > 0, got {float(temperature)}")
+    elif not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be > 0 and finite, got {float(temperature)}")
     N = len(anchors)
     M = N - 1 if pool is None else len(pool)  # candidates per anchor
     K = M if negatives is None else negatives
@@ -326,12 +340,14 @@ def info_nce(
     others = a @ (p if pool is None else unit(pool)).T  # (N, N) or (N, M)
     if pool is None:  # without the diagonal: (N, N) -> (N, N - 1)
         others = others[~torch.eye(N, dtype=torch.bool, device=a.device)].view(N, M)
+    everyone = others
     if K < M:
         where = generator.device if generator is not None else a.device
         chosen = torch.rand(N, M, generator=generator, device=where).topk(K, dim=1).indices  # K of M, no two equal
         others = others.gather(1, chosen.to(a.device))  # (N, K)
     logits = torch.cat([own, others], dim=1) / temperature  # (N, 1 + K)
-    return F.cross_entropy(logits, torch.zeros(N, dtype=torch.long, device=a.device))
+    loss = F.cross_entropy(logits, torch.zeros(N, dtype=torch.long, device=a.device))
+    return loss if K == M else carry_nan(loss, everyone)  # also of those that were not drawn
 
 
 # -------------------------------------------------------------------------------------------------------- autoencoders

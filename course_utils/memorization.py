@@ -22,6 +22,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from course_utils.finite import DIVERGED, check_finite
+
 
 class Match(NamedTuple):
     """A passage that stands in a source: where it starts in what was written, how many words, where in the source."""
@@ -148,15 +150,15 @@ def exposure(log_p: Float[Tensor, " candidates"], secret: int) -> float:
     log_p: how likely the model finds each candidate (any monotonic score). secret: the index of the true one.
     The likeliest candidate has the full log2(candidates) bits, the last one 0. A secret that the model never saw has a
     random rank, which is 1 / ln 2 = 1.44 bits on average, not 0. Of equal scores the secret counts as the last.
-    Raises ValueError for scores that are not numbers, or a secret that is not among the candidates.
+    Raises ValueError for scores that are NaN or +inf (-inf says impossible, and is fine), or a secret that is not among
+    the candidates.
     Source: N. Carlini et al., The Secret Sharer (2019), definition 4 (their rank counts from 1).
     """
     if log_p.ndim != 1 or not 0 <= secret < len(log_p):
         raise ValueError(
             f"log_p must have the shape (candidates,) and secret be one of them, got {tuple(log_p.shape)} and {secret}"
         )
-    if log_p.isnan().any():
-        raise ValueError("some scores are not numbers (NaN): the model is damaged, or training diverged")
+    check_finite(log_p.masked_fill(log_p == -math.inf, 0), "the scores", DIVERGED)
     rank = int((log_p >= log_p[secret]).sum())  # 1 = the likeliest
     return math.log2(len(log_p)) - math.log2(rank)
 

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from course_utils.finite import check_finite
 from course_utils.models.convnet import ConvNet, ConvNetConfig, initialise, layer
 
 Images = Float[Tensor, "n channels height width"]
@@ -255,7 +256,8 @@ def colour_bins(spacing: float = 0.1) -> Float[Tensor, "bins 2"]:
 
 
 def colour_targets(chroma: Float[Tensor, "n 2 h w"], bins: Float[Tensor, "bins 2"]) -> Int[Tensor, "n h w"]:
-    """Return the number of the nearest bin for each pixel; of equals, the first."""
+    """Return the number of the nearest bin for each pixel; of equals, the first. Raises ValueError for NaN."""
+    check_finite(chroma, "the chroma", "the pictures have a pixel that is no number")
     pixels = chroma.permute(0, 2, 3, 1)  # (N, H, W, 2)
     bins = bins.to(chroma)
     distance = (bins**2).sum(1) - 2 * pixels @ bins.T  # the same for all bins is left out: (N, H, W, Q)

@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from course_utils.finite import BROKEN_ENCODER, DIVERGED, check_finite
 from course_utils.models.convnet import ConvNet, ConvNetConfig
 from course_utils.models.transformer import Config, Transformer, mean_pool
 
@@ -223,7 +224,7 @@ def zero_shot_classifier(
 
     prompts: for each class one text, or several (a prompt ensemble). The best class of a picture is the largest of
     `model.encode_image(images) @ classes.T`. The model is used in eval mode and left in the mode that it was in.
-    Raises ValueError for a class without prompts.
+    Raises ValueError for a class without prompts, and if the model's vectors are not finite.
     Source: Radford et al. (2021), section 3.1.4.
     """
     groups = [[group] if isinstance(group, str) else list(group) for group in prompts]
@@ -236,7 +237,9 @@ def zero_shot_classifier(
         codes, mask = tokenizer.encode_batch(group)
         found.append(model.encode_text(codes.to(device), mask.to(device)).mean(0))  # (prompts, E) -> (E,)
     model.train(training)
-    return nn.functional.normalize(torch.stack(found), dim=1)
+    classes = nn.functional.normalize(torch.stack(found), dim=1)
+    check_finite(classes, "the vectors of the classes", DIVERGED)
+    return classes
 
 
 def recall_at_k(
@@ -246,7 +249,7 @@ def recall_at_k(
 
     relevant: which items answer a query; None: item i answers query i. Of equals, those with the smaller number come
     first. By chance and with one relevant item each it is k / items. Captions to pictures is the transpose.
-    Raises ValueError unless 1 ≤ k ≤ items, for other shapes, and for a query that nothing answers.
+    Raises ValueError unless 1 ≤ k ≤ items, for other shapes, a query that nothing answers, and NaN.
     """
     if similarity.ndim != 2 or not 1 <= k <= similarity.shape[1]:
         raise ValueError(f"k must be between 1 and the number of items, got k = {k}, shape {tuple(similarity.shape)}")
@@ -258,5 +261,6 @@ def recall_at_k(
         relevant = torch.eye(*similarity.shape, dtype=torch.bool, device=similarity.device)
     if relevant.shape != similarity.shape or not relevant.any(1).all():
         raise ValueError("relevant must have the similarity's shape and at least one True in each row")
+    check_finite(similarity, "the similarities", BROKEN_ENCODER)
     nearest = similarity.argsort(dim=1, descending=True, stable=True)[:, :k]  # (queries, k)
-    return float(relevant.gather(1, nearest).any(1).double().mean())
+    return int(relevant.gather(1, nearest).any(1).sum()) / len(relevant)

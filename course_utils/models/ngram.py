@@ -126,7 +126,7 @@ class Alphabet:
         return cls(kind, sorted(symbols), len(symbols), unknown)
 
     def encode(self, sequence: Symbols) -> Int[Tensor, " time"]:
-        """Return the codes of a text, (T,) int32. Raises ValueError for another kind of text or unknown symbols."""
+        """Return the codes of a text, (T,) int32, on the CPU. Raises ValueError for another kind or unknown symbols."""
         kind = kind_of(sequence)
         if kind != self.kind:
             example = {"characters": '"a text"', "words": '"a text".split()', "codes": "torch.tensor([0, 1, 0])"}
@@ -135,7 +135,7 @@ class Alphabet:
             low, high = map(int, sequence.aminmax()) if len(sequence) else (0, 0)
             if low < 0 or high >= self.size:
                 raise ValueError(f"codes must be in 0 … {self.size - 1} (size={self.size}), got {low} … {high}")
-            return sequence.int()
+            return sequence.cpu().int()
         if kind == "characters":
             points = code_points(sequence).astype(np.intp)  # numpy looks up at intp fastest
             codes = self._table.take(points, mode="clip")
@@ -249,6 +249,9 @@ class NGramModel:
     The first `order` symbols of a text have fewer symbols before them; they are predicted from those that there are
     (the first from none, the second from one, …). So a text's bits are over *all* its symbols, whatever the order, and
     orders can be compared.
+
+    All is counted and computed on the processor, wherever codes come from: probabilities are float64, which not every
+    device has.
 
         model = NGramModel(3).fit(text)
         model.bits_per_character(other_text)

@@ -160,17 +160,23 @@ class CharRNN(nn.Module):
 
         temperature, top_k, top_p: see `next_token_probabilities`; temperature 0 is greedy.
         generator: where the randomness comes from; the same seed draws the same on every device.
-        Raises ValueError for an empty prompt, a negative length, and as `next_token_probabilities` does.
+        Raises ValueError for an empty prompt, codes outside the vocabulary, a negative length, and as
+        `next_token_probabilities` does: for logits that are not numbers, it names the step.
         """
         if length < 0:
             raise ValueError(f"length must be ≥ 0, got {length}")
         if prompt.ndim != 2 or prompt.shape[1] == 0:
             raise ValueError(f"a prompt must have the shape (batch, time) with time ≥ 1, got {tuple(prompt.shape)}")
+        if prompt.numel() and not 0 <= int(prompt.min()) <= int(prompt.max()) < self.config.vocab_size:
+            raise ValueError(
+                f"codes must be in 0 … {self.config.vocab_size - 1}, got {int(prompt.min())} … {int(prompt.max())}: "
+                "was the prompt encoded with this model's tokenizer?"
+            )
         found, token, state = [], prompt.to(self.head.weight.device), None
         with evaluating(self):
-            for _ in range(length):
+            for step in range(length):
                 hidden, state = self.encode(token, state)
-                p = next_token_probabilities(self.logits(hidden[:, -1]), temperature, top_k, top_p)  # (B, V)
+                p = next_token_probabilities(self.logits(hidden[:, -1]), temperature, top_k, top_p, step=step)  # (B, V)
                 token = draw(p, generator)[:, None]  # (B, 1)
                 found.append(token)
         return torch.cat(found, dim=1) if found else prompt.new_zeros(len(prompt), 0)

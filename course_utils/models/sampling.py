@@ -1,6 +1,7 @@
 """From logits to a token: the ways to choose what comes next. Used by every model that writes.
 
 `next_token_probabilities` bends the model's distribution (temperature, top-k, top-p), `draw` takes a token from it.
+Both work in float32: not every device has float64.
 """
 
 # ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
@@ -15,16 +16,25 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from course_utils.finite import DIVERGED, check_finite
+
 
 def next_token_probabilities(
-    logits: Float[Tensor, "batch vocab"], temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+    logits: Float[Tensor, "batch vocab"],
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    *,
+    step: int | None = None,
 ) -> Float[Tensor, "batch vocab"]:
     """Return the distribution that the next token is drawn from. Rows sum to 1.
 
     temperature: logits / temperature: below 1 safer, above 1 wilder; 0 = greedy, all on the likeliest token.
     top_k: only the k likeliest tokens (and those as likely as the k-th); more than there are = all.
     top_p: only the likeliest tokens that together first reach the share p, 0 < p ≤ 1 (the "nucleus", never empty).
-    Raises ValueError for a negative temperature, top_k below 1, top_p outside (0, 1].
+    step: how many tokens were written before, for the sentence that says where the numbers ended.
+    Raises ValueError for a negative temperature, top_k below 1, top_p outside (0, 1]; for a row of logits with NaN or
+    +inf, or -inf alone (some -inf are fine: those tokens are never chosen).
     Source: A. Holtzman et al., The Curious Case of Neural Text Degeneration (2020), sections 3.1, 3.2.
     """
     if not 0 <= temperature < math.inf:
@@ -33,10 +43,13 @@ def next_token_probabilities(
         raise ValueError(f"top_k is how many tokens to choose from, ≥ 1, got {top_k}: None chooses from all")
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p is a share of probability, 0 < top_p ≤ 1, got {top_p}: greedy is temperature=0")
+    largest = logits.amax(-1, keepdim=True)  # (B, 1)
+    where = "" if step is None else f" at step {step}"
+    check_finite(largest, f"no token can be chosen{where}: the largest logits", DIVERGED)
     if temperature == 0:
         return F.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
     if temperature != 1:
-        logits = (logits - logits.amax(-1, keepdim=True)) / temperature  # the largest is 0: nothing overflows
+        logits = (logits - largest) / temperature  # the largest is 0: nothing overflows
     if top_k is not None and top_k < logits.shape[-1]:
         least = logits.topk(top_k).values[:, -1:]  # (B, 1) the k-th likeliest
         logits = logits.masked_fill(logits < least, -math.inf)
@@ -50,13 +63,23 @@ def next_token_probabilities(
 
 
 def draw(p: Float[Tensor, "batch vocab"], generator: torch.Generator | None = None) -> Int[Tensor, " batch"]:
-    """Draw a token from each row. The chance is made where the generator lives: a seed is the same on every device."""
+    """Draw a token from each row. The chance is made where the generator lives: a seed is the same on every device.
+
+    Rows need not sum to 1. A token with p = 0 is never drawn, and one that does not exist neither, however sums round.
+    Raises ValueError for a row with NaN or infinity, or one in which nothing is possible.
+    """
     where = generator.device if generator is not None else p.device
     chance = torch.rand(len(p), 1, generator=generator, device=where).to(p.device)  # (B, 1) in [0, 1)
-    total = p.double().cumsum(
-        -1
-    )  # float64, so that chance * total stays below total: a token with p = 0 is never drawn
-    return torch.searchsorted(total, chance * total[:, -1:], right=True)[:, 0]
+    p = p.float()
+    sums = p.cumsum(-1)  # (B, V)
+    total = sums.masked_fill(p <= 0, 0)  # where p is 0, a GPU's sums may grow by rounding
+    top = total.amax(-1, keepdim=True)  # (B, 1)
+    if not ((top >= torch.finfo(top.dtype).tiny) & (sums[:, -1:].abs() < math.inf)).all():
+        check_finite(p, "the probabilities of the next token", DIVERGED)
+        raise ValueError("no token is possible: a row of probabilities is all 0 (or sums to infinity)")
+    # Rounded, chance * top may be top itself, and nothing lies above that: stay one place below.
+    threshold = torch.minimum(chance * top, top * (1 - 2**-23))
+    return (total > threshold).int().argmax(-1)  # the first whose sum lies above
 
 
 @contextmanager

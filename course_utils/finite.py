@@ -1,0 +1,36 @@
+"""One guard against numbers that are none: NaN and infinity, which would otherwise travel on in silence.
+
+Losses pass NaN on, as torch's do: a GPU need not wait for an answer. What reports, chooses or goes on for hours
+(`train.fit`, probes, report cards, samplers) asks this guard, and raises.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+DIVERGED = "training diverged, or the weights are damaged. Try a lower lr, a longer warmup, or an earlier checkpoint"
+BROKEN_ENCODER = "the encoder is broken, its training diverged, or its input was not finite either"
+LEAVE_OUT = "a value is missing there, leave those rows out"
+
+
+def check_finite(values: Tensor | float, what: str, why: str) -> None:
+    """Raise ValueError unless all values are finite.
+
+    Args:
+        values: a number, or a tensor of any shape and type; whole numbers always pass.
+        what: what they are, and of which step: the sentence's beginning.
+        why: the likely cause, and what to do.
+
+    Raises:
+        ValueError: for a tensor "{what}: 2 of 10 numbers are NaN, 1 is infinite. Likely {why}".
+    """
+    if not isinstance(values, Tensor):
+        if not math.isfinite(values):
+            raise ValueError(f"{what}. Likely {why}")
+        return
+    if values.isfinite().all():
+        return
+    nan, infinite = int(values.isnan().sum()), int(values.isinf().sum())
+    raise ValueError(f"{what}: of {values.numel()} numbers {nan} are NaN, {infinite} infinite. Likely {why}")
