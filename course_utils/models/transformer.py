@@ -378,7 +378,7 @@ class GPT(Transformer):
         Of a prompt longer than the context only the last `context` tokens are read. Whenever the context is full, its
         older half is forgotten and the newer half read again, so a text can be longer than the context.
         Raises ValueError for an empty prompt, tokens outside the vocabulary, a negative length, and as
-        `next_token_probabilities` does.
+        `next_token_probabilities` does: for logits that are not numbers, it names the step.
         """
         if length < 0:
             raise ValueError(f"length must be ≥ 0, got {length}")
@@ -395,7 +395,7 @@ class GPT(Transformer):
         cache, found = None, []
         done = torch.zeros(len(window), dtype=torch.bool, device=window.device)  # (B,)
         with evaluating(self), torch.inference_mode():
-            for _ in range(length):
+            for step in range(length):
                 if window.shape[1] > context:
                     keep = (context + 1) // 2
                     window, mask, cache = window[:, -keep:], None if mask is None else mask[:, -keep:], None
@@ -407,11 +407,10 @@ class GPT(Transformer):
                     unread = window[:, cache.length :] if use_cache else window
                     hidden = self.encode(unread, mask, cache=cache)[:, -1]  # (B, D) of the last token
                     logits = self.logits(hidden)  # (B, V)
-                if not found and logits.isnan().any():
-                    raise ValueError("the logits are not numbers (NaN): the weights are damaged, or training diverged")
                 if self.unused is not None:
                     logits = logits.masked_fill(self.unused, -math.inf)
-                token = draw(next_token_probabilities(logits, temperature, top_k, top_p), generator)  # (B,)
+                p = next_token_probabilities(logits, temperature, top_k, top_p, step=step)  # (B, V)
+                token = draw(p, generator)  # (B,)
                 if stop is not None:
                     token = token.masked_fill(done, stop)
                     done |= token == stop
