@@ -15,6 +15,8 @@ import hashlib
 import io
 import math
 import os
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -26,6 +28,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
+
+from course_utils.finite import DIVERGED, check_finite
 
 Batch = Tensor | tuple[Tensor, ...]
 
@@ -261,8 +265,9 @@ def fit(
     compile: use torch.compile: a minute of waiting, then faster steps on a GPU.
     watch: called with the history at each validation, to draw a live curve.
 
-    Raises ValueError if the loss is no longer a number, and for a checkpoint that is damaged or of another run; OSError
-    for one that cannot be written (the one before it stays).
+    Raises ValueError if the loss, a weight or what `validate` returns is no longer a finite number (nothing of that is
+    written to the checkpoint), and for a checkpoint that is damaged or of another run; OSError for one that cannot be
+    written (the one before it stays); RuntimeError if `compile` finds no compiler, or it fails.
     """
     if steps < 0 or (every is not None and every < 1) or (patience is not None and patience < 1):
         raise ValueError(f"steps must be ≥ 0, every and patience ≥ 1, got {steps}, {every}, {patience}")
@@ -278,15 +283,26 @@ def fit(
         model,
         optimizer,
         generator,
-        settings={"recipe": about, "steps": steps, "learning rates": full_lr, "warmup": warmup, "final": final},
+        settings={
+            "recipe": about,
+            "optimizer": kind(optimizer),
+            "steps": steps,
+            "learning rates": full_lr,
+            "warmup": warmup,
+            "final": final,
+        },
     )
     if checkpoint is not None and Path(checkpoint).exists():
         run.restore(checkpoint)
     history = run.history
+    run.check_weights("before the first step" if run.step == 0 else f"of step {run.step}, where {checkpoint} goes on")
 
     bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported() if bf16 is None else bf16
     precision = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
-    forward = torch.compile(model) if compile else model
+    forward = model
+    if compile:
+        check_compiler(device)
+        forward, loss = torch.compile(model), explained(loss)
     was_training = model.training
     recent: list[Tensor] = []  # losses that are still on the device: asking for each would make a GPU wait
     clock, processor = time.perf_counter(), time.process_time()
@@ -316,13 +332,12 @@ def fit(
             look = run.step % every == 0 or run.step == steps
             if look or run.step % 10 == 0:
                 history.loss += torch.stack(recent).float().tolist()
+                for step, found in enumerate(history.loss[-len(recent) :], run.step - len(recent) + 1):
+                    check_finite(found, f"the loss is {found} at step {step}", DIVERGED)
                 recent.clear()
                 bar.set_postfix(run.postfix(), refresh=False)
-                if not math.isfinite(history.loss[-1]):
-                    raise ValueError(
-                        f"the loss is {history.loss[-1]} at step {run.step}: try a lower lr, or a longer warmup"
-                    )
             if look:
+                run.check_weights(f"after step {run.step}")
                 model.eval()
                 if validate is not None:
                     with torch.no_grad(), precision:
@@ -344,6 +359,38 @@ def fit(
     return history
 
 
+def kind(optimizer: torch.optim.Optimizer) -> str:
+    """Return an optimizer's name; of several, all."""
+    parts = getattr(optimizer, "optimizers", None)
+    return type(optimizer).__name__ if parts is None else " and ".join(map(kind, parts))
+
+
+NO_COMPILER = (
+    "leave compile=False (the steps are the same), or install one (Debian: g++; macOS: xcode-select --install)"
+)
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise RuntimeError at once where torch.compile would search for a compiler for most of a minute, in vain."""
+    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    candidates = [os.environ.get("CC", "gcc"), "clang"] if device.type == "cuda" else [os.environ.get("CXX", usual)]
+    if device.type in ("cpu", "cuda") and not any(map(shutil.which, candidates)):
+        raise RuntimeError(f"compile=True needs a compiler, and {' or '.join(candidates)} is not here: {NO_COMPILER}")
+
+
+def explained(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return the loss of a compiled model, whose failure to compile is one sentence."""
+
+    def compute(*args: Any) -> Tensor:
+        try:
+            return loss(*args)
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            reason = " ".join(str(error).split())[:200]
+            raise RuntimeError(f"torch.compile could not compile this model ({reason}): {NO_COMPILER}") from error
+
+    return compute
+
+
 class Run:
     """All that decides how a run goes on: it is what a checkpoint holds."""
 
@@ -360,8 +407,15 @@ class Run:
             found["held-out"] = f"{next(reversed(self.history.held_out.values())):.3f}"
         return found
 
+    def check_weights(self, when: str) -> None:
+        """Raise ValueError unless all parameters are finite: a loss can be finite although they are not."""
+        with torch.no_grad():
+            largest = [p.abs().amax() for p in self.model.parameters() if p.numel()]
+            check_finite(torch.stack(largest).float(), f"the largest weights of each parameter {when}", DIVERGED)
+
     def judge(self, value: float, patience: int | None) -> None:
         """Note a held-out value; remember the best weights, and stop when none better came for `patience` times."""
+        check_finite(value, f"the held-out value is {value} after step {self.step}", DIVERGED)
         self.history.held_out[self.step] = value
         if patience is None:
             return
@@ -418,7 +472,7 @@ class Run:
             )
         saved = torch.load(io.BytesIO(content), weights_only=True)  # data only: nothing in the file is executed
         for name, here in self.settings.items():
-            there = saved["settings"].get(name, "")
+            there = saved["settings"].get(name, here if name == "optimizer" else "")  # older ones do not name it
             if there != here:
                 verb = "differ" if name.endswith("s") else "differs"
                 detail = "" if name == "parameters" else f" ({there or 'none'} there, {here or 'none'} here)"

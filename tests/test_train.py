@@ -221,6 +221,8 @@ def test_checkpoint_of_another_run_is_refused(tmp_path):
         run(model, batch, steps=70, checkpoint=tmp_path / "run.pt")
     with pytest.raises(ValueError, match="its learning rates differ"):
         run(model, batch, lr=0.5, checkpoint=tmp_path / "run.pt")
+    with pytest.raises(ValueError, match=r"its optimizer differs \(AdamW there, SGD here\)"):
+        run(model, batch, optimizer=torch.optim.SGD(model.parameters(), lr=0.01), checkpoint=tmp_path / "run.pt")
     with pytest.raises(ValueError, match="its parameters differ"):
         run(nn.Linear(4, 1), batch, checkpoint=tmp_path / "run.pt")
 
@@ -275,7 +277,7 @@ def test_full_disk_is_named_and_leaves_the_last_checkpoint(tmp_path, monkeypatch
 
 def test_divergence_is_named_before_it_is_saved(tmp_path):
     model, batch = regression()
-    with pytest.raises(ValueError, match="the loss is (nan|inf) at step 2: try a lower lr"):
+    with pytest.raises(ValueError, match="the loss is (nan|inf) at step 1. Likely .* lower lr"):
         train.fit(
             model, batch, lambda m, x, y: loss(m, x, y) * math.nan, steps=20, checkpoint=tmp_path / "c", progress=False
         )
@@ -295,6 +297,29 @@ def test_bad_settings():
     assert run(model, batch, steps=0).loss == []
     with pytest.raises(ValueError, match="nothing was held out"):
         _ = train.History().best
+
+
+def test_compile_without_a_compiler_is_a_sentence_at_once(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    model, batch = regression()
+    before = {name: p.clone() for name, p in model.state_dict().items()}
+    with pytest.raises(RuntimeError, match=r"compile=True needs a compiler, and .* is not here: leave compile=False"):
+        run(model, batch, compile=True)
+    assert all(p.equal(before[name]) for name, p in model.state_dict().items())
+
+
+def test_a_compiler_that_fails_is_a_sentence(monkeypatch):
+    def compiled(model):
+        def forward(*args):
+            raise torch._dynamo.exc.BackendCompilerFailed(print, OSError("no Python.h"), None)
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setattr(train, "check_compiler", lambda device: None)
+    with pytest.raises(RuntimeError, match="torch.compile could not compile this model .*no Python.h.*compile=False"):
+        run(*regression(), compile=True)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")
