@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as Backend
 from torch import Tensor, nn
 
@@ -364,7 +364,7 @@ def _check_hashes(folder: Path) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8-sig"))  # an editor of Windows may begin it with a mark
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}): fetch or make the checkpoint again") from None
     if not isinstance(content, dict):
@@ -399,7 +399,7 @@ def _read_tokenizer(folder: Path) -> Tokenizer:
         return BPETokenizer(_converted(folder), _special(about))
     tokenizer = BPETokenizer(BPETokenizer.load(path).backend, _special(about))
     if not isinstance(tokenizer.backend.model, models.WordLevel):
-        _set_normalizer(tokenizer.backend, about)
+        _as_bert(tokenizer, about)
         return tokenizer
     codes = tokenizer.backend.get_vocab()
     if any(len(symbol) != 1 for symbol in codes) or sorted(codes.values()) != list(range(len(codes))):
@@ -432,20 +432,19 @@ def _special(about: Mapping[str, Any]) -> dict[str, str]:
     return {ours: said for ours, said in called.items() if isinstance(said, str)}
 
 
-def _set_normalizer(backend: Backend, about: Mapping[str, Any]) -> None:
-    """What tokenizer_config.json says of capitals and accents counts for a BERT, as in `transformers`."""
-    normalizer = backend.normalizer
-    if not isinstance(normalizer, normalizers.BertNormalizer):
+def _as_bert(tokenizer: BPETokenizer, about: Mapping[str, Any]) -> None:
+    """Read WordPiece as `transformers` does: tokenizer_config.json decides on capitals, [CLS] and [SEP] are added."""
+    backend = tokenizer.backend
+    if not isinstance(backend.model, models.WordPiece):
         return
-    said = {
-        "do_lower_case": "lowercase",
-        "strip_accents": "strip_accents",
-        "tokenize_chinese_chars": "handle_chinese_chars",
-    }
-    for theirs, ours in said.items():
-        if theirs in about:
-            setattr(normalizer, ours, about[theirs])
-    backend.normalizer = normalizer
+    normalizer = backend.normalizer
+    if isinstance(normalizer, normalizers.BertNormalizer):
+        normalizer.lowercase = about.get("do_lower_case", normalizer.lowercase)
+        normalizer.strip_accents = about.get("strip_accents", normalizer.strip_accents)
+        backend.normalizer = normalizer
+    if backend.post_processor is None and tokenizer.cls is not None and tokenizer.sep is not None:
+        ends = [(backend.id_to_token(code), code) for code in (tokenizer.sep, tokenizer.cls)]
+        backend.post_processor = processors.BertProcessing(*ends)
 
 
 SPECIAL_TOKENS = {"end": "eos", "pad": "pad", "unknown": "unk", "cls": "cls", "sep": "sep", "mask": "mask"}

@@ -385,6 +385,43 @@ def test_capitals_count_where_the_tokenizer_says_so(tmp_path):
     assert_same_features(tmp_path, theirs, cased)
 
 
+def test_a_tokenizer_that_does_not_say_how_a_text_begins_and_ends(tmp_path):
+    theirs, tokenizer = encoder(tmp_path)
+    said = json.loads((tmp_path / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps({**said, "post_processor": None}))
+    assert_same_features(tmp_path, theirs, tokenizer)
+
+
+def test_a_config_that_was_edited_on_windows(tmp_path):
+    theirs, tokenizer = encoder(tmp_path)
+    (tmp_path / "config.json").write_text((tmp_path / "config.json").read_text(), "utf-8-sig")
+    assert_same_features(tmp_path, theirs, tokenizer)
+
+
+@pytest.mark.parametrize("layout", [lambda folder, model: None, *LAYOUTS])
+def test_from_the_hub_come_the_files_that_are_needed(layout, tmp_path, monkeypatch):
+    hub, kept, asked = tmp_path / "hub", tmp_path / "kept", []
+    theirs, tokenizer = encoder(hub)
+    layout(hub, theirs)
+    (hub / "tf_model.h5").write_bytes(b"large")
+
+    def snapshot(name, allow_patterns, local_files_only=False):
+        asked.append(local_files_only)
+        kept.mkdir(exist_ok=True)
+        for file in hub.iterdir() if not local_files_only else ():
+            if any(file.match(pattern) for pattern in allow_patterns):
+                shutil.copy(file, kept)
+        return str(kept)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    model, own = pretrained.load("someone/a-model")
+    assert own.encode("the cat").tolist() == tokenizer("the cat", add_special_tokens=False).input_ids
+    assert not (kept / "tf_model.h5").exists()
+    asked.clear()
+    pretrained.load("someone/a-model")
+    assert asked == [True], "the second time, nothing is fetched"
+
+
 def test_special_tokens_of_another_name(tmp_path):
     encoder(tmp_path)
     said = (tmp_path / "tokenizer.json").read_text().replace("[PAD]", "<pad>").replace("[SEP]", "</s>")

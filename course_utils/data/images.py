@@ -196,6 +196,8 @@ def torchvision(
             images.append(prepare(image, size))
             labels.append(int(label))
             counts[label] += 1
+        elif min(counts) >= limit:
+            break
     return Pictures(torch.stack(images), torch.tensor(labels), classes)
 
 
