@@ -257,9 +257,10 @@ class Transformer(nn.Module):
                 f"tokens must have the shape (batch, time), got {tuple(tokens.shape)}: one text is tokens[None]"
             )
         if tokens.shape[1] + past > self.config.context:
+            limit = self.config.context
+            how = f"tokens[:, -{limit}:]" if self.causal else f"tokenizer.encode_batch(texts, {limit})"
             raise ValueError(
-                f"this model reads at most {self.config.context} tokens, got {tokens.shape[1] + past}: "
-                f"cut the text, for example tokens[:, -{self.config.context}:]"
+                f"this model reads at most {limit} tokens, got {tokens.shape[1] + past}: cut the text, for example {how}"
             )
         if mask is None:
             return None
