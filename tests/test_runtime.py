@@ -23,6 +23,18 @@ def test_device_is_the_fastest_there_is(monkeypatch, cuda, mps, expected):
 
 
 @pytest.mark.parametrize(
+    ("cuda", "unit", "amx", "expected"),
+    [(True, False, False, True), (False, True, False, True), (False, False, True, True), (False, False, False, False)],
+)
+def test_bfloat16_is_fast_where_there_is_a_unit_for_it(monkeypatch, cuda, unit, amx, expected):
+    _machine(monkeypatch, cuda, mps=False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: unit)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert runtime.fast_bfloat16() is expected
+
+
+@pytest.mark.parametrize(
     ("cuda", "mps", "expected"), [(True, False, "large"), (False, True, "large"), (False, False, "small")]
 )
 def test_scale_follows_the_device(monkeypatch, cuda, mps, expected):

@@ -408,12 +408,13 @@ def test_orthogonalise_keeps_the_singular_vectors_and_evens_the_values(shape):
     assert values[s > 0.2 * s.max()].min() > 0.6 and values.max() < 1.3
 
 
-def test_muon_is_torchs():
+@pytest.mark.parametrize("bf16", [None, False, True])
+def test_muon_is_torchs(bf16):
     """torch's own computes in bfloat16: equal to its rounding."""
     g = torch.Generator().manual_seed(0)
     ours = [torch.nn.Parameter(torch.randn(shape, generator=g)) for shape in ((8, 24), (24, 8), (8, 24))]
     theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
-    one = train.Muon(ours, lr=0.02, weight_decay=0.1)
+    one = train.Muon(ours, lr=0.02, weight_decay=0.1, bf16=bf16)
     other = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, ns_steps=3)
     for _ in range(5):
         for p, q in zip(ours, theirs):

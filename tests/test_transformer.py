@@ -17,6 +17,7 @@ from course_utils.models.transformer import (
     BERTConfig,
     Config,
     KVCache,
+    Stepper,
     attention,
     left_pad,
     mean_pool,
@@ -123,6 +124,20 @@ def test_fast_and_written_out_attention_agree(gpt, bert):
             maps = []
             torch.testing.assert_close(model.encode(x, m, maps=maps), model.encode(x, m))
             assert len(maps) == 3
+
+
+@pytest.mark.parametrize("mask", [None, torch.tensor([[True] * 9, [False] * 3 + [True] * 6])])
+def test_bfloat16_trains_on_the_same_gradients(gpt, mask):
+    """On a CPU it takes another way through attention than float32 does."""
+    found = []
+    for bf16 in (False, True):
+        gpt.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits = gpt(tokens(2, 9), mask)
+        logits.float().log_softmax(-1)[:, 4:, 3].sum().backward()
+        found.append(torch.cat([p.grad.flatten() for p in gpt.parameters()]))
+    gpt.zero_grad()
+    assert torch.cosine_similarity(*found, dim=0) > 0.999
 
 
 def test_attention_maps(gpt, bert):
@@ -278,6 +293,17 @@ def test_cache_changes_nothing_even_beyond_the_context(gpt):
         a = gpt.generate(tokens(3, 4), 40, generator=runtime.seed(3), **ways)
         b = gpt.generate(tokens(3, 4), 40, generator=runtime.seed(3), use_cache=False, **ways)
         assert a.shape == (3, 40) and a.equal(b)
+
+
+@torch.no_grad()
+def test_one_step_is_the_whole_model(gpt):
+    x = tokens(3, 12)
+    cache = KVCache(gpt.config, 3)
+    gpt(x[:, :4], cache=cache)
+    read_on = Stepper(gpt, cache)
+    for t in range(4, 12):
+        assert torch.allclose(read_on(x[:, t]), gpt(x[:, : t + 1])[:, -1], atol=1e-5), t
+    assert cache.length == 12
 
 
 def test_greedy_is_the_loop(gpt):

@@ -147,15 +147,18 @@ class SelfAttention(nn.Module):
         qkv = self.qkv(x).view(B, T, 3, self.heads, D // self.heads)  # (B, T, 3D) -> (B, T, 3, H, d)
         qkv = qkv.permute(2, 0, 3, 1, 4)  # (3, B, H, T, d)
         q, (k, v) = qkv[0], qkv[1:] if cache is None else cache.extend(self.layer, qkv[1:])  # k, v: (B, H, S, d)
-        if maps is None:
+        dropout = self.dropout if self.training else 0.0
+        # torch's fused attention goes back in bfloat16 on a CPU four times slower than the lines of `attention`.
+        slow = q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.requires_grad and not dropout
+        if maps is None and not slow:
             # The same numbers as `attention`, without ever holding the (T, S) weights: faster, and linear in memory.
-            dropout = self.dropout if self.training else 0.0
             y = F.scaled_dot_product_attention(q, k, v, visible, dropout, is_causal=causal and visible is None)
         else:
             if causal and visible is None:
                 visible = visible_keys(T, T, causal=True, device=x.device)
             y, weights = attention(q, k, v, visible)
-            maps.append(weights)
+            if maps is not None:
+                maps.append(weights)
         return self.out(y.transpose(1, 2).reshape(B, T, D))  # (B, H, T, d) -> (B, T, D)
 
 
@@ -260,7 +263,7 @@ class Transformer(nn.Module):
             limit = self.config.context
             how = f"tokens[:, -{limit}:]" if self.causal else f"tokenizer.encode_batch(texts, {limit})"
             raise ValueError(
-                f"this model reads at most {limit} tokens, got {tokens.shape[1] + past}: cut the text, e.g. {how}"
+                f"this model reads at most {limit} tokens, got {tokens.shape[1] + past}: cut the text, for example {how}"
             )
         if mask is None:
             return None
@@ -330,32 +333,6 @@ class GPT(Transformer):
         """Return the logits of the token after each token; arguments as in `encode`."""
         return self.logits(self.encode(tokens, mask, cache=cache))
 
-    def step(self, token: Int[Tensor, " batch"], cache: KVCache) -> Float[Tensor, "batch vocab"]:
-        """Return the logits after one more token: forward(token[:, None], cache=cache)[:, 0], no padding, no dropout.
-
-        The whole model once more, flat: a small model spends more time on calls than on arithmetic; here are fewer.
-        """
-        B, D, H, n = len(token), self.config.dim, self.config.heads, cache.length
-
-        def norm(x: Tensor, module: nn.LayerNorm) -> Tensor:
-            return torch.layer_norm(x, (D,), module.weight, module.bias, module.eps)
-
-        def linear(x: Tensor, module: nn.Linear) -> Tensor:
-            return torch.addmm(module.bias, x, module.weight.t())
-
-        x = self.tokens.weight[token] + self.positions.weight[n]  # (B, D)
-        for block, kv in zip(self.blocks, cache.layers):
-            qkv = linear(norm(x, block.norm_1), block.attention.qkv)  # (B, 3D)
-            qkv = qkv.view(B, 3, H, 1, D // H).transpose(0, 1)  # (3, B, H, 1, d)
-            kv[:, :, :, n : n + 1] = qkv[1:]
-            k, v = kv[:, :, :, : n + 1]  # (B, H, S, d)
-            y = F.scaled_dot_product_attention(qkv[0], k, v)  # (B, H, 1, d)
-            x = x + linear(y.view(B, D), block.attention.out)
-            hidden = linear(norm(x, block.norm_2), block.mlp.up)
-            x = x + linear(F.gelu(hidden, approximate=block.mlp.approximate), block.mlp.down)
-        cache.length += 1
-        return self.logits(norm(x, self.norm))  # (B, V)
-
     def generate(
         self,
         prompt: Int[Tensor, "batch time"] | Sequence[Int[Tensor, " time"]],
@@ -393,7 +370,7 @@ class GPT(Transformer):
             )
         context = self.config.context
         window, mask = window[:, -context:], None if mask is None else mask[:, -context:]  # what the model can read
-        cache, found = None, []
+        cache, read_on, found = None, None, []
         done = torch.zeros(len(window), dtype=torch.bool, device=window.device)  # (B,)
         with evaluating(self), torch.inference_mode():
             for step in range(length):
@@ -401,10 +378,11 @@ class GPT(Transformer):
                     keep = (context + 1) // 2
                     window, mask, cache = window[:, -keep:], None if mask is None else mask[:, -keep:], None
                 if cache is not None and mask is None:
-                    logits = self.step(token, cache)  # (B, V)
+                    logits = read_on(token)  # (B, V)
                 else:
                     if use_cache and cache is None:
                         cache = KVCache(self.config, len(window), window.device, self.tokens.weight.dtype)
+                        read_on = Stepper(self, cache)
                     unread = window[:, cache.length :] if use_cache else window
                     hidden = self.encode(unread, mask, cache=cache)[:, -1]  # (B, D) of the last token
                     logits = self.logits(hidden)  # (B, V)
@@ -450,6 +428,46 @@ class GPT(Transformer):
                     wanted = targets[start + new : done].to(found.device)
                     found[start + new : done] = row[new:].gather(1, wanted[:, None])[:, 0]
         return found
+
+
+class Stepper:
+    """A GPT once more, flat, for one token at a time: read_on(token) is model(token[:, None], cache=cache)[:, 0].
+
+    A small model spends more time on finding its parts and calling them than on arithmetic. Here the parts are found
+    once per text. No padding, no dropout, no gradients.
+    """
+
+    def __init__(self, model: GPT, cache: KVCache):
+        def norm(module: nn.LayerNorm):
+            return module.normalized_shape, module.weight, module.bias, module.eps
+
+        def linear(module: nn.Linear):
+            return module.bias, module.weight.t()
+
+        self.cache, self.heads = cache, model.config.heads
+        self.tokens, self.positions, self.norm = model.tokens.weight, model.positions.weight, norm(model.norm)
+        self.layers = []
+        for block, kv in zip(model.blocks, cache.layers):
+            attention, mlp = block.attention, block.mlp
+            parts = norm(block.norm_1), linear(attention.qkv), linear(attention.out)
+            self.layers.append((*parts, norm(block.norm_2), linear(mlp.up), linear(mlp.down), mlp.approximate, kv))
+
+    def __call__(self, token: Int[Tensor, " batch"]) -> Float[Tensor, "batch vocab"]:
+        """Return the logits after one more token, and add it to the cache."""
+        n, layer_norm, addmm = self.cache.length, torch.layer_norm, torch.addmm
+        x = self.tokens[token] + self.positions[n]  # (B, D)
+        B, D = x.shape
+        split = B, 3, self.heads, 1, D // self.heads
+        for norm_1, (qkv_bias, qkv), (out_bias, out), norm_2, (up_bias, up), (down_bias, down), tanh, kv in self.layers:
+            new = addmm(qkv_bias, layer_norm(x, *norm_1), qkv).view(split).transpose(0, 1)  # (3, B, H, 1, d)
+            kv[:, :, :, n : n + 1] = new[1:]
+            k, v = kv[:, :, :, : n + 1].unbind(0)  # (B, H, S, d)
+            y = F.scaled_dot_product_attention(new[0], k, v)  # (B, H, 1, d)
+            x = x + addmm(out_bias, y.view(B, D), out)
+            hidden = F.gelu(addmm(up_bias, layer_norm(x, *norm_2), up), approximate=tanh)
+            x = x + addmm(down_bias, hidden, down)
+        self.cache.length = n + 1
+        return layer_norm(x, *self.norm) @ self.tokens.t()  # (B, V)
 
 
 def left_pad(
