@@ -1,5 +1,6 @@
 # make lab: set up once, then JupyterLab.    make test: set up once, then all tests; ARGS="-k ngram" picks some.
 PYTHON ?= python3
+unexport PYTHONPATH PYTHONHOME  # they lead to other packages
 
 .PHONY: lab test setup lock
 lab test setup:

@@ -4,21 +4,26 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import struct
+import sys
 import tempfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 
-from course_utils import setup
+from course_utils import lab, setup
 from course_utils.show.tables import Table
 
 OK, NOTE, BAD = "ok", "note", "to do"
 HUB_SECONDS = 3.0
 SET_UP = "python -m course_utils.setup" if os.name == "nt" else "make setup"
+REPAIR = SET_UP + (" --repair" if os.name == "nt" else " ARGS=--repair")
 LITTLE_MEMORY = 2**30  # bytes
+SYNCED = ("dropbox", "onedrive", "google drive", "googledrive", "mobile documents", "icloud", "nextcloud")
 
 
 @dataclass
@@ -53,10 +58,15 @@ def examine(root: Path = setup.ROOT) -> list[Row]:
     hub = _in_background(hub_row)
     checks: list[tuple[str, Callable[[], Row]]] = [
         ("Python", python_row),
+        ("environment", lambda: environment_row(root)),
+        ("PYTHONPATH", pythonpath_row),
+        ("JUPYTER_PATH", jupyter_path_row),
+        ("your files", lambda: files_row(root)),
         ("packages", lambda: packages_row(root)),
         ("torch", torch_row),
         ("disk", lambda: disk_row(root)),
         ("cache", cache_row),
+        ("data sets", data_sets_row),
         ("home notebook", lambda: home_row(root)),
         ("port", port_row),
         ("sandbox", sandbox_row),
@@ -158,6 +168,128 @@ def python_row() -> Row:
     return Row("Python", BAD, found, "the course runs on Python 3.11, 3.12 and 3.13: set it up again with one of them")
 
 
+def environment_row(root: Path = setup.ROOT) -> Row:
+    """Whether this Python is that of the course's `.venv`, finished, and made for this folder."""
+    name, venv, used = "environment", root / ".venv", Path(sys.prefix)
+    if not (venv.exists() and venv.samefile(used)):
+        if not venv.exists():
+            return Row(name, OK, f"{used}, not .venv")  # conda, or an image of a cluster
+        return Row(name, NOTE, f"{used}, and not {venv}", f"if that is not on purpose: use {venv}, made by {SET_UP}")
+    stamp, where = setup.read_stamp(root), f"{venv} -> {venv.resolve()}" if venv.is_symlink() else str(venv)
+    if (venv / "unfinished").exists():
+        return Row(name, BAD, f"{where} is half-made: its set-up was stopped", f"run {SET_UP}: it goes on there")
+    if stamp is None:
+        return Row(name, NOTE, f"{where} was not made by the set-up", f"run {SET_UP}: it brings it up to date")
+    if stamp.get("folder") != str(root):
+        return Row(name, BAD, f"{where} was made for {stamp.get('folder')}: moved or copied", f"run {SET_UP}, once")
+    if any(part.lower().startswith(SYNCED) for part in venv.resolve().parts):
+        advice = "let .venv be a link to a folder that is not synchronized: other machines cannot use it"
+        return Row(name, NOTE, f"{where} lies in a synchronized folder", advice)
+    return Row(name, OK, where)
+
+
+def pythonpath_row() -> Row:
+    value = os.environ.get("PYTHONPATH") or os.environ.get("COURSE_PYTHONPATH")  # the command puts it aside
+    if not value:
+        return Row("PYTHONPATH", OK, "not set")
+    shadows = [path for folder in value.split(os.pathsep) if folder for path in hiding(folder)]
+    found = f"{value}{_hidden(shadows)}"
+    advice = "the course leaves it out; so do other programs after: unset PYTHONPATH (see your shell's start-up files)"
+    return Row("PYTHONPATH", NOTE, found, advice)
+
+
+def jupyter_path_row() -> Row:
+    """Whether JUPYTER_PATH is set, and whether a kernel from elsewhere stands before the course's own."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    name, value = "JUPYTER_PATH", os.environ.get("JUPYTER_PATH", "")
+    kernel = KernelSpecManager().get_kernel_spec("python3")
+    program = Path(kernel.argv[0])
+    if program.is_absolute() and not (program.exists() and Path(sys.executable).samefile(program)):
+        advice = "unset JUPYTER_PATH" if value else "jupyter kernelspec remove python3"
+        return Row(name, BAD, f"notebooks run on {program}, from {kernel.resource_dir}", advice)
+    if not value:
+        return Row(name, OK, "not set; notebooks run on this Python")
+    advice = "nothing, unless JupyterLab behaves oddly: then unset JUPYTER_PATH"
+    return Row(name, NOTE, f"{value}: kernels and extensions from there come first", advice)
+
+
+def hiding(folder: str | os.PathLike) -> list[Path]:
+    """The files and packages in a folder that a notebook there would import in place of a library's module."""
+    libraries = [path for path in sys.path if path and "site-packages" in path]
+    found = []
+    for path in sorted(Path(folder).glob("*")):
+        is_module = path.suffix == ".py" or (path / "__init__.py").is_file()
+        if not is_module or path.stem == "test":  # Python's own tests, which nothing imports
+            continue
+        if path.stem in sys.stdlib_module_names or PathFinder.find_spec(path.stem, libraries):
+            found.append(path)
+    return found
+
+
+def what_hides(folder: str | os.PathLike) -> str:
+    """A sentence about the files beside a notebook that hide modules, and what to do; "" where there are none."""
+    found = hiding(folder)
+    names = ", ".join(path.name for path in found)
+    them = "them" if len(found) > 1 else "it"
+    return (
+        f"{names} beside the notebook: Python imports {them} in place of the library's. Rename {them}" if found else ""
+    )
+
+
+def _hidden(paths: Iterable[Path]) -> str:
+    names = ", ".join(path.name for path in paths)
+    return f" (with {names}, in place of the library's)" if names else ""
+
+
+def files_row(root: Path = setup.ROOT) -> Row:
+    """Files beside notebooks that hide a module."""
+    beside = {
+        path.parent for room in ("lectures", "assignments", "solutions") for path in root.glob(f"{room}/**/*.ipynb")
+    }
+    found = [path for folder in sorted(beside | {Path.cwd(), root}) for path in hiding(folder)]
+    if not found:
+        return Row("your files", OK, "none beside a notebook hides a module")
+    names = ", ".join(str(path.relative_to(root) if path.is_relative_to(root) else path) for path in found)
+    advice = "rename: notebooks beside it import it in place of the library's module"
+    return Row("your files", BAD, names, advice)
+
+
+def data_sets_row() -> Row:
+    """What interrupted downloads left behind."""
+    from course_utils.data import cache, real
+
+    begun = [name for name in real.ITEMS if real.state(name) == "begun, not whole"]
+    if begun:
+        advice = f"course fetch {' '.join(begun)} (it goes on where it stopped)"
+        return Row("data sets", NOTE, f"only a part is here of {', '.join(begun)}", advice)
+    left = sorted(path for path in cache.folder().rglob("*") if path.is_file() and _is_half(path))
+    if left:
+        names = ", ".join(str(path) for path in left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+        size = sum(path.stat().st_size for path in left) / 1e6
+        return Row("data sets", NOTE, f"half-written, {size:.1f} MB: {names}", "delete: it is fetched or made again")
+    return Row("data sets", OK, "none half-written")
+
+
+def _is_half(path: Path) -> bool:
+    """Whether a file of the cache was not written to its end: temporary, empty, or shorter than its header says."""
+    if path.name.startswith(".") or path.suffix in (".part", ".incomplete"):
+        return True
+    if path.suffix == ".lock":
+        return False
+    if path.name.endswith("-ubyte"):  # MNIST's format: how many dimensions, their sizes, one byte per number
+        with path.open("rb") as file:
+            head = file.read(4)
+            sizes = file.read(4 * head[3]) if len(head) == 4 else b""
+        if len(head) < 4 or len(sizes) < 4 * head[3]:
+            return True
+        expected = 1
+        for size in struct.unpack(f">{head[3]}I", sizes):
+            expected *= size
+        return path.stat().st_size != 4 + len(sizes) + expected
+    return path.stat().st_size == 0
+
+
 def locked(root: Path) -> dict[str, str]:
     """Name -> version of what `requirements.lock` names for this Python and this system."""
     from packaging.requirements import Requirement
@@ -185,7 +317,7 @@ def packages_row(root: Path = setup.ROOT) -> Row:
         "packages",
         BAD,
         "; ".join(different[:3]) + more,
-        f"remove .venv and run {SET_UP} (with conda: make the environment again)",
+        f"run {REPAIR}: it puts back what differs and keeps the rest (with conda: make the environment again)",
     )
 
 
@@ -198,7 +330,7 @@ def torch_row() -> Row:
         if os.name == "nt":
             advice = "install Microsoft's Visual C++ Redistributable, then try again"
         else:
-            advice = f"remove .venv and run {SET_UP}"
+            advice = f"run {REPAIR}: it puts back what is damaged and keeps the rest"
         return Row("torch", BAD, f"does not start: {problem}", advice)
     device = here["device"] + (f" ({here['gpu']}, {here['gpu_memory_gib']} GiB)" if here["gpu_memory_gib"] else "")
     return Row("torch", OK, f"{here['torch']} on {device}; {here['cores']} cores, {here['memory_gib']} GiB memory")
@@ -238,16 +370,14 @@ def cache_row() -> Row:
 
 
 def home_row(root: Path = setup.ROOT) -> Row:
-    home = root / setup.HOME_NOTEBOOK
+    home = root / lab.HOME_NOTEBOOK
     if home.is_file():
-        return Row("home notebook", OK, setup.HOME_NOTEBOOK)
-    return Row(
-        "home notebook", BAD, f"{home} is missing", f"git checkout {setup.HOME_NOTEBOOK}, in the course's folder"
-    )
+        return Row("home notebook", OK, lab.HOME_NOTEBOOK)
+    return Row("home notebook", BAD, f"{home} is missing", f"git checkout {lab.HOME_NOTEBOOK}, in the course's folder")
 
 
-def port_row(port: int = setup.PORT) -> Row:
-    if setup.port_is_free(port):
+def port_row(port: int = lab.PORT) -> Row:
+    if lab.port_is_free(port):
         return Row("port", OK, f"{port} is free")
     return Row("port", NOTE, f"{port} is taken", "nothing: JupyterLab takes the next free one and prints its address")
 

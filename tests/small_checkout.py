@@ -19,6 +19,8 @@ build-backend = "setuptools.build_meta"
 [project]
 name = "course-utils"
 version = "0.1.0"
+[project.scripts]
+course = "course_utils.__main__:main"
 [tool.setuptools.packages.find]
 include = ["course_utils*"]
 """
@@ -28,7 +30,7 @@ UV = """
 import os, sys, time
 with open({log!r}, "a") as log:
     print(os.getpid(), *sys.argv[1:], file=log)
-if os.environ.get("TEST_UV_HANGS"):
+if os.environ.get("TEST_UV_HANGS") and "--require-hashes" in sys.argv:
     time.sleep(600)
 os.execv({uv!r}, [{uv!r}, *sys.argv[1:]])
 """
@@ -70,16 +72,34 @@ def installed_as_wheel(folder: Path, name: str) -> str:
     return wheel(folder, name, distribution.version, files)
 
 
-class Checkout:
-    """A small checkout in `root`, and how its set-up is run: without network, with a bubblewrap that is there."""
+# the set-up, with a Python that makes environments by copying one: a moment instead of seconds
+COPYING = """
+import sys
+sys.path.insert(0, {root!r})
+from course_utils import setup
+setup.supported_python = lambda root: [{copying!r}]
+sys.exit(setup.main([]))
+"""
 
-    def __init__(self, folder: Path):
-        self.folder, self.root = folder, folder / "course"
+ENTRY = """
+import os, sys
+def app(prog_name):
+    print(__file__, sys.prefix, sys.argv[1:], *map(os.environ.get, ("COURSE_PYTHONPATH", "PYTHONPATH")), sep="|")
+"""
+
+
+class Checkout:
+    """A small checkout in `root`, and how its set-up is run: without network, and with no programs on the PATH."""
+
+    def __init__(self, folder: Path, name: str = "course"):
+        self.folder, self.root = folder, folder / name
         self.wheels, self.log = folder / "wheels", folder / "uv.log"
         self.wheels.mkdir(parents=True)
         (self.root / "course_utils").mkdir(parents=True)
         (self.root / "course_utils" / "__init__.py").touch()
-        shutil.copy(REPO / "course_utils" / "setup.py", self.root / "course_utils")
+        for name in ("setup.py", "__main__.py"):
+            shutil.copy(REPO / "course_utils" / name, self.root / "course_utils")
+        (self.root / "course_utils" / "cli.py").write_text(ENTRY)
         shutil.copy(REPO / "Makefile", self.root)
         (self.root / "pyproject.toml").write_text(PYPROJECT)
         uv = UV.format(log=str(self.log), uv=shutil.which("uv", path=Path(sys.executable).parent))
@@ -93,8 +113,6 @@ class Checkout:
         self.lock()
         programs = folder / "bin"
         programs.mkdir()
-        (programs / "bwrap").write_text("#!/bin/sh\n")
-        (programs / "bwrap").chmod(0o755)
         kept = {name: os.environ[name] for name in ("HOME", "LANG", "SYSTEMROOT") if name in os.environ}
         self.environment = {
             **kept,
@@ -127,6 +145,35 @@ class Checkout:
         process = self.start(*arguments, python=python, **environment)
         output, _ = process.communicate(timeout=300)
         return process.returncode, output
+
+    def set_up_copying(self, environment: Path) -> tuple[int, str]:
+        """The exit code of `start_copying` and everything that was printed."""
+        process = self.start_copying(environment)
+        output, _ = process.communicate(timeout=300)
+        return process.returncode, output
+
+    def start_copying(self, environment: Path) -> subprocess.Popen:
+        """Like `start`, with copies of an environment where a new one would be made."""
+        copying, base = self.folder / "copying", getattr(sys, "_base_executable", sys.executable)
+        copying.write_text(
+            f'#!/bin/sh\n[ "$2" != venv ] || exec /bin/cp -a "{environment}/." "$3/"\nexec "{base}" "$@"\n'
+        )
+        copying.chmod(0o755)
+        return subprocess.Popen(
+            [base, "-c", COPYING.format(root=str(self.root), copying=str(copying))],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def course(self, *arguments: str, program: Path | None = None, **environment: str) -> tuple[int, str]:
+        """The exit code and the words of the `course` command, called from another folder."""
+        command = [str(program or self.root / ".venv" / "bin" / "course"), *arguments]
+        settings = self.environment | {"PATH": "/usr/bin:/bin"} | environment
+        done = subprocess.run(command, cwd=self.folder, env=settings, capture_output=True, text=True)
+        return done.returncode, (done.stdout + done.stderr).strip()
 
     def ask(self, code: str) -> str:
         """What a statement prints in the environment that was made."""

@@ -104,7 +104,7 @@ def test_trouble_with_the_disk_is_a_sentence(course, monkeypatch, number, said):
 
 
 def test_lab_hands_its_options_on_and_returns_its_exit_code(monkeypatch):
-    monkeypatch.setattr("course_utils.setup.lab", lambda *arguments: print(*arguments) or 3)
+    monkeypatch.setattr("course_utils.lab.lab", lambda *arguments: print(*arguments) or 3)
     assert run("lab", "--no-browser", "--port", "9999", code=3) == "--no-browser --port 9999\n"
 
 

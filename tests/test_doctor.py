@@ -1,7 +1,9 @@
 import importlib.metadata
+import json
 import platform
 import shutil
 import socket
+import struct
 import sys
 import time
 import types
@@ -32,7 +34,7 @@ def test_other_and_missing_packages_are_named(monkeypatch):
     row, locked = doctor.packages_row(), doctor.locked(setup.ROOT)
     assert row.state == BAD
     assert row.found == f"numpy 1.26.4, locked {locked['numpy']}; rich missing, locked {locked['rich']}"
-    assert "make setup" in row.advice
+    assert "make setup ARGS=--repair" in row.advice and "remove .venv" not in row.advice
 
 
 def test_the_lock_is_read_for_this_system_only(tmp_path):
@@ -47,6 +49,119 @@ def test_python(monkeypatch):
     row = doctor.python_row()
     assert row.state == BAD
     assert "3.11, 3.12 and 3.13" in row.advice
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """A course with a finished `.venv`, whose Python this one takes itself for."""
+    root = tmp_path / "course"
+    (root / ".venv").mkdir(parents=True)
+    monkeypatch.setattr(sys, "prefix", str(root / ".venv"))
+    stamp = root / ".venv" / "course-stamp.json"
+    stamp.write_text(json.dumps({"folder": str(root)}))
+    return root
+
+
+def test_the_environment_of_this_folder(environment):
+    row = doctor.environment_row(environment)
+    assert (row.state, row.found) == (OK, str(environment / ".venv"))
+
+
+@pytest.mark.parametrize(
+    "state, said, advice",
+    [
+        (BAD, "half-made", "make setup"),
+        (NOTE, "not made by the set-up", "make setup"),
+        (BAD, "moved or copied", "make setup"),
+        (OK, "-> ", ""),
+        (NOTE, "synchronized", "link"),
+        (NOTE, "and not", "make setup"),
+        (OK, "not .venv", ""),
+    ],
+)
+def test_an_environment_that_is_something_else(environment, monkeypatch, state, said, advice):
+    venv = environment / ".venv"
+    if said == "half-made":
+        (venv / "unfinished").touch()
+    elif said == "not made by the set-up":
+        (venv / "course-stamp.json").unlink()
+    elif said == "moved or copied":
+        (venv / "course-stamp.json").write_text(json.dumps({"folder": "/home/ann/course"}))
+    elif said in ("-> ", "synchronized"):
+        elsewhere = environment.parent / ("scratch" if said == "-> " else "OneDrive - University")
+        venv.rename(elsewhere)
+        venv.symlink_to(elsewhere)
+    elif said == "and not":
+        monkeypatch.setattr(sys, "prefix", str(environment))
+    else:
+        venv.rename(environment / "conda")
+    row = doctor.environment_row(environment)
+    assert (row.state, said in row.found) == (state, True), row
+    assert advice in row.advice and bool(row.advice) == bool(advice)
+
+
+@pytest.mark.parametrize("name", ["PYTHONPATH", "COURSE_PYTHONPATH"])
+def test_pythonpath_is_named_with_what_it_hides(monkeypatch, tmp_path, name):
+    for variable in ("PYTHONPATH", "COURSE_PYTHONPATH"):
+        monkeypatch.delenv(variable, raising=False)
+    assert doctor.pythonpath_row() == Row("PYTHONPATH", OK, "not set")
+    (tmp_path / "numpy.py").touch()
+    monkeypatch.setenv(name, str(tmp_path))
+    row = doctor.pythonpath_row()
+    assert row.state == NOTE and row.found == f"{tmp_path} (with numpy.py, in place of the library's)"
+    assert "unset PYTHONPATH" in row.advice
+
+
+def test_a_kernel_from_elsewhere_is_named(monkeypatch, tmp_path):
+    monkeypatch.delenv("JUPYTER_PATH", raising=False)
+    assert doctor.jupyter_path_row().state == OK
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    assert doctor.jupyter_path_row().state == NOTE
+    kernel = tmp_path / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    argv = ["/usr/bin/another-python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (kernel / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "old", "language": "python"}))
+    row = doctor.jupyter_path_row()
+    assert (row.state, row.advice) == (BAD, "unset JUPYTER_PATH")
+    assert "/usr/bin/another-python" in row.found and str(kernel) in row.found
+
+
+def test_files_that_hide_a_module(monkeypatch, tmp_path):
+    lectures, work = tmp_path / "lectures", tmp_path / "work"
+    for folder in (lectures, work, work / "torch"):
+        folder.mkdir()
+    (lectures / "01.ipynb").touch()
+    monkeypatch.chdir(work)
+    for harmless in ("helpers.py", "test.py", "numpy.txt"):
+        (lectures / harmless).touch()
+    assert doctor.files_row(tmp_path).state == OK, "a folder without __init__.py hides no library"
+    (work / "torch" / "__init__.py").touch()
+    (lectures / "random.py").touch()
+    row = doctor.files_row(tmp_path)
+    assert row.state == BAD and row.found == "lectures/random.py, work/torch"
+    assert "rename" in row.advice
+    assert doctor.what_hides(lectures).startswith("random.py beside the notebook")
+    assert doctor.what_hides(tmp_path) == ""
+
+
+def test_half_data_sets(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    assert doctor.data_sets_row().state == OK
+    raw = tmp_path / "real" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    whole = struct.pack(">BBBB3I", 0, 0, 8, 3, 2, 4, 4) + bytes(2 * 4 * 4)
+    (raw / "train-images-idx3-ubyte").write_bytes(whole)
+    (tmp_path / "text").write_text("made")
+    assert doctor.data_sets_row().state == OK
+    halves = {raw / "train-images-idx3-ubyte": whole[:-1], raw / "empty": b"", tmp_path / ".text.xyz": b"a"}
+    for path, content in halves.items():
+        kept = path.read_bytes() if path.exists() else None
+        path.write_bytes(content)
+        row = doctor.data_sets_row()
+        assert row.state == NOTE and str(path) in row.found and "delete" in row.advice, path
+        path.unlink() if kept is None else path.write_bytes(kept)
+    (tmp_path / "real" / ".fetching" / "sms_spam").mkdir(parents=True)
+    assert "course fetch sms_spam" in doctor.data_sets_row().advice
 
 
 def test_torch_names_the_device():
@@ -177,8 +292,8 @@ def test_the_table_shows_every_row_and_the_exit_code(monkeypatch, capsys):
 def test_all_rows_of_this_machine(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
     rows = doctor.examine()
-    names = ["Python", "packages", "torch", "disk", "cache", "home notebook", "port", "sandbox", "model hub"]
-    assert [row.name for row in rows] == names
+    names = "Python, environment, PYTHONPATH, JUPYTER_PATH, your files, packages, torch, disk, cache, data sets"
+    assert [row.name for row in rows] == (names + ", home notebook, port, sandbox, model hub").split(", ")
     assert all(row.advice for row in rows if row.state != OK)
     assert not any("could not be checked" in row.found for row in rows), rows
 

@@ -1,6 +1,7 @@
 import ast
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -10,7 +11,9 @@ import sys
 import time
 import tomllib
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 
 import pytest
 from packaging.requirements import Requirement
@@ -18,7 +21,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from small_checkout import PYPROJECT, Checkout
 
-from course_utils import setup
+from course_utils import lab, setup
 from course_utils.setup import SetupError
 
 REPO = Path(__file__).resolve().parents[1]
@@ -95,7 +98,7 @@ def test_sets_up_once_then_starts_at_once_then_follows_a_new_lock(checkout):
     assert (checkout.root / ".venv" / "mine").exists(), "an update must not throw the environment away"
 
 
-def test_a_killed_setup_is_never_used_and_its_successor_waits_for_what_still_runs(begun):
+def test_a_killed_setup_is_never_used_and_its_successor_waits_for_what_still_runs(begun, plain_environment):
     first = begun.start(TEST_UV_HANGS="1")
     wait_for(lambda: begun.installs() == 1)
     hanging = int(begun.log.read_text().split()[0])
@@ -105,12 +108,12 @@ def test_a_killed_setup_is_never_used_and_its_successor_waits_for_what_still_run
     assert (begun.root / ".venv" / "unfinished").exists()
 
     (begun.root / ".venv" / "half").touch()
-    second = begun.start()
+    second = begun.start_copying(plain_environment)
     assert "another set-up runs" in second.stdout.readline()
     os.kill(hanging, signal.SIGKILL)
     output, _ = second.communicate(timeout=300)
     assert second.returncode == 0, output
-    assert "making it again" in output
+    assert "making it again" in output  # made by hand, it would not outlive a move: not worth completing
     assert not (begun.root / ".venv" / "half").exists(), "something half-written was kept"
     assert setup.is_ready(begun.root)
 
@@ -135,18 +138,207 @@ def test_two_at_once_install_once(begun):
     assert sum("another set-up runs" in output for output in outputs) == 1
 
 
-def test_an_environment_that_cannot_work_is_made_again(begun):
+def test_an_environment_that_cannot_work_is_made_again(begun, plain_environment):
     assert begun.set_up()[0] == 0
     begun.root = begun.root.rename(begun.folder / "elsewhere")
-    for damage in ("moved", "Python gone"):
+    for damage in ("moved, with scripts of its old place", "Python gone"):
         assert not setup.is_ready(begun.root)
-        code, output = begun.set_up()
+        code, output = begun.set_up_copying(plain_environment)
         assert code == 0, output
         assert "making it again" in output, damage
         assert begun.ask("import course_utils; print(course_utils.__file__)").startswith(str(begun.root))
         for python in (begun.root / ".venv" / "bin").glob("python*"):
             python.unlink()
         (begun.root / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
+
+
+# --- nothing but its own folder --------------------------------------------------------------------------------------
+
+
+def base_packages():
+    """What is installed in the Python that environments are made with: each file's name, size and time."""
+    code = "import sysconfig; print(sysconfig.get_path('purelib'), sysconfig.get_path('scripts'), sep='\\n')"
+    places = subprocess.check_output([*PYTHON, "-I", "-c", code], text=True).split("\n")
+    return sorted((file.path, file.stat().st_mtime_ns) for place in filter(None, places) for file in os.scandir(place))
+
+
+def interrupt_often(checkout, environment, seed, times):
+    """Interrupts updates, and environments that are made again, at random moments; each time the next one succeeds."""
+    random = Random(seed)
+
+    def damage(kind):
+        victim = checkout.root / ".venv" / ("pyvenv.cfg" if kind == "made again" else "course-stamp.json")
+        victim.unlink(missing_ok=True)
+
+    def finish():
+        began = time.monotonic()
+        code, output = checkout.set_up_copying(environment)
+        assert code == 0, output
+        assert setup.is_ready(checkout.root)
+        return time.monotonic() - began
+
+    seconds = {"made again": finish()}
+    damage("updated")
+    seconds["updated"] = finish()
+    for _ in range(times):
+        kind = random.choice(list(seconds))
+        damage(kind)
+        process = checkout.start_copying(environment)
+        time.sleep(random.uniform(0, seconds[kind]))
+        process.send_signal(random.choice([signal.SIGINT, signal.SIGKILL]))
+        output, _ = process.communicate(timeout=300)
+        yield kind, "Traceback" in output and output
+        finish()
+        assert checkout.ask("import course_utils, tiny, uv, pip; print(tiny.version)") == "1.0"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(setup.WINDOWS, reason="ends it with a signal")
+def test_interrupted_at_any_moment_it_touches_no_other_python_and_goes_on(tmp_path, plain_environment):
+    before = base_packages()
+
+    def work(seed):
+        kinds, checkout = [], Checkout(tmp_path / str(seed))
+        for kind, _ in interrupt_often(checkout, plain_environment, seed, 10):
+            assert base_packages() == before
+            kinds.append(kind)
+        return kinds
+
+    with ThreadPoolExecutor(3) as pool:
+        kinds = [kind for found in pool.map(work, range(3)) for kind in found]
+    assert len(kinds) == 30 and set(kinds) == {"made again", "updated"}
+    assert base_packages() == before
+
+
+def test_what_an_older_setup_left_half_removed_is_never_used(begun):
+    """Without pyvenv.cfg its Python is that of the machine; and uv, which looked at it, remembers it as that."""
+    before, venv = base_packages(), begun.root / ".venv"
+    (venv / "pyvenv.cfg").rename(venv / "kept")
+    look = [
+        shutil.which("uv", path=Path(sys.executable).parent),
+        "pip",
+        "list",
+        "--python",
+        str(venv / "bin" / "python"),
+    ]
+    subprocess.run(look, env=begun.environment, check=True, capture_output=True)
+    (venv / "kept").rename(venv / "pyvenv.cfg")
+    assert begun.set_up()[0] == 0
+    assert begun.ask("import tiny; print(tiny.__file__)").startswith(str(venv)), "installed where uv remembered"
+
+    (venv / "pyvenv.cfg").unlink()
+    assert not setup.is_ready(begun.root)
+    code, said = begun.course("x")
+    assert code == 1 and "run make setup" in said
+    code, output = begun.set_up(python=str(venv / "bin" / "python"))  # as in a terminal where it is active
+    assert code == 0, output
+    assert "making it again" in output
+    assert begun.ask("import tiny; print(tiny.__file__)").startswith(str(venv))
+    assert base_packages() == before
+
+
+def test_damaged_packages_are_put_back_and_whole_ones_are_kept(begun):
+    assert begun.set_up()[0] == 0
+    packages = Path(begun.ask("import tiny; print(tiny.__file__)")).parent
+    (packages / "tiny.py").unlink()  # not only written to: uv's cache has the same file
+    (packages / "tiny.py").write_text("cut")
+    pytest_time = (packages / "pytest" / "__main__.py").stat().st_ctime_ns
+    assert begun.set_up()[0] == 0
+    assert (packages / "tiny.py").read_text() == "cut", "a finished set-up looks at nothing"
+    code, output = begun.set_up("--repair")
+    assert code == 0, output
+    assert begun.ask("import tiny; print(tiny.version)") == "1.0"
+    assert (packages / "pytest" / "__main__.py").stat().st_ctime_ns == pytest_time, "whole packages are left alone"
+
+
+def test_a_link_is_kept_and_its_folder_is_used(checkout, plain_environment):
+    venv, scratch = checkout.root / ".venv", checkout.folder / "scratch"
+    venv.symlink_to(scratch)  # a dangling one: the folder is made
+    for state in ("made", "made again"):
+        code, output = checkout.set_up_copying(plain_environment)
+        assert code == 0, output
+        assert venv.is_symlink() and venv.resolve() == scratch
+        code, said = checkout.course("x")
+        assert (code, said.split("|")[:2]) == (0, [str(checkout.root / "course_utils" / "cli.py"), str(venv)]), state
+        (scratch / "pyvenv.cfg").unlink()
+
+    other = Checkout(checkout.folder / "other")
+    (other.root / ".venv").symlink_to(scratch)
+    code, output = other.set_up()
+    assert code == 1 and f"the environment of {checkout.root}" in output
+    assert len(list(scratch.iterdir())) > 3
+
+
+def test_what_is_not_ours_is_left_alone(checkout):
+    venv, folder = checkout.root / ".venv", checkout.folder / "mine"
+    folder.mkdir()
+    (folder / "thesis").touch()
+    for target, said in (
+        (folder, "holds other things"),
+        (checkout.folder / "no" / "no", "not there"),
+        (venv, "not there"),
+    ):
+        venv.symlink_to(target)
+        code, output = checkout.set_up()
+        assert code == 1 and said in output and len(output.strip().splitlines()) == 1, output
+        venv.unlink()
+    assert [file.name for file in folder.iterdir()] == ["thesis"]
+    venv.write_text("mine")
+    code, output = checkout.set_up()
+    assert code == 1 and "is a file, not a folder" in output
+    assert venv.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["a #b", "a $x", "ü ' \"", "50 %20"])
+def test_any_name_of_the_folder_will_do_also_after_it_was_renamed(tmp_path, plain_environment, name):
+    checkout = Checkout(tmp_path, name)
+    code, output = checkout.set_up_copying(plain_environment)
+    assert code == 0, output
+    for new in (name, "renamed " + name):
+        checkout.root = checkout.root.rename(tmp_path / new)
+        venv = checkout.root / ".venv"
+        code, said = checkout.course("a b")
+        assert (code, said) == (0, f"{checkout.root / 'course_utils' / 'cli.py'}|{venv}|['a b']|None|None")
+        code, said = checkout.course("--version", program=venv / "bin" / "pip")
+        assert code == 0 and f"from {venv}" in said
+    code, output = checkout.set_up()
+    assert code == 0 and "bringing .venv up to date" in output, "nothing in it holds the old name"
+    assert setup.is_ready(checkout.root)
+
+
+def test_the_course_command_is_led_nowhere_else(checkout, plain_environment):
+    assert checkout.set_up_copying(plain_environment)[0] == 0
+    bad = checkout.folder / "bad"
+    bad.mkdir()
+    for name in ("json", "random", "pathlib", "course_utils", "numpy"):
+        (bad / f"{name}.py").write_text("1 / 0\n")
+    code, said = checkout.course("x", PYTHONPATH=str(bad))
+    assert code == 0 and said.endswith(f"|['x']|{bad}|None"), said
+    code, said = checkout.course("-P", "-m", "pip", "--version", program=checkout.root / ".venv" / "bin" / "python")
+    assert code == 0
+    assert checkout.course(PYTHONHOME="/nowhere")[0] == 0
+
+
+@pytest.mark.parametrize("version, again", [("3.12", False), ("3.13", False), ("3.10", True)])
+def test_an_environment_of_another_python(checkout, version, again):
+    folder = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    pythons = [*folder.glob(f"{version}.*/bin/python"), *filter(None, [shutil.which(f"python{version}")])]
+    if not pythons:
+        pytest.skip(f"no Python {version} here")
+    subprocess.run([pythons[0], "-m", "venv", checkout.root / ".venv"], check=True)
+    code, output = checkout.set_up()
+    assert code == 0, output
+    assert ("making it again" in output) == again
+    assert checkout.ask("import tiny; print(tiny.version)") == "1.0"
+
+
+def test_an_environment_of_another_machine_is_made_again(begun, plain_environment):
+    assert begun.set_up()[0] == 0
+    stamp = begun.root / ".venv" / "course-stamp.json"
+    stamp.write_text(stamp.read_text().replace(platform.machine(), "pdp11"))
+    assert not setup.is_ready(begun.root)
+    assert "making it again" in begun.set_up_copying(plain_environment)[1]
+    assert setup.is_ready(begun.root)
 
 
 def test_a_package_other_than_the_locked_one_is_refused(begun):
@@ -186,7 +378,7 @@ def test_pips_mirror_is_used_by_uv_too(monkeypatch):
 def test_outside_a_checkout(tmp_path, capsys):
     with pytest.raises(SetupError, match=r"is not the course's folder \(requirements.lock, pyproject.toml"):
         setup.ensure(tmp_path)
-    assert setup.lab(root=tmp_path) == 1
+    assert lab.lab(root=tmp_path) == 1
     assert "is not the course's folder" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -290,50 +482,7 @@ def test_failures_say_what_to_do(printed, advice):
     assert printed.splitlines()[-1] in said, "what the tool said must be shown too"
 
 
-# --- bubblewrap ------------------------------------------------------------------------------------------------------
-
-linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="bubblewrap is for Linux")
-
-
-@linux
-def test_root_gets_bubblewrap_even_before_the_first_update(program, monkeypatch, tmp_path, capsys):
-    log, updated = tmp_path / "log", tmp_path / "updated"
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    program("apt-get", f'echo "$@" >> {log}\n[ "$1" = update ] && : > {updated}\n[ -e {updated} ]')
-    setup.install_bubblewrap()
-    install = "install -y --no-install-recommends bubblewrap"
-    assert log.read_text().splitlines() == [install, "update", install]
-    assert "sudo" not in capsys.readouterr().out
-
-
-@linux
-def test_sudo_is_used_where_it_asks_for_no_password(program, monkeypatch, tmp_path):
-    log = tmp_path / "log"
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    program("dnf")
-    program("sudo", f"printf '%s\\n' \"$*\" >> {log}")
-    setup.install_bubblewrap()
-    assert log.read_text().splitlines() == ["-n true", "-n dnf install -y bubblewrap"]
-
-
-@linux
-@pytest.mark.parametrize("why", ["password", "no sudo", "fails"])
-def test_otherwise_the_one_command_is_printed(program, monkeypatch, capsys, why):
-    monkeypatch.setattr(os, "geteuid", lambda: 0 if why == "fails" else 1000)
-    program("apt-get", "exit 100")
-    if why == "password":
-        program("sudo", "echo 'sudo: a password is required' >&2; exit 1")
-    setup.install_bubblewrap()
-    said = capsys.readouterr().out
-    assert "run once (lectures do not need it):  sudo apt-get install -y --no-install-recommends bubblewrap" in said
-
-
-@linux
-def test_bubblewrap_that_is_there_is_left_alone(program, capsys):
-    program("bwrap")
-    program("apt-get", "exit 100")
-    setup.install_bubblewrap()
-    assert capsys.readouterr().out == ""
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="for Linux")
 
 
 # --- JupyterLab ------------------------------------------------------------------------------------------------------
@@ -355,7 +504,7 @@ def home(tmp_path):
 def test_lab_opens_the_home_notebook(home, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
     monkeypatch.setenv("DISPLAY", ":0")
-    command, notes = setup.lab_command(["--port=0"], root=home, python="py")
+    command, notes = lab.lab_command(["--port=0"], root=home, python="py")
     assert f"--ServerApp.root_dir={home}" in command
     assert "--LabApp.default_url=/lab/tree/lectures/00_start_here.ipynb" in command
     assert command[-1] == "--port=0"
@@ -368,15 +517,15 @@ def test_lab_as_root_without_a_screen(home, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
         monkeypatch.delenv(name, raising=False)
-    command, notes = setup.lab_command(["--port=0"], root=home)
+    command, notes = lab.lab_command(["--port=0"], root=home)
     assert {"--allow-root", "--no-browser"} < set(command)
     assert notes == ["no screen here: open the address that JupyterLab prints in a browser"]
 
 
 def test_lab_without_a_home_notebook_says_so(home, monkeypatch):
-    (home / setup.HOME_NOTEBOOK).unlink()
-    command, notes = setup.lab_command(["--port=0", "--no-browser"], root=home)
-    assert notes == [f"{setup.HOME_NOTEBOOK} is missing; get it back with git checkout {setup.HOME_NOTEBOOK}"]
+    (home / lab.HOME_NOTEBOOK).unlink()
+    command, notes = lab.lab_command(["--port=0", "--no-browser"], root=home)
+    assert notes == [f"{lab.HOME_NOTEBOOK} is missing; get it back with git checkout {lab.HOME_NOTEBOOK}"]
     assert not any("default_url" in word for word in command)
 
 
@@ -386,14 +535,14 @@ def test_lab_without_a_home_notebook_says_so(home, monkeypatch):
 )
 def test_the_port_that_is_tried_first(monkeypatch, arguments, variable, port):
     monkeypatch.setenv("JUPYTER_PORT", variable)
-    assert setup.wanted_port(arguments) == port
+    assert lab.wanted_port(arguments) == port
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(setup.WINDOWS, reason="ends it with a signal")
 def test_jupyterlab_answers_though_its_port_is_taken(home, tmp_path):
     runtime = tmp_path / "runtime"
-    code = f"from pathlib import Path; from course_utils import setup; setup.lab(*{{!r}}, root=Path({str(home)!r}))"
+    code = f"from pathlib import Path; from course_utils import lab; lab.lab(*{{!r}}, root=Path({str(home)!r}))"
     environment = {**os.environ, "JUPYTER_RUNTIME_DIR": str(runtime), "BROWSER": "true"}
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -401,23 +550,23 @@ def test_jupyterlab_answers_though_its_port_is_taken(home, tmp_path):
         taken = other.getsockname()[1]
         command = [sys.executable, "-c", code.format(["--no-browser", f"--port={taken}"])]
         with open(tmp_path / "log", "w+") as log:
-            lab = subprocess.Popen(command, cwd=REPO, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(command, cwd=REPO, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
-            wait_for(lambda: list(runtime.glob("jpserver-*.json")) or lab.poll() is not None)
+            wait_for(lambda: list(runtime.glob("jpserver-*.json")) or process.poll() is not None)
             said = (tmp_path / "log").read_text()
-            assert lab.poll() is None, said
+            assert process.poll() is None, said
             server = json.loads(next(runtime.glob("jpserver-*.json")).read_text())
             assert server["port"] != taken
             assert server["root_dir"] == str(home)
             assert f"port {taken} is taken; JupyterLab takes the next free one" in said
-            page = f"{server['url']}lab/tree/{setup.HOME_NOTEBOOK}?token={server['token']}"
-            wait_for(lambda: not setup.port_is_free(server["port"]))  # the file comes a moment before the server
+            page = f"{server['url']}lab/tree/{lab.HOME_NOTEBOOK}?token={server['token']}"
+            wait_for(lambda: not lab.port_is_free(server["port"]))  # the file comes a moment before the server
             body = urllib.request.urlopen(page, timeout=60).read().decode()
             assert "JupyterLab" in body
             assert "@jupyterlab/apputils-extension:announcements" in body, "the pop-up with news is not switched off"
         finally:
-            lab.terminate()
-            lab.wait(60)
+            process.terminate()
+            process.wait(60)
 
 
 # --- the lock, conda, CI ---------------------------------------------------------------------------------------------
