@@ -89,6 +89,21 @@ Meanwhile {B} sat {Q} and held {au}. | | be B Q; own B u
 Down the road, {B} carried {au} to {q}. | | be B Q; own B u
 {B} waited {Q} with {au}. | | be B Q; own B u
 
+# company: two more, one of them with something
+{B} was {Q} with {au}, and {C} was {P}. | | be B Q; own B u; be C P
+While {B} sat {Q} with {au}, {C} slept {P}. | | be B Q; own B u; be C P
+{C} was {P}, and {B} was {Q} with {au}. | | be C P; be B Q; own B u
+Meanwhile {B} was {Q} with {au}, and {C} sat {P}. | | be B Q; own B u; be C P
+{B} had brought {au} to {q}, and {C} was busy {P}. | | be B Q; own B u; be C P
+At the same time {C} was {P}, and {B} played {Q} with {au}. | | be C P; be B Q; own B u
+
+# gathering: two in one place, and somebody elsewhere with something
+{A} and {B} were {P}, and {C} was {Q} with {au}. | | be A P; be B P; be C Q; own C u
+One day {A} and {B} met {P}, while {C} sat {Q} with {au}. | | be A P; be B P; be C Q; own C u
+{C} was {Q} with {au}, and {A} and {B} played {P}. | | be C Q; own C u; be A P; be B P
+Just after breakfast {A} and {B} ran to {p}, and {C} came to {q} with {au}. | | be A P; be B P; be C Q; own C u
+{A} and {B} were sitting {P}, and {C} was {Q} and had {au}. | | be A P; be B P; be C Q; own C u
+
 # together: two who are in one place
 {A} was showing {B} around {p}. | | be A P; be B P
 On the first day of spring {A} and {B} were {P}. | | be A P; be B P
@@ -413,7 +428,7 @@ But where was {t}? | |
 
 # answer: where a thing is
 “{it} is {P},” said {B}. | at it P |
-“{t} is {P},” answered {B}. | at t P |
+“{t} is {P},” said {B}. | at t P |
 {B} said that {t} was {P}. | at t P |
 “You will find {it} {P},” said {B}. | at it P |
 “I think I saw {it} {P},” said {B}. | at it P |
@@ -455,7 +470,7 @@ While {A} cared for {t}, {B} cared for {u}. | has A t; has B u |
 {A} had {t}, and {B} had {u}. | has A t; has B u |
 Now {A} had {t} and {B} had {u}. | has A t; has B u |
 {A} played with {t}, and {B} with {u}. | has A t; has B u |
-“You have {u} and I have {t},” said {A} to {B}. | has B u; has A t |
+“{B} has {u}, and I have {t},” said {A}. | has B u; has A t |
 
 # apart: who is where
 {A} was {P}, and {B} was {Q}. | at A P; at B Q |

@@ -103,21 +103,19 @@ class Share(NamedTuple):
 
 @dataclass
 class Score:
-    """Counts over many texts. Shares have a standard error for which texts, not sentences, are independent."""
+    """Counts over many texts, and shares with standard errors for which texts, not sentences, are independent."""
 
     texts: int = 0
-    sentences: list[tuple[int, int, int]] = field(default_factory=list)  # of each text: well formed, hold, all
+    sentences: int = 0
+    well_formed: int = 0  # of the sentences
+    holds: int = 0  # of those that are well formed
     facts: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # grade → of each text: kept, all
+    forms: list[tuple[int, int]] = field(default_factory=list)  # of each text: sentences well formed, all
 
     @property
-    def well_formed(self) -> Share:
+    def form(self) -> Share:
         """Share of the sentences that are well formed."""
-        return _share([(good, count) for good, _, count in self.sentences])
-
-    @property
-    def holds(self) -> Share:
-        """Share of the well-formed sentences that hold."""
-        return _share([(true, good) for good, true, _ in self.sentences])
+        return _share(self.forms)
 
     @property
     def kept(self) -> dict[int, Share]:
@@ -148,7 +146,11 @@ def score(texts: Iterable[str], start: int | Iterable[int] = 0) -> Score:
     for text, first in zip(texts, starts, strict=True):
         verdict = judge(text, first)
         counted = verdict.counted
-        total.sentences.append((sum(s.well_formed for s in counted), sum(s.holds for s in counted), len(counted)))
+        good = sum(sentence.well_formed for sentence in counted)
+        total.sentences += len(counted)
+        total.well_formed += good
+        total.holds += sum(sentence.holds for sentence in counted)
+        total.forms.append((good, len(counted)))
         grades: dict[int, list[bool]] = {}
         for fact in verdict.facts:
             grades.setdefault(fact.grade, []).append(fact.kept)

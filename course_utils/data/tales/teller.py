@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "held_out_names", "held_out_combinations"]
 SPLITS = ("train", "held_out_names", "held_out_combinations")
-NUMBERS = 192  # random numbers that one tale may use
+NUMBERS = 512  # random numbers for one tale, far more than it uses
+LONGEST = 570  # characters of a tale; one that comes out longer (one in hundreds) is told anew
 CHUNK = 1024  # tales whose numbers are drawn at once
 
 NOUNS = (*w.ANIMALS, *w.ROLES)
@@ -161,8 +162,10 @@ class _Teller:
         if self.next() < 0.5:
             friends.reverse()
         self.A, self.B = friends
-        self.C = pick(NOUNS)
         self.animal = pick(w.ANIMALS)
+        self.C = pick(NOUNS)
+        while self.C == self.animal:
+            self.C = pick(NOUNS)
         self.t = pick(THINGS)
         places = FREE[self.t]
         self.x = pick(places) if split != "held_out_combinations" else pick(PAIRED[self.t])
@@ -249,6 +252,15 @@ class _Teller:
         else:
             self.say("friend", **bound)
 
+    def company(self, who: str, place: str) -> None:
+        """A friend, and often somebody else in another place."""
+        if self.next() > 0.85:
+            return self.friend(who, place)
+        self.length = min(self.length, 8)
+        elsewhere = self.x if self.next() < 0.5 else self.z
+        self.inside[who], self.inside[self.C], self.inside[self.u] = place, elsewhere, who
+        self.say("company", B=who, Q=place, u=self.u, C=self.C, P=elsewhere)
+
     def give(self, who: str, to: str, thing: str, event: str = "give") -> None:
         self.move(event, thing, to, A=who, B=to, t=thing)
 
@@ -261,7 +273,12 @@ class _Teller:
 
     def together(self, place: str) -> None:
         self.inside[self.A] = self.inside[self.B] = place
-        self.say("together", A=self.A, B=self.B, P=place)
+        if self.next() > 0.85:
+            return self.say("together", A=self.A, B=self.B, P=place)
+        self.length = min(self.length, 8)
+        elsewhere = self.y if self.next() < 0.5 else self.z
+        self.inside[self.C], self.inside[self.u] = elsewhere, self.C
+        self.say("gathering", A=self.A, B=self.B, P=place, C=self.C, Q=elsewhere, u=self.u)
 
     def lies(self, thing: str, place: str) -> None:
         self.move("lies", thing, place, t=thing, P=place)
@@ -274,34 +291,36 @@ class _Teller:
     def know(self) -> None:
         """One sentence about who has what or who is where."""
         inside, say = self.inside, self.say
-        a, b, t, u = self.A, self.B, self.t, self.u
+        a, b, c, t, u = self.A, self.B, self.C, self.t, self.u
         if u in inside and (t not in inside or self.next() < 0.3):
             t, u = u, t
-        friends = (a, b) if b in inside else (a,)
+        friends = tuple(person for person in (a, b, c) if person in inside)
         who = self.pick(friends)
         kind = self.next()
         if kind < 0.1:
             return say("whereis", A=who, P=inside[who])
-        if kind < 0.2 and len(friends) == 2 and inside[a] != inside[b]:
-            return say("apart", A=a, B=b, P=inside[a], Q=inside[b])
+        if kind < 0.2 and len(friends) > 1:
+            other = self.pick([friend for friend in friends if friend != who])
+            if inside[who] != inside[other]:
+                return say("apart", A=who, B=other, P=inside[who], Q=inside[other])
         if t not in inside:
             return say("whereis", A=who, P=inside[who])
         holder, place = inside[t], self.place(t)
         away = [friend for friend in friends if inside[friend] != place]
-        if away and kind < 0.35:
+        if away and kind < 0.32:
             return say("wonder", A=self.pick(away), t=t, P=place)
-        if kind < (0.85 if holder == self.c else 0.7):
+        if kind < (0.85 if holder == self.c else 0.74):
             return say("lying", t=t, P=place)
         if holder == self.c:
             return say("inside", t=t, c=holder)
         if holder not in NAME:
             return say("whereis", A=who, P=inside[who]) if kind < 0.9 else self.sky()
-        if u in inside and inside[u] in NAME and inside[u] != holder and kind < 0.82:
+        if u in inside and inside[u] in NAME and inside[u] != holder and kind < 0.84:
             return say("roundup", A=holder, B=inside[u], t=t, u=u)
         others = [friend for friend in friends if friend != holder]
-        if kind < 0.88:
+        if kind < 0.92:
             return say("both", A=holder, t=t, P=place)
-        if others and kind < 0.94:
+        if others and kind < 0.96:
             return say("keeper", A=self.pick(others), B=holder, t=t)
         return say("still", A=holder, t=t)
 
@@ -357,9 +376,9 @@ def _stolen(tell: _Teller) -> None:
     tell.start(a, tell.x, t)
     if tell.next() < 0.4:
         tell.want(a, t)
-    helper = tell.next() < 0.7
+    helper = tell.next() < 0.85
     if helper:
-        tell.friend(b, tell.y)
+        tell.company(b, tell.y)
     tell.inside[c] = tell.z
     tell.move("steal", t, c, A=a, C=c, t=t, Q=tell.z)
     if helper:
@@ -384,9 +403,9 @@ def _lost(tell: _Teller) -> None:
     if tell.next() < 0.3:
         tell.want(a, t)
     tell.put(a, t, "lose")
-    friend = tell.next() < 0.6
+    friend = tell.next() < 0.85
     if friend:
-        tell.friend(b, tell.y)
+        tell.company(b, tell.y)
     tell.go(a, tell.y)
     if friend and tell.fits(6):
         tell.say("ask", A=a, B=b, t=t)
@@ -417,7 +436,7 @@ def _present(tell: _Teller) -> None:
     """Somebody brings a thing to a friend."""
     a, b, t = tell.A, tell.B, tell.t
     tell.start(a, tell.x, t)
-    tell.friend(b, tell.y)
+    tell.company(b, tell.y)
     tell.say("errand", A=a, B=b, t=t)
     if tell.next() < 0.5:
         tell.go(a, tell.z)
@@ -465,9 +484,9 @@ def _picnic(tell: _Teller) -> None:
     tell.start(a, tell.x, t)
     tell.move("brings", c, a, A=a, c=c)
     tell.move("pack", t, c, A=a, t=t, c=c)
-    friend = tell.next() < 0.7
+    friend = tell.next() < 0.85
     if friend:
-        tell.friend(b, tell.y)
+        tell.company(b, tell.y)
     tell.maybe(4, 0.3)
     tell.go(a, tell.y, "haul")
     if friend and tell.fits(4) and tell.next() < 0.6:
@@ -507,7 +526,7 @@ def _hidden(tell: _Teller) -> None:
     """A game: one hides a thing, the other looks for it."""
     a, b, t = tell.A, tell.B, tell.t
     tell.start(a, tell.x, t)
-    tell.friend(b, tell.y)
+    tell.company(b, tell.y)
     if tell.next() < 0.4:
         tell.go(a, tell.z)
     tell.put(a, t)
@@ -555,9 +574,9 @@ def _treasure(tell: _Teller) -> None:
     tell.lies(t, tell.z)
     if tell.next() < 0.6:
         tell.want(a, t)
-    friend = tell.next() < 0.7
+    friend = tell.next() < 0.85
     if friend:
-        tell.friend(b, tell.y)
+        tell.company(b, tell.y)
     tell.go(a, tell.z)
     tell.take(a, t)
     if friend:
@@ -614,9 +633,13 @@ def write(n: int, generator: torch.Generator, split: Split = "train") -> list[Ta
     for start in range(0, n, CHUNK):
         size = min(CHUNK, n - start)
         for numbers in torch.rand(size, NUMBERS, generator=generator, dtype=torch.float64).tolist():
-            tell = _Teller(iter(numbers).__next__, split)
-            plot, happens = tell.pick(_ORDER)
-            happens(tell)
+            numbers = iter(numbers).__next__
+            text = " " * (LONGEST + 1)
+            while len(text) > LONGEST:
+                tell = _Teller(numbers, split)
+                plot, happens = tell.pick(_ORDER)
+                happens(tell)
+                text = " ".join(tell.lines)
             cast = (tell.A, tell.B, tell.C, tell.t, tell.u, tell.c, tell.x, tell.y, tell.z)
-            tales.append(Tale(" ".join(tell.lines), cast, tell.inside, plot))
+            tales.append(Tale(text, cast, tell.inside, plot))
     return tales
