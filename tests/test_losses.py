@@ -459,7 +459,7 @@ def test_contrastive_bad_temperature(temperature):
         lambda: info_nce(a, a, temperature),
         lambda: info_nce(a, a, temperature, pool=a),
     ):
-        with pytest.raises(ValueError, match="temperature must be > 0, got"):
+        with pytest.raises(ValueError, match="temperature must be > 0 and finite, got"):
             loss()
 
 
