@@ -29,7 +29,6 @@ import yaml
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from course_utils import runtime
 
@@ -55,19 +54,26 @@ def operators() -> dict[str, dict]:
 
 
 @functools.cache
-def has_kernel(name: str) -> bool:
+def has_kernel(operator: torch._ops.OpOverload) -> bool:
     """Whether an operator runs on MPS: it has a kernel there, or is composed of others."""
-    entry = operators().get(name)
-    if entry is None or name.split(".")[0] in (*OF_PROCESSORS, *FALLS_BACK):
+    name = operator.name().removeprefix("aten::")  # with its overload, as in the table
+    if name.split(".")[0] in (*OF_PROCESSORS, *FALLS_BACK):
         return True
-    if "structured_delegate" in entry:
-        return has_kernel(entry["structured_delegate"])
+    entry = operators().get(name, {})
+    entry = operators().get(entry.get("structured_delegate"), entry)
     kernels = {key.strip() for keys in entry.get("dispatch", {"Composite": 0}) for key in keys.split(",")}
     return "MPS" in kernels or any(key.startswith("Composite") for key in kernels)
 
 
-def tensors(*values) -> list[torch.Tensor]:
-    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
+def tensors(values) -> list[torch.Tensor]:
+    """Return the tensors among arguments or results, also those in lists of them."""
+    found = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += tensors(value)
+    return found
 
 
 def storage(tensor: torch.Tensor) -> torch.UntypedStorage:
@@ -109,20 +115,18 @@ class Kernels(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        packet = func.overloadpacket.__name__
-        read = tensors(args[:1] if packet in ("copy_", "set_") else args, kwargs)
-        here = not self.crossing and any(tensor in self.on_device for tensor in read)
-        if here and not has_kernel(
-            func._schema.name.split("::")[1] + ("" if func._overloadname == "default" else f".{func._overloadname}")
-        ):
+        into = func.overloadpacket in INTO
+        here = not self.crossing and any(t in self.on_device for t in tensors(args[:1] if into else args))
+        if here and not has_kernel(func):
             raise NotImplementedError(f"The operator '{func}' is not currently implemented for the MPS device.")
         found = func(*args, **kwargs)
         if here:
-            for tensor in tensors(found):
+            for tensor in tensors((found,)):
                 self.on_device.add(tensor)
         return found
 
 
+INTO = (torch.ops.aten.copy_, torch.ops.aten.set_)  # what is read may lie anywhere
 GETTERS = {getattr(torch.Tensor, name).__get__ for name in ("device", "is_cpu", "is_mps")}
 TWO_DEVICES = {  # may have tensors of both devices
     torch.Tensor.to, torch.Tensor.copy_, torch.Tensor.__setitem__, torch.Tensor.data.__set__, torch.Tensor.grad.__set__,
@@ -148,7 +152,7 @@ class Calls(TorchFunctionMode):
             return self.move(args[0], *args[1:], **kwargs)
         if func is torch.Tensor.cpu:
             return self.move(args[0], "cpu")
-        given = tensors(args, kwargs)
+        given = tensors((*args, *kwargs.values()))
         there = [tensor in self.on_device for tensor in given]
         if func in (torch.Tensor.numpy, torch.Tensor.__array__) and any(there):
             raise TypeError("can't convert mps:0 device type tensor to numpy. Use Tensor.cpu() first.")
@@ -169,7 +173,7 @@ class Calls(TorchFunctionMode):
             kwargs["device"] = "cpu"
         found = func(*args, **kwargs)
         if new or like:
-            for tensor in tensors(found):
+            for tensor in tensors((found,)):
                 self.on_device.add(tensor)
         return found
 
