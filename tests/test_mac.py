@@ -276,4 +276,4 @@ mac.enter(_mac)
 def test_notebooks_that_write_run_on_a_mac(path, tmp_path):
     notebook = nbformat.read(ROOT / path, as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(PRETEND.format(tests=str(TESTS))))
-    lecture_runs.run(notebook, tmp_path)
+    lecture_runs.run(notebook, tmp_path, cell_seconds=1800)  # each kernel passes through two modes in Python
