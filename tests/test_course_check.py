@@ -32,6 +32,16 @@ def test_course_check_names_every_mistake(rank, tmp_path):
             assert f"{FULL[exercise]:.3g} of {FULL[exercise]:.3g}" in line
 
 
+@pytest.mark.parametrize("name", ["torch.py", "random.py"])
+def test_a_file_that_hides_a_module_is_named(tmp_path, name):
+    """It takes the kernel with it, or the library: no exercise then says why."""
+    folder = tmp_path / NAME
+    shutil.copytree(ROOT / "assignments" / NAME, folder)
+    (folder / name).write_text("raise SystemExit(1)\n")
+    done = subprocess.run([COURSE, "check"], cwd=folder, capture_output=True, text=True, timeout=600)
+    assert f"{name} beside the notebook: Python imports it in place of the library's. Rename it" in done.stdout
+
+
 # What Windows' Python does not have is taken away, once the packages of others are there, which know their systems.
 LIKE_WINDOWS = """
 import importlib, os, signal, socket, sys, warnings

@@ -28,7 +28,9 @@ def check(notebook: Path | None = None) -> tuple[list[Verdict], list[str]]:
     Raises:
         CourseError: there is no notebook, or no file of cases beside it.
     """
+    from course_utils.doctor import what_hides
     from course_utils.grading.execute import execute
+    from course_utils.grading.notes import Kind, note
     from course_utils.grading.sandbox import SandboxError
 
     path = locate(notebook)
@@ -41,8 +43,11 @@ def check(notebook: Path | None = None) -> tuple[list[Verdict], list[str]]:
     try:
         result = execute(found, exercises, files=path.parent, sandbox=False)
     except SandboxError as error:
-        raise CourseError(str(error)) from None
-    return list(result.verdicts.values()), result.notes
+        raise CourseError("\n".join(filter(None, [str(error), what_hides(path.parent)]))) from None
+    verdicts, notes = list(result.verdicts.values()), list(result.notes)
+    if any(v.points < v.max_points for v in verdicts) and (hidden := what_hides(path.parent)):
+        notes.append(note(Kind.PLAIN, hidden + ", then check again."))
+    return verdicts, notes
 
 
 def locate(named: Path | None = None) -> Path:
