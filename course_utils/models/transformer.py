@@ -263,7 +263,7 @@ class Transformer(nn.Module):
             limit = self.config.context
             how = f"tokens[:, -{limit}:]" if self.causal else f"tokenizer.encode_batch(texts, {limit})"
             raise ValueError(
-                f"this model reads at most {limit} tokens, got {tokens.shape[1] + past}: cut the text, for example {how}"
+                f"this model reads at most {limit} tokens, got {tokens.shape[1] + past}: cut the text, e.g. {how}"
             )
         if mask is None:
             return None
