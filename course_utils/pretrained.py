@@ -129,7 +129,7 @@ def save(
     from safetensors.torch import save as to_bytes
 
     config, tensors = to_hugging_face(model)
-    if isinstance(tokenizer, BPETokenizer) and tokenizer.end is not None:
+    if isinstance(tokenizer, BPETokenizer) and tokenizer.end is not None and not isinstance(model, CharRNN):
         config |= {"bos_token_id": tokenizer.end, "eos_token_id": tokenizer.end}
     tensors = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in tensors.items()}
     files = {
@@ -398,14 +398,13 @@ def _read_tokenizer(folder: Path) -> Tokenizer:
     if not path.is_file():
         return BPETokenizer(_converted(folder), _special(about))
     tokenizer = BPETokenizer(BPETokenizer.load(path).backend, _special(about))
-    if not isinstance(tokenizer.backend.model, models.WordLevel):
+    codes = tokenizer.backend.get_vocab()
+    characters = isinstance(tokenizer.backend.model, models.WordLevel) and all(len(symbol) == 1 for symbol in codes)
+    if not characters:
         _as_bert(tokenizer, about)
         return tokenizer
-    codes = tokenizer.backend.get_vocab()
-    if any(len(symbol) != 1 for symbol in codes) or sorted(codes.values()) != list(range(len(codes))):
-        raise ValueError(
-            f"{path} has words as symbols: this course reads characters, and pieces of words (BPE, WordPiece)"
-        )
+    if sorted(codes.values()) != list(range(len(codes))):
+        raise ValueError(f"{path} has {len(codes)} characters, whose codes are not 0 … {len(codes) - 1}: make it again")
     unknown = tokenizer.backend.model.unk_token
     return CharTokenizer("".join(sorted(codes, key=codes.get)), unknown if unknown in codes else None)
 

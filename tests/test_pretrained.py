@@ -376,6 +376,27 @@ def test_tokenizers_of_older_folders_and_of_sentence_encoders(tmp_path):
     assert_same_features(tmp_path, theirs, tokenizer)
 
 
+@pytest.mark.parametrize("kind", [GPT, BERT, CharRNN])
+def test_words_as_symbols(kind, tmp_path):
+    from course_utils.data import tales
+
+    tokenizer = tales.tokenizer()
+    config = {
+        GPT: Config(len(tokenizer), 8, 8, 1, 2), BERT: BERTConfig(len(tokenizer), 8, 8, 1, 2),
+        CharRNN: RNNConfig(len(tokenizer), "lstm", 8, embedding=4),
+    }[kind]  # fmt: skip
+    model = kind(config, runtime.seed(0)).eval()
+    pretrained.save(tmp_path, model, tokenizer, {}, dtype=torch.float32)
+    again, words = pretrained.load(tmp_path, device="cpu")
+    codes = words.encode("“The goat has the key,” said Anna.")
+    assert codes.tolist() == tokenizer.encode("“The goat has the key,” said Anna.").tolist()
+    assert words.decode(codes) == "“The goat has the key,” said Anna."
+    assert (words.end, words.pad, words.mask) == (tokenizer.end, tokenizer.pad, tokenizer.mask)
+    first = [model.encode(codes[None, :8]) for model in (model, again)]
+    first = [found[0] if isinstance(found, tuple) else found for found in first]
+    assert first[0].equal(first[1])
+
+
 def test_capitals_count_where_the_tokenizer_says_so(tmp_path):
     theirs, _ = encoder(tmp_path)
     about = json.loads((tmp_path / "tokenizer_config.json").read_text())
