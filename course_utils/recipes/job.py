@@ -33,6 +33,7 @@ class Job:
     kept: Callable[[nn.Module], nn.Module] = lambda model: model  # the part that is saved
     note: Callable[[nn.Module], dict[str, float]] | None = None  # named numbers for the learning curve; cheap
     measure: Callable[[Path], dict[str, Any]] = nothing  # what the card adds, measured on the stored files
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None  # None: AdamW with `lr`
     bf16: bool | None = None  # compute in bfloat16; None: where `train.fit` does, or this CPU has a matrix unit for it
 
 

@@ -68,6 +68,7 @@ def locked_make(name: str, chosen: Recipe, folder: Path, steps: int) -> dict[str
         job.loss,
         steps=steps,
         lr=job.lr,
+        optimizer=None if job.optimizer is None else job.optimizer(model),
         final=0.0,
         validate=job.held_out,
         note=job.note,

@@ -1,12 +1,15 @@
-"""The recipes of the models that tell tales, and read them.
+"""The recipes of the models that tell tales.
 
-Every tale is a row of its own that begins and ends with the end token, so a model knows where a tale starts and has
-all of it in sight. `facts_kept` is what these models are for: of the claims that a text makes, the share that holds
-with what was told before, by grade.
+Every tale is a row of its own between two end tokens, so a model knows where a tale starts and has all of it in sight.
+`facts_kept` is what these models are for: of what a text claims, the share that holds with what was told before, by
+grade.
 """
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,119 +18,148 @@ from torch import Tensor, nn
 from course_utils import losses, runtime, train
 from course_utils.data import tales
 from course_utils.data.bpe import BPETokenizer
+from course_utils.models.ngram import NGramModel
 from course_utils.models.rnn import CharRNN, RNNConfig
 from course_utils.models.transformer import GPT, Config
 from course_utils.recipes.job import Job, Recipe
 
-TALES = 60_000  # that they learn from
+TALES = 40_000  # that they learn from
 LONGEST = 144  # tokens of a tale, with its two ends; none has more
-SYMBOLS = 2048  # more than enough: joining ends at whole words
 GRADES = (1, 2, 3, 4)
+CHAIN_ORDER = 3  # words that the Markov chain looks at
 
 
-def tokenizer() -> BPETokenizer:
-    """Return the tokenizer of all models of tales; nearly every word is one symbol."""
-    return BPETokenizer.train([tale.text for tale in tales.write(4000, runtime.seed(0))], vocab_size=SYMBOLS)
+# ------------------------------------------------------------------------------------------------- tales as rows
 
 
-def rows(texts: list[str], pieces: BPETokenizer) -> tuple[Tensor, Tensor]:
+def rows(texts: Sequence[str], tokenizer: BPETokenizer) -> tuple[Tensor, Tensor]:
     """Return the codes of tales (N, T), an end token on both sides and padding of the same, and their lengths (N,)."""
-    codes = [[pieces.end, *pieces.encode(text).tolist(), pieces.end] for text in texts]
-    lengths = torch.tensor(list(map(len, codes)))
-    table = torch.full((len(codes), int(lengths.max())), pieces.end, dtype=torch.int16)
-    for row, code in zip(table, codes):
-        row[: len(code)] = torch.tensor(code)
-    return table, lengths
+    codes = [torch.tensor([tokenizer.end, *tokenizer.encode(text).tolist(), tokenizer.end]) for text in texts]
+    table = nn.utils.rnn.pad_sequence(codes, batch_first=True, padding_value=tokenizer.end)
+    return table.to(torch.int16), torch.tensor(list(map(len, codes)))
 
 
-def batches(texts: list[str], pieces: BPETokenizer, size: int):
-    """Return a function that draws `size` tales of nearly one length, so that little of a batch is padding."""
-    table, lengths = rows(texts, pieces)
+@functools.cache
+def learned(n: int = TALES) -> tuple[Tensor, Tensor]:
+    """Return what all models of tales learn from, as rows, the shortest first."""
+    table, lengths = rows([tale.text for tale in tales.write(n, runtime.seed(1))], tales.tokenizer())
     order = lengths.argsort(stable=True)
-    table, lengths = table[order], lengths[order]
+    return table[order], lengths[order]
+
+
+def cut(table: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows as a batch: their codes up to the longest, and the mask of what belongs to a tale."""
+    T = int(lengths.max())
+    return table[:, :T].long(), torch.arange(T) < lengths[:, None]
+
+
+def batches(size: int) -> Callable[[torch.Generator], tuple[Tensor, Tensor]]:
+    """Return a function that draws `size` tales of nearly one length, so that little of a batch is padding."""
 
     def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        table, lengths = learned()  # made when it is first needed: whoever only judges need not wait
         start = int(torch.randint(len(table) - size + 1, (), generator=generator))
-        length = lengths[start : start + size]
-        T = int(length.max())
-        return table[start : start + size, :T].long(), torch.arange(T) < length[:, None]
+        return cut(table[start : start + size], lengths[start : start + size])
 
     return draw
 
 
 def next_word_loss(model: nn.Module, codes: Tensor, real: Tensor) -> Tensor:
-    """Next-token prediction on tales; what comes after a tale's end is neither read nor predicted."""
+    """Return the mean of -ln P(word | the tale so far); what comes after a tale's end is not predicted."""
     hidden = model.encode(codes[:, :-1])
     hidden = hidden[0] if isinstance(hidden, tuple) else hidden  # an RNN returns its state too
     wanted = real[:, 1:]
     return losses.mean_cross_entropy(model.logits(hidden[wanted]).float(), codes[:, 1:][wanted])
 
 
-def texts_of(model: nn.Module, pieces: BPETokenizer, n: int, seed: int) -> list[str]:
-    """Return n tales that a model writes, each from the end token alone."""
-    g, found = runtime.seed(seed), []
-    prompt = torch.full((n, 1), pieces.end, device=next(model.parameters()).device)
-    for part in prompt.split(250):
-        for row in model.generate(part, LONGEST - 1, generator=g).tolist():
-            found.append(pieces.decode(row[: row.index(pieces.end)] if pieces.end in row else row))
-    return found
+# ------------------------------------------------------------------------------------------------- what they write
 
 
-def facts_kept(texts: list[str]) -> dict[str, float]:
+def told_by(model: nn.Module | NGramModel, tokenizer: BPETokenizer, n: int, seed: int) -> list[str]:
+    """Return n tales that a model tells, each from the end token alone."""
+    g = runtime.seed(seed)
+    if isinstance(model, NGramModel):
+        found = model.sample(LONGEST - 1, n, prompt=torch.tensor([tokenizer.end] * model.order), generator=g)
+    else:
+        prompt = torch.full((n, 1), tokenizer.end, device=next(model.parameters()).device)
+        found = torch.cat([model.generate(part, LONGEST - 1, generator=g) for part in prompt.split(250)])
+    return [
+        tokenizer.decode(row[: row.index(tokenizer.end)] if tokenizer.end in row else row) for row in found.tolist()
+    ]
+
+
+def chain(tokenizer: BPETokenizer, order: int = CHAIN_ORDER) -> NGramModel:
+    """Return a Markov chain of words, counted in the same tales."""
+    table, lengths = learned()
+    codes = [torch.tensor([tokenizer.end] * order)]
+    codes += [row[1:length].long() for row, length in zip(table, lengths.tolist())]
+    return NGramModel(order, "witten-bell").fit(torch.cat(codes), size=len(tokenizer))
+
+
+def facts_kept(texts: Sequence[str]) -> dict[str, float]:
     """Return the share of well-formed sentences, and of the facts kept of each grade; nan where there are none."""
     found = tales.score(texts)
-    kept = {f"grade {grade}": found.kept.get(grade, (float("nan"),))[0] for grade in GRADES}
-    return {"well formed": found.well_formed / max(1, found.sentences), **kept}
+    return {"well formed": found.form.share} | {
+        f"grade {grade}": found.kept[grade].share if grade in found.kept else math.nan for grade in GRADES
+    }
 
 
-def telling_job(build, size: int, optimizer) -> Job:
-    """A model that learns to tell tales.
+# ------------------------------------------------------------------------------------------------- recipes
 
-    build: called with the number of symbols, returns the model. optimizer: called with the model.
-    """
-    pieces = tokenizer()
-    model = build(len(pieces))
-    texts = [tale.text for tale in tales.write(TALES, runtime.seed(1))]
-    judged = batches([tale.text for tale in tales.write(256, runtime.seed(2))], pieces, 256)(runtime.seed(0))
+
+def telling_job(
+    model: Callable[[int], nn.Module], optimizer: Callable[[nn.Module], torch.optim.Optimizer], size: int, bf16: bool
+) -> Job:
+    """A model that learns to tell tales. model: called with the number of symbols."""
+    tokenizer = tales.tokenizer()
+    judged = cut(*rows([tale.text for tale in tales.write(256, runtime.seed(2))], tokenizer))
 
     def held_out(model: nn.Module) -> float:
         device = next(model.parameters()).device
         return float(next_word_loss(model, *(part.to(device) for part in judged)))
 
     return Job(
-        model,
-        pieces,
-        batches(texts, pieces, size),
+        model(len(tokenizer)),
+        tokenizer,
+        batches(size),
         next_word_loss,
         held_out,
-        0.0,
-        f"tales.write({TALES:,}, runtime.seed(1))",
-        note=lambda model: facts_kept(texts_of(model, pieces, 64, 3)),
+        math.nan,  # the optimizer has its own
+        f"tales.write({TALES}, runtime.seed(1))",
+        unit="nats per word",
+        note=lambda model: facts_kept(told_by(model, tokenizer, 64, 3)),
         optimizer=optimizer,
-        bf16=runtime.fast_bfloat16(),
+        bf16=bf16,
     )
 
 
 def gpt_job(config: dict[str, Any], size: int, lr: float) -> Job:
-    """A GPT that tells tales; Muon, since facts come late and every step counts."""
+    """A GPT that tells tales. Muon, since facts come late and every step counts."""
+    bf16 = runtime.fast_bfloat16()
     return telling_job(
         lambda symbols: GPT(Config(symbols, LONGEST, activation="gelu", **config), runtime.seed(0)),
+        lambda model: train.muon(model, lr=lr, adamw_lr=lr / 4, bf16=bf16),
         size,
-        lambda model: train.muon(model, lr=lr, adamw_lr=lr / 4, bf16=runtime.fast_bfloat16()),
+        bf16,
     )
 
 
 def rnn_job(config: dict[str, Any], size: int, lr: float) -> Job:
     """An LSTM that tells tales."""
     return telling_job(
-        lambda symbols: CharRNN(RNNConfig(symbols, **config), runtime.seed(0)), size, lambda model: train.adamw(model, lr)
+        lambda symbols: CharRNN(RNNConfig(symbols, **config), runtime.seed(0)),
+        lambda model: train.adamw(model, lr),
+        size,
+        bf16=False,
     )
 
 
 RECIPES = {
     "tales-gpt": Recipe(lambda: gpt_job(dict(dim=192, layers=4, heads=6), size=32, lr=0.02), steps=4000, hours=0.5),
-    "tales-gpt-small": Recipe(lambda: gpt_job(dict(dim=64, layers=2, heads=4), size=32, lr=0.02), steps=3000, hours=0.1),
+    "tales-gpt-small": Recipe(
+        lambda: gpt_job(dict(dim=64, layers=2, heads=4), size=32, lr=0.02), steps=3000, hours=0.1
+    ),
     "tales-rnn": Recipe(
-        lambda: rnn_job(dict(cell="lstm", hidden=256, embedding=128), size=32, lr=3e-3), steps=2000, hours=0.1
+        lambda: rnn_job(dict(cell="lstm", hidden=256, embedding=128), size=32, lr=3e-3), steps=2500, hours=0.1
     ),
 }
