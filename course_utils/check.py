@@ -15,7 +15,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from course_utils import plain
 from course_utils.plain import Answer, Module, pack, receive, send, unpack
 
 CASES_FILE = "cases.safetensors"
+VERDICT = "application/vnd.course.verdict+json"  # the MIME type of a verdict in a saved notebook
 JUDGE_VARIABLE = "COURSE_JUDGE"  # in the grader: where the judge listens
 
 
@@ -59,7 +60,17 @@ class ExerciseCases:
 
 @dataclass
 class Verdict:
-    """What came out for one exercise. `message` is plain text for the student, safe to show."""
+    """What came out for one exercise, safe to show to the student.
+
+    Attributes:
+        held: of how many cases the answer was right.
+        cases: how many there are; 0 where no verdict could be made, and `wrong` says why.
+        mistake: the known mistake that was recognised, and its `hint`.
+        case: the number of the first case that does not hold, from 1; 0 where none stands out.
+        wrong: what is wrong with it, in a few words.
+        given: the input of that case, where it may be shown.
+        missing: what kept further answers from coming.
+    """
 
     exercise: str
     points: float
@@ -67,7 +78,31 @@ class Verdict:
     held: int
     cases: int
     mistake: str | None = None
-    message: str = ""
+    hint: str = ""
+    case: int = 0
+    wrong: str = ""
+    given: str = ""
+    missing: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why points are missing, in a few words; "" where none are."""
+        return f"case {self.case}: {self.wrong}" if self.case else self.wrong
+
+    @property
+    def message(self) -> str:
+        """What the student reads, in a few lines."""
+        if not self.cases:
+            return f"✘ {self.exercise}: no verdict, 0 of {self.max_points:.3g} points: {self.wrong}"
+        lines = [
+            f"{'✔' if self.held == self.cases else '✘'} {self.exercise}: {self.held} of {self.cases} cases hold, "
+            f"{self.points:.3g} of {self.max_points:.3g} points",
+            self.reason,
+            self.given and f"its input: {self.given}",
+            self.mistake and f"known mistake “{self.mistake}”: {self.hint}",
+            self.missing,
+        ]
+        return "\n  ".join(line for line in lines if line)
 
 
 def save_cases(exercises: dict[str, ExerciseCases]) -> bytes:
@@ -179,7 +214,7 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
     Args:
         show: whether the message may show inputs and expected values (visible cases) or not (hidden ones).
     """
-    from course_utils.compare import difference  # imports torch: in the grader's sandbox nobody compares
+    from course_utils.compare import NOT_ANSWERED, difference  # imports torch: nobody compares in the sandbox
 
     total = len(exercise.inputs)
     answers = answers + [{"error": "NoAnswer", "message": "no answer came"}] * (total - len(answers))
@@ -188,23 +223,17 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
     ]
     held = sum(w is None for w in wrong)
     mistake = next((m for m in exercise.mistakes if _same(exercise, answers, m)), None) if held < total else None
-    points = exercise.points * held / total
-    lines = [
-        f"{'✔' if held == total else '✘'} {exercise.name}: {held} of {total} cases hold, "
-        f"{points:.3g} of {exercise.points:.3g} points"
-    ]
-    if wrong and all(w == "not answered yet" for w in wrong):
-        lines.append("  not answered yet")
+    result = Verdict(exercise.name, exercise.points * held / total, exercise.points, held, total)
+    if wrong and all(w == NOT_ANSWERED for w in wrong):
+        result.wrong = NOT_ANSWERED
     elif held < total:
         first = next(i for i, w in enumerate(wrong) if w)
-        lines.append(f"  case {first + 1}: {wrong[first]}")
+        result.case, result.wrong = first + 1, wrong[first]
         if show:
-            lines.append(f"  its input: {_short(exercise.inputs[first])}")
+            result.given = _short(exercise.inputs[first])
         if mistake:
-            lines.append(f"  known mistake “{mistake.name}”: {mistake.hint}")
-    return Verdict(
-        exercise.name, points, exercise.points, held, total, mistake.name if mistake else None, "\n".join(lines)
-    )
+            result.mistake, result.hint = mistake.name, mistake.hint
+    return result
 
 
 def _same(exercise: ExerciseCases, answers: list[Answer], mistake: Mistake) -> bool:
@@ -249,7 +278,7 @@ class Checker:
             return _serve(function, self._judge)
         exercise = self._exercises[self._name(function, sys._getframe(1).f_globals)]
         answers = [answer(function, inputs, exercise.banned) for inputs in exercise.inputs]
-        print(verdict(exercise, answers, show=True).message)
+        _show(verdict(exercise, answers, show=True))
 
     def _find(self) -> Path:
         """The file beside the notebook, or in the `assignments/` of a course around it or just below."""
@@ -271,6 +300,16 @@ class Checker:
         if name not in self._exercises:
             raise LookupError(f"{self.assignment} has no exercise called {name}: it has {', '.join(self._exercises)}")
         return name
+
+
+def _show(found: Verdict) -> None:
+    """Print the message; in a notebook, with the verdict as data beside it, which the home notebook reads."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if not hasattr(shell, "kernel"):
+        return print(found.message)
+    from IPython.display import publish_display_data
+
+    publish_display_data({"text/plain": found.message, VERDICT: asdict(found)})
 
 
 def _serve(function: Callable, path: str) -> None:

@@ -9,6 +9,8 @@ import torch
 
 from course_utils.plain import Answer
 
+NOT_ANSWERED = "not answered yet"
+
 
 def difference(
     compare: dict[str, Any], got: Answer, expected: Answer, truth: Any = None, show: bool = False
@@ -36,7 +38,7 @@ def difference(
 
 def _error(got: Answer, show: bool) -> str:
     if got["error"] == "NotImplementedError":
-        return "not answered yet"
+        return NOT_ANSWERED
     if got["error"] == "Banned":
         return str(got["message"])[:200] if show else "called a library function that does this exercise's work"
     if got["error"] == "WrongParameters":

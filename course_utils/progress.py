@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from course_utils import check
 from course_utils.show.tables import Link, Table
 
 HOME = "lectures/00_start_here.ipynb"
@@ -30,7 +31,6 @@ DONE = 0.8  # of a lecture's cells: a few are always left out
 MAX_BYTES = 100 * 2**20
 UNWRITTEN = re.compile(r"^[ \t]*raise NotImplementedError\b", re.MULTILINE)  # or, in words, what stands there at first
 UNANSWERED = "Your answer here."
-SAID = re.compile(r"[✔✘] (\w+): (\d+) of (\d+) cases hold, (\S+) of (\S+) points")
 
 
 @dataclass
@@ -162,11 +162,20 @@ def exercises(cells: list[dict[str, Any]]) -> list[Exercise]:
         elif name.startswith("check_") and (name := name.removeprefix("check_")) in marked:
             answer = marked[name][0]["source"]
             exercise = Exercise(name, points, bool(answer.strip()) and not UNWRITTEN.search(answer))
-            said = SAID.search("".join(_text(o.get("text", "")) for o in cell.get("outputs", [])))
-            if exercise.written and said and said[1] == name:
-                exercise.held, exercise.cases, exercise.earned = int(said[2]), int(said[3]), float(said[4])
+            if exercise.written and (said := _last_verdict(cell, name)):
+                exercise.held, exercise.cases, exercise.earned = said["held"], said["cases"], said["points"]
             found.append(exercise)
     return found
+
+
+def _last_verdict(cell: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """What the check of an exercise found when its cell was last run; None if it was not, or found nothing."""
+    for output in cell.get("outputs", []):
+        match output.get("data"):
+            case {check.VERDICT: {"exercise": str(exercise), "cases": int(cases)} as found}:
+                if exercise == name and cases > 0 and {"held", "points"} <= found.keys():
+                    return found
+    return None
 
 
 def _text(source: str | list[str]) -> str:

@@ -59,7 +59,7 @@ class StandIn:
         points = {"right": 2.0, "half": 1.0}.get(self.answer)
         if points is None:
             return no_verdict(self.opened[-1], 2.0, "no right answer")
-        return Verdict(self.opened[-1], points, 2.0, 1, 1, message=f"{points} of 2 points")
+        return Verdict(self.opened[-1], points, 2.0, 1, 1)
 
 
 class Case:

@@ -10,7 +10,8 @@ from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 from course_utils.grading import gradebook as gradebook_module
 from course_utils.grading import submissions
 from course_utils.grading.course import CourseError, explain
-from course_utils.grading.gradebook import CHANGED, failures, grade, sheets, watch
+from course_utils.grading.gradebook import failures, grade, sheets, watch
+from course_utils.grading.notes import Kind, note, sentence
 
 
 @pytest.fixture
@@ -78,9 +79,9 @@ def test_too_many_files_too_large_files_and_links_out(course, executor):
     (path.parent / "round").symlink_to(".")
     found = graded(course)
     assert {s: v.points for s, v in found.items()} == {"ann": 6, "bob": 6, "cyd": 0, "dan": 0}
-    assert "More than 500 files" in found["ann"].notes[0] and "200 MiB: the rest was left out" in found["bob"].notes[0]
-    assert "too large (2048 MiB; 32 are allowed)" in found["cyd"].notes[0]
-    assert {"a0_small.ipynb", "up", "round"} <= {n.split(" is a link")[0] for n in found["dan"].notes}
+    assert found["ann"].notes == found["bob"].notes == [note(Kind.TOO_MUCH, 500, 200)]
+    assert found["cyd"].notes == [note(Kind.TOO_LARGE, 2048, 32)]
+    assert {"a0_small.ipynb", "up", "round"} == {n.text[0] for n in found["dan"].notes if n.kind == Kind.LINKED_FILE}
     staged = sum(1 for _ in (course.private(NAME) / "staged" / "ann").rglob("*"))
     assert staged <= submissions.MAX_FILES + 2
 
@@ -91,7 +92,7 @@ def test_two_hand_ins_of_one_student_are_both_graded_and_told_apart(course):
     shutil.rmtree(course.root / "submitted" / "loose")
     found = graded(course)
     assert {s: v.points for s, v in found.items()} == {"ann": 6, "ann 2": 3}
-    assert "Recorded under the name 'ann 2'." in found["ann 2"].notes
+    assert note(Kind.RENAMED, "ann 2") in found["ann 2"].notes
 
 
 def test_a_hand_in_that_changes_while_it_is_graded(course, executor, monkeypatch):
@@ -105,9 +106,9 @@ def test_a_hand_in_that_changes_while_it_is_graded(course, executor, monkeypatch
         return run(*args, **kwargs)
 
     monkeypatch.setattr("course_utils.grading.execute.execute", execute)
-    found = graded(course, again=True)
-    assert found["ann"].points == 6 and found["ann"].notes[-1] == CHANGED and CHANGED in found["ann"].line()
-    assert CHANGED not in found["bob"].notes
+    found, changed = graded(course, again=True), note(Kind.CHANGED)
+    assert found["ann"].points == 6 and found["ann"].notes[-1] == changed and sentence(changed) in found["ann"].line()
+    assert changed not in found["bob"].notes
     monkeypatch.setattr("course_utils.grading.execute.execute", run)
     assert graded(course)["ann"].points == 3
 
@@ -126,7 +127,7 @@ def test_what_may_not_be_read_costs_that_student_only(course, executor, monkeypa
     monkeypatch.setattr(submissions, "_notebook", forbidden)
     found = graded(course)
     assert {s: v.points for s, v in found.items()} == {"ann": 6, "bob": 0}
-    assert found["bob"].notes[0] == "What was handed in cannot be opened (Permission denied): graded unanswered."
+    assert found["bob"].notes[0] == note(Kind.UNREADABLE, "Permission denied")
 
 
 @pytest.mark.parametrize("number", [28, 122])

@@ -13,6 +13,7 @@ from kernels import ASK, QUICK, Case, MiB, StandIn, assertions, cell, check, run
 from nbgrader.utils import determine_grade
 
 from course_utils.grading.execute import execute
+from course_utils.grading.notes import Kind, Note, sentence
 from course_utils.grading.sandbox import missing
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
@@ -43,7 +44,7 @@ def test_the_verdict_is_the_judges_and_replaces_all_that_the_cell_put_out():
         "check_d": 0.0,
         "check_e": 0.0,  # its cell is missing
     }
-    assert said(result, 1) == "2.0 of 2 points\n2.0"
+    assert said(result, 1) == "✔ a: 1 of 1 cases hold, 2 of 2 points\n2.0"
     assert [o.output_type for o in result.notebook.cells[4].outputs] == ["stream", "execute_result"]
 
 
@@ -80,7 +81,7 @@ def test_plain_test_cells_are_read_as_they_were_meant_and_said_to_run_with_the_s
     assert [mark(result, i) for i in range(1, 10)] == [2, 2, 0, 0.5, 0, 0.5, 0, 0, 2]
     assert mark(result, 10) == 0, "an empty cell tests nothing"
     assert mark(result, 12) == 0, "the reply says error although none is shown"
-    assert "Cell 2 (tests) was judged by tests that ran in the student's kernel." in result.notes
+    assert Note(Kind.IN_KERNEL, "2 (tests)") in result.notes
 
 
 def test_a_tag_does_not_skip_a_cell():
@@ -127,7 +128,8 @@ def test_a_dead_kernel_costs_its_cell_only(deed):
     assert said(result, 4) == "5 []\n", "earlier cells ran again, but the judged one"
     assert [mark(result, i) for i in (1, 5, 6)] == [2.0, 2.0, 2.0]
     assert result.usage["kernels"] == 2
-    assert result.notes[0].startswith("Cell 4 ended its kernel (")
+    assert result.notes[0].kind == Kind.DIED and result.notes[0].cell == "4"
+    assert sentence(result.notes[0]).startswith("Cell 4 ended its kernel (")
 
 
 def test_a_kernel_that_dies_in_a_graded_cell_gives_no_points_for_it():
@@ -139,14 +141,14 @@ def test_after_three_deaths_nothing_runs_and_nothing_gets_points():
     result = run(*["import os; os._exit(0)"] * 3, assertions("assert True"), check("a", "1"), exercises="a")
     assert [mark(result, 3), mark(result, 4)] == [0, 0]
     assert "died 3 times" in said(result, 3) and "died 3 times" in result.verdicts["check_a"].message
-    assert "nothing ran after that" in result.notes[2]
+    assert [note.kind for note in result.notes[:3]] == [Kind.DIED, Kind.DIED, Kind.DIED_AT_LAST]
 
 
 def test_an_endless_loop_is_interrupted_and_the_kernel_lives_on():
     result = run("x = 1\nwhile True: pass", "print(x)", limits=replace(QUICK, cell_s=1))
     assert "KeyboardInterrupt" in said(result, 0) and said(result, 1) == "1\n"
     assert result.usage["kernels"] == 1
-    assert result.notes == ["Cell 1 was interrupted after 1 s."]
+    assert result.notes == [Note(Kind.INTERRUPTED, "1", ("1",))]
 
 
 SILENT = """import asyncio
@@ -220,7 +222,7 @@ def test_the_whole_notebook_has_a_time_limit():
     result = run(*["import time; time.sleep(2.5)"] * 9, assertions("assert True"), limits=replace(QUICK, notebook_s=5))
     assert time.monotonic() - begin < 15
     assert mark(result) == 0 and "time limit of 5 s" in said(result)
-    assert any(note.startswith("From Cell") for note in result.notes)
+    assert Kind.OUT_OF_TIME in {note.kind for note in result.notes}
 
 
 def test_input_has_nobody_to_ask():
@@ -243,7 +245,7 @@ def test_input_has_nobody_to_ask():
 def test_a_flood_of_output_ends_the_kernel_and_fills_no_memory(deed, reason):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result = run("y = 2", deed, "print(y)")
-    assert reason in result.notes[0]
+    assert reason in sentence(result.notes[0])
     assert said(result, 2) == "2\n"
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 400  # MiB
     assert len(nbformat.writes(result.notebook)) < 3 * MiB

@@ -21,6 +21,7 @@ from course_utils.cli import app
 from course_utils.grading import gpu, inside, sandbox, warm
 from course_utils.grading.execute import SandboxError
 from course_utils.grading.gradebook import grade
+from course_utils.grading.notes import sentence
 
 CUDA = replace(QUICK, device="cuda", gpu_memory_bytes=1000 * MiB, memory_bytes=2048 * MiB)
 SMI = """#!/bin/sh
@@ -203,5 +204,5 @@ def test_who_takes_more_of_the_gpu_than_its_share_is_ended(driver, monkeypatch):
 
     monkeypatch.setattr(gpu, "used_bytes", tell)
     result = run("x = 1", "import subprocess; subprocess.run(['sleep', '50'])", "print(x)", limits=CUDA)
-    assert result.notes[0].startswith("Cell 2 used more than 1000 MiB of the GPU's memory")
+    assert sentence(result.notes[0]).startswith("Cell 2 used more than 1000 MiB of the GPU's memory")
     assert said(result) == "1\n"

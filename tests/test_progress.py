@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -11,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from small_course import HALF, NAME, RIGHT, released_course
 
 from course_utils import progress
-from course_utils.check import Checker
+from course_utils.check import VERDICT, Checker
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,10 +42,13 @@ def change(path, what):
     nbformat.write(notebook, path)
 
 
-def work_on(root, answers, monkeypatch, capsys):
-    """Write answers and run each check cell as Jupyter would, with the real checker: its text becomes the output."""
+def work_on(root, answers, monkeypatch):
+    """Write answers and run each check cell as Jupyter would, with the real checker: what it shows is the output."""
     monkeypatch.chdir(assignment(root).parent)
-    names = {}
+    names, shown = {}, []
+    shell = SimpleNamespace(kernel="a kernel")
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    monkeypatch.setattr("IPython.display.publish_display_data", shown.append)
 
     def what(notebook):
         check = Checker(NAME)
@@ -54,9 +58,8 @@ def work_on(root, answers, monkeypatch, capsys):
             if identity in answers and cell.cell_type == "code":
                 exec("import torch\n" + cell.source, names)
             if identity.removeprefix("check_") in names:
-                capsys.readouterr()
                 check(names[identity.removeprefix("check_")])
-                cell.outputs = [new_output("stream", text=capsys.readouterr().out)]
+                cell.outputs = [new_output("display_data", data=json.loads(json.dumps(shown.pop())))]
 
     change(assignment(root), what)
     monkeypatch.chdir(root / "lectures")
@@ -84,16 +87,16 @@ def test_a_fresh_course_begins_with_the_first_lecture(root):
     assert following() == "Next: 01 · First"
 
 
-def test_it_counts_what_is_written_and_what_the_last_check_said(root, monkeypatch, capsys):
-    work_on(root, HALF, monkeypatch, capsys)
+def test_it_counts_what_is_written_and_what_the_last_check_said(root, monkeypatch):
+    work_on(root, HALF, monkeypatch)
     assert so_far()["A small assignment"] == (
         "2 of 2 exercises written; 0 right, 2 of 5 points by their last check; no answer in words yet"
     )
     assert following() == "Go on with: A small assignment"
-    work_on(root, RIGHT, monkeypatch, capsys)
+    work_on(root, RIGHT, monkeypatch)
     assert "2 right, 5 of 5 points" in so_far()["A small assignment"]
     assert following() == "Go on with: A small assignment"  # the answer in words is missing
-    work_on(root, {"why": "It is linear."}, monkeypatch, capsys)
+    work_on(root, {"why": "It is linear."}, monkeypatch)
     assert so_far()["A small assignment"].endswith("answered in words")
     assert following() == "Next: 01 · First"
 
@@ -107,8 +110,8 @@ def test_written_but_never_checked(root):
     assert so_far()["A small assignment"].startswith("1 of 2 exercises written; none checked;")
 
 
-def test_an_exercise_that_was_emptied_again_is_not_right(root, monkeypatch, capsys):
-    work_on(root, RIGHT, monkeypatch, capsys)
+def test_an_exercise_that_was_emptied_again_is_not_right(root, monkeypatch):
+    work_on(root, RIGHT, monkeypatch)
 
     def what(notebook):
         cell = next(c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") == "double")
@@ -149,10 +152,11 @@ def test_a_broken_notebook_is_a_row_that_says_so(root, content):
     "mark", [[], "x", {"grade_id": 3, "grade": True}, {"grade_id": "x", "grade": True, "points": "y"}]
 )
 def test_odd_marks_and_outputs_are_passed_over(root, mark):
+    other = {"exercise": "other", "held": 1, "cases": 1, "points": 9}
     notebook = json.loads(assignment(root).read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
-            cell["outputs"] = [{"text": ["✘ double: 1 of "]}, {}, {"text": "✔ other: 1 of 1 cases hold, 9 of 9 points"}]
+            cell["outputs"] = [{"text": ["x"]}, {}, {"data": []}, {"data": {VERDICT: "x"}}, {"data": {VERDICT: other}}]
     notebook["cells"][0]["metadata"]["nbgrader"] = mark
     assignment(root).write_text(json.dumps(notebook), encoding="utf-8")
     assert so_far()["A small assignment"] == "not begun"

@@ -18,6 +18,7 @@ from course_utils.check import CASES_FILE, load_cases
 from course_utils.grading import sandbox
 from course_utils.grading.course import CourseError
 from course_utils.grading.gradebook import grade
+from course_utils.grading.notes import Kind, sentence
 from course_utils.grading.record import hidden_cases
 from course_utils.grading.release import release
 
@@ -117,7 +118,7 @@ def test_everybody_in_submitted_ends_in_a_row(course, tmp_path):
     for name in nobody | {"renamed", "extra", "deep", "loose"}:
         assert sheets[name].notes, name
         assert "Grader's notes" in page(course, name)
-    assert "my solution (final).ipynb" in sheets["renamed"].notes[0]
+    assert "my solution (final).ipynb" in sentence(sheets["renamed"].notes[0])
     assert len((course.root / "grades.csv").read_text().splitlines()) == len(full | nobody) + 1
 
 
@@ -280,11 +281,11 @@ def test_files_beside_the_notebook(course, executor, tmp_path, monkeypatch):
     sheet = graded(course)["ann"]
     assert executor.seen_files == ["cases.safetensors", "checksums.sha256", "data.txt", "helper.py"]
     assert sheet.points == 6
-    assert {"secret.db", "everything", "timestamp.txt"} == {n.split(" ")[0] for n in sheet.notes}
+    assert {"secret.db", "everything", "timestamp.txt"} == {n.text[0] for n in sheet.notes}
     staged = course.private(NAME) / "staged" / "ann" / NAME
     assert not any(p.is_symlink() for p in staged.rglob("*"))
     monkeypatch.setattr("course_utils.grading.submissions.MAX_FILES", 1)
-    assert any("rest was left out" in note for note in graded(course)["ann"].notes)
+    assert Kind.TOO_MUCH in {note.kind for note in graded(course)["ann"].notes}
 
 
 # --- what students put out --------------------------------------------------------------------------------------------

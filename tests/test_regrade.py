@@ -13,6 +13,7 @@ from course_utils.grading import regrade as regrade_module
 from course_utils.grading import sandbox
 from course_utils.grading.course import CourseError
 from course_utils.grading.gradebook import grade, sheets
+from course_utils.grading.notes import Kind, note
 from course_utils.grading.regrade import COPIES, regrade, undo
 from course_utils.grading.release import release
 
@@ -112,7 +113,7 @@ def test_where_cells_hang_on_one_another_all_of_them_are_judged_again(course, ex
         if how == "two kernels":
             outcome["usage"]["kernels"] = 2
         elif how == "a note":
-            outcome["notes"].append("Cell 4 (check_double) was interrupted after 30 s.")
+            outcome["notes"].append(note(Kind.INTERRUPTED, 30, cell="4 (check_double)").as_json())
         path.write_text(json.dumps(outcome))
     if how == "more than a check":
         path = course.solution(NAME)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from small_course import POINTS, solution_notebook
 
 from course_utils.grading import repair as repair_module
+from course_utils.grading.notes import UNANSWERED, Kind, as_json, note, sentence
 from course_utils.grading.release import normalise, sync
 from course_utils.grading.repair import NOTES, repair
 
@@ -41,10 +42,14 @@ def submit(tmp_path):
     return repaired
 
 
+def kinds(notes):
+    return [note.kind for note in notes]
+
+
 def hold(notebook, notes):
     nbformat.validate(notebook)
     nbformat.writes(notebook).encode()
-    assert notebook.metadata[NOTES]["notes"] == notes
+    assert notebook.metadata[NOTES]["notes"] == as_json(notes)
     assert notebook.metadata.kernelspec.name == "python3"
     names = [c.metadata.nbgrader.grade_id for c in notebook.cells if "nbgrader" in c.metadata]
     assert len(set(names)) == len(names) and set(GRADED) <= set(names) and "setup" in names
@@ -93,7 +98,7 @@ def test_a_whole_notebook_stays_as_it_is(submit):
 )
 def test_what_cannot_be_read_is_graded_unanswered(submit, content):
     notebook, notes = submit(content)
-    assert len(notes) == 1 and "unanswered" in notes[0]
+    assert len(notes) == 1 and notes[0].kind in UNANSWERED and "unanswered" in sentence(notes[0])
     assert [c.source for c in notebook.cells] == [c.source for c in RELEASE.cells]
 
 
@@ -113,7 +118,7 @@ def test_what_is_no_plain_file_is_not_opened(tmp_path, kind, monkeypatch):
         monkeypatch.setattr(repair_module, "MAX_BYTES", 100)
     notebook, notes = repair(path, RELEASE)
     hold(notebook, notes)
-    assert len(notes) == 1 and "unanswered" in notes[0]
+    assert len(notes) == 1 and notes[0].kind in UNANSWERED and "unanswered" in sentence(notes[0])
 
 
 def test_changed_locked_cells_get_their_text_back(submit):
@@ -121,7 +126,7 @@ def test_changed_locked_cells_get_their_text_back(submit):
     for name, source in {"check_double": "print('2.0')", "plain": "pass", "setup": "check = print"}.items():
         cell(notebook, name).source = source
     _, notes = submit(notebook)
-    assert sum("is locked and had been changed" in n for n in notes) == 3
+    assert kinds(notes).count(Kind.TEXT_RESTORED) == 3
 
 
 def test_changed_points_flags_and_checksums_are_the_releases_again(submit):
@@ -146,7 +151,7 @@ def test_of_copies_only_the_first_counts(submit):
     notebook.cells.append(second)
     repaired, notes = submit(notebook)
     assert "nbgrader" not in repaired.cells[-1].metadata and repaired.cells[-1].source == second.source
-    assert any("copy of double" in n for n in notes)
+    assert ("double",) in {n.text for n in notes if n.kind == Kind.COPY}
 
 
 def test_unknown_ids_are_taken_off(submit):
@@ -155,7 +160,7 @@ def test_unknown_ids_are_taken_off(submit):
     notebook.cells[-1].metadata.nbgrader.grade_id = "check_bonus"
     repaired, notes = submit(notebook)
     assert "nbgrader" not in repaired.cells[-1].metadata
-    assert any("check_bonus" in n for n in notes)
+    assert "check_bonus" in {n.text[0] for n in notes if n.kind == Kind.UNKNOWN_CELL}
 
 
 def test_missing_cells_are_put_back_where_they_can_work(submit):
@@ -167,7 +172,7 @@ def test_missing_cells_are_put_back_where_they_can_work(submit):
     assert order(repaired)[0] == "setup"
     assert sources.index("check(double)") > sources.index("def double(x): return x + x")
     assert sources.index("check(total)") > sources.index("def total(x): return x.sum()")
-    assert sum("was put back" in n for n in notes) == 5  # setup, two checks, why, plain
+    assert kinds(notes).count(Kind.CELL_RESTORED) == 5  # setup, two checks, why, plain
 
 
 def test_no_unanswered_function_is_put_over_an_answer(submit):
@@ -198,7 +203,7 @@ def test_a_cell_of_another_type_is_turned_back(submit):
     notebook.cells[index] = nbformat.v4.new_markdown_cell("check(total)", metadata=notebook.cells[index].metadata)
     repaired, notes = submit(notebook)
     assert cell(repaired, "check_total").cell_type == "code"
-    assert any("made a markdown cell" in n for n in notes)
+    assert ("markdown", "code") in {n.text for n in notes if n.kind == Kind.TYPE_RESTORED}
 
 
 def test_nbformat_3_is_read(submit):
@@ -211,13 +216,13 @@ def test_nbformat_3_is_read(submit):
         {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": [{"cells": cells}]}
     )
     assert [c.source for c in repaired.cells] == ["## Title"] + [c.source for c in notebook.cells]
-    assert any("old format" in n for n in notes)
+    assert Kind.OLD_FORMAT in kinds(notes)
 
 
 def test_the_kernel_is_the_courses(submit):
     notebook = fresh()
     notebook.metadata.kernelspec = {"name": "bash", "display_name": "Bash"}
-    assert any("'bash'" in n for n in submit(notebook)[1])
+    assert note(Kind.OTHER_KERNEL, "bash") in submit(notebook)[1]
 
 
 def test_half_characters_and_odd_ids_can_be_written(submit):
@@ -242,7 +247,7 @@ def test_too_many_cells_are_left_out(submit, monkeypatch):
     notebook = fresh()
     notebook.cells += [nbformat.v4.new_code_cell("1")] * 30
     repaired, notes = submit(notebook)
-    assert len(repaired.cells) == 20 and any("19 cells" in n for n in notes)
+    assert len(repaired.cells) == 20 and note(Kind.CELLS_LEFT_OUT, 19) in notes
 
 
 plain = (

@@ -13,6 +13,7 @@ from test_similar import dressed_up, program
 from course_utils.grading import report
 from course_utils.grading.course import CourseError
 from course_utils.grading.gradebook import Sheet, grade, sheets
+from course_utils.grading.notes import Kind, note
 from course_utils.grading.report import write_canvas, write_report
 
 
@@ -118,16 +119,22 @@ def sheet(student, points=8.0, notes=(), **usage):
 
 
 def test_each_student_stands_under_the_gravest_heading():
-    died = "Cell 3 ended its kernel (exit code 1); what follows ran in a new kernel, without this cell."
+    died = note(Kind.DIED, "ended its kernel (exit code 1)", cell=3)
+    late = note(Kind.INTERRUPTED, 60, cell=4)
     found = [sheet(f"fine {i}", wall_s=2.0, kernels=1) for i in range(5)]
     found += [
-        sheet("missing", 0, ["Nothing was handed in for this assignment."]),
-        sheet("broken", 0, ["The notebook is damaged: it is not JSON; the released notebook was graded unanswered."]),
-        sheet("killed", 5, [died, "Cell 4 was interrupted after 60 s."], wall_s=70.0, kernels=2),
-        sheet("loops", 0, ["Cell 4 was interrupted after 60 s."], wall_s=64.0, kernels=1),
+        sheet("missing", 0, [note(Kind.NOTHING)]),
+        sheet("broken", 0, [note(Kind.NOT_JSON)]),
+        sheet("killed", 5, [died, late], wall_s=70.0, kernels=2),
+        sheet("loops", 0, [late], wall_s=64.0, kernels=1),
         sheet("lost", 2.5),
         sheet("slow", 8, wall_s=11.0),
-        sheet("untidy", 8, ["Cell 2 (a) is locked and had been changed: the released text was put back."], wall_s=9.0),
+        sheet(
+            "untidy",
+            8,
+            [note(Kind.TEXT_RESTORED, cell="2 (a)")],
+            wall_s=9.0,
+        ),
         sheet("failed", 8),
     ]
     groups = {
@@ -251,3 +258,11 @@ def test_a_question_that_nobody_touched_is_not_the_hardest_exercise():
     ]
     found = report._hardest(exercises, [("double", "squared", ["ann"], "")])
     assert (found["name"], found["share"], found["mistake"]) == ("double", 0.5, ("squared", 1))
+
+
+def test_headings_go_by_what_happened_and_not_by_words_in_names():
+    """A file may be called what a sentence of the grader says."""
+    for name in ("graded unanswered.ipynb", "my time limit notes.ipynb", "the kernel died.ipynb"):
+        found = [sheet("ann", 10, [note(Kind.OTHER_NAME, name, NAME)], wall_s=1.0, kernels=1)]
+        assert report._attention(found, {}) == [], name
+        assert found[0].trouble and name in found[0].line()

@@ -20,6 +20,7 @@ from nbformat.v4 import new_notebook
 
 from course_utils.grading import sandbox, seccomp
 from course_utils.grading.execute import execute
+from course_utils.grading.notes import Kind, Note, sentence
 from course_utils.grading.relay import listen, relay, start_thread
 
 pytestmark = pytest.mark.skipif(sandbox.missing() is not None, reason=str(sandbox.missing()))
@@ -273,7 +274,7 @@ def test_too_large_files_are_left_out_and_said(tmp_path):
     (tmp_path / "big.bin").write_bytes(bytes(17 * MiB))
     result = run("import os; print(os.listdir('.'))", files=tmp_path)
     assert said(result) == "[]\n"
-    assert result.notes == ["From file 'big.bin' on files were not copied: too many or too large."]
+    assert result.notes == [Note(Kind.FILES_NOT_COPIED, "", ("'big.bin'",))]
 
 
 # --- memory, processes, ends ------------------------------------------------------------------------------------------
@@ -318,7 +319,7 @@ except OSError as error:
 
 def test_processes_that_use_too_much_memory_together_are_ended():
     result = run("x = 1", GREEDY, "print(x)")
-    assert "used more than 512 MiB of memory" in result.notes[0]
+    assert "used more than 512 MiB of memory" in sentence(result.notes[0])
     assert said(result, 2) == "1\n"
     assert result.usage["peak_memory_bytes"] > 512 * MiB
 

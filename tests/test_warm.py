@@ -14,6 +14,7 @@ import pytest
 from kernels import QUICK, run, said
 
 from course_utils.grading import sandbox, warm
+from course_utils.grading.notes import sentence
 
 pytestmark = pytest.mark.skipif(sandbox.missing() is not None, reason=str(sandbox.missing()))
 
@@ -34,7 +35,7 @@ def test_a_forked_kernel_has_the_modules_and_its_limits(parent):
 
 def test_it_ends_as_a_cold_one_does(parent):
     result = run("import os; os._exit(7)", "x = list(range(10**9))", "print('after')", warm=parent)
-    assert "exit code 7" in result.notes[0] and said(result) == "after\n"
+    assert "exit code 7" in sentence(result.notes[0]) and said(result) == "after\n"
     deadline = time.monotonic() + 5  # the kernel is gone; its keeper has told so and takes a moment to leave
     while len(there := parent._process.processes()) > 2 and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -32,7 +32,7 @@ from course_utils.check import ExerciseCases, Verdict
 from course_utils.grading import gpu, inside, outputs, temporary
 from course_utils.grading import judge as judges
 from course_utils.grading.judge import Judge, no_verdict
-from course_utils.grading.repair import IN_KERNEL
+from course_utils.grading.notes import Kind, Note, note
 from course_utils.grading.sandbox import DEFAULTS, Limits, SandboxError, missing
 from course_utils.grading.warm import Parent
 from course_utils.plain import Answer
@@ -48,14 +48,14 @@ class Result:
     Attributes:
         notebook: with outputs; those of check cells are the verdicts, written here.
         verdicts: grade_id of the check cell -> verdict; one for every exercise.
-        notes: what happened, in which cell, in plain sentences.
+        notes: what happened, in which cell.
         usage: wall_s, cpu_s, peak_memory_bytes, kernels.
         answers: exercise -> what its function gave, where a `Recorder` took that instead of judging it.
     """
 
     notebook: NotebookNode
     verdicts: dict[str, Verdict] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     usage: dict[str, float] = field(default_factory=dict)
     answers: dict[str, list[Answer]] = field(default_factory=dict)
 
@@ -155,7 +155,7 @@ class _Run(NotebookClient):
         self.deadline = time.monotonic() + self.limits.notebook_s
         self.outputs: dict[int, list[NotebookNode]] = {}  # index of the cell -> what it put out
         self.verdicts: dict[int, Verdict] = {}
-        self.notes: list[str] = []
+        self.notes: list[Note] = []
         self.skipped: set[int] = set()  # cells that a new kernel does not run again
         self.stopped = ""  # why no more cells run
         self.managers: list[_Manager] = []
@@ -205,7 +205,7 @@ class _Run(NotebookClient):
                     break
         if not self.stopped and time.monotonic() >= self.deadline:
             self.stopped = f"the notebook's time limit of {self.limits.notebook_s:g} s was used up"
-            self.notes.append(f"From {self._name(index)} on nothing ran: {self.stopped}.")
+            self.notes.append(note(Kind.OUT_OF_TIME, f"{self.limits.notebook_s:g}", cell=self._name(index)))
         return self.stopped
 
     async def _run_cell(self, index: int) -> list[NotebookNode]:
@@ -242,7 +242,7 @@ class _Run(NotebookClient):
 
     async def _interrupt(self, index: int, seconds: float) -> None:
         self.skipped.add(index)
-        self.notes.append(f"{self._name(index)} was interrupted after {seconds:.0f} s.")
+        self.notes.append(note(Kind.INTERRUPTED, f"{seconds:.0f}", cell=self._name(index)))
         await self.km.interrupt_kernel()
 
     def _keep_reply(self, execute_reply: dict[str, Any], **_: Any) -> None:
@@ -270,7 +270,7 @@ class _Run(NotebookClient):
                 return await self._start_kernel()
             raise SandboxError(f"the kernel did not start: {error}\n{manager.said()}".strip()) from error
         if len(self.managers) == 1:
-            self.notes += [line for line in manager.said().splitlines() if "not copied" in line]
+            self.notes += _not_copied(manager.said())
 
     async def _end_of_kernel(self) -> str:
         """Waits until the kernel's process has ended; what happened."""
@@ -283,11 +283,11 @@ class _Run(NotebookClient):
     def _bury(self, index: int, death: _Dead) -> None:
         self.deaths += 1
         self.skipped.add(index)
-        after = "what follows ran in a new kernel, without this cell"
+        kind, text = Kind.DIED, [death]
         if self.deaths >= self.limits.deaths:
             self.stopped = f"the kernel died {self.deaths} times"
-            after = f"nothing ran after that, because {self.stopped}"
-        self.notes.append(f"{self._name(index)} {death}; {after}.")
+            kind, text = Kind.DIED_AT_LAST, [death, self.deaths]
+        self.notes.append(note(kind, *text, cell=self._name(index)))
         self._end_kernel()
 
     def _end_kernel(self) -> None:
@@ -356,14 +356,14 @@ class _Run(NotebookClient):
             if index not in self.outputs:
                 cell.outputs = [outputs.error("NotRun", "the cell is empty")]
             cell.outputs = outputs.of_tests(cell.outputs, _points(cell))
-            result.notes.append(f"{self._name(index)} {IN_KERNEL}.")
+            result.notes.append(note(Kind.IN_KERNEL, cell=self._name(index)))
 
     def _no_verdict(self, name: str, reason: str) -> Verdict:
         return no_verdict(name, self.judge.exercises[name].points, reason)
 
     def _name(self, index: int) -> str:
         grade_id = _grading(self.original.cells[index]).get("grade_id")
-        return f"Cell {index + 1}" + (f" ({grade_id})" if grade_id else "")
+        return f"{index + 1}" + (f" ({grade_id})" if grade_id else "")
 
 
 class _Client(AsyncKernelClient):
@@ -455,6 +455,16 @@ def _is_code(cell: NotebookNode) -> bool:
 def _grading(cell: NotebookNode) -> dict[str, Any]:
     found = cell.metadata.get("nbgrader")
     return found if isinstance(found, dict) else {}
+
+
+def _not_copied(said: str) -> list[Note]:
+    """Of which files the sandbox said that it left them out."""
+    found = []
+    for line in said.splitlines():
+        if line.startswith(inside.NOT_COPIED):
+            name, _, why = line.removeprefix(inside.NOT_COPIED).partition("\t")
+            found.append(note(Kind.FILE_NOT_COPIED, name, why) if why else note(Kind.FILES_NOT_COPIED, name))
+    return found
 
 
 def _points(cell: NotebookNode) -> float:

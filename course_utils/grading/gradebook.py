@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,8 +21,9 @@ from course_utils.check import Verdict
 from course_utils.grading import gpu, sandbox
 from course_utils.grading import pool as pools
 from course_utils.grading.course import STAGED, Blocked, Course, CourseError, convert, one_engine, write
+from course_utils.grading.notes import Kind, Note, as_json, from_json, note, sentence
 from course_utils.grading.release import generate, read
-from course_utils.grading.repair import IN_KERNEL, NOTES
+from course_utils.grading.repair import NOTES
 from course_utils.grading.submissions import Submission, signature, stage
 from course_utils.grading.submissions import submissions as all_submissions
 from course_utils.grading.temporary import remove_parts, temporary_folder
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 FAILED = "failed.json"  # in `Course.private`
 AHEAD = 50  # submissions that run, or have run, before it is their turn to be recorded
-LOST = "The processes that ran this notebook were lost, again and again: look at it, then grade again"
-CHANGED = "It was changed while it was being graded: grade again for what is there now."
 
 
 @dataclass
@@ -51,14 +50,14 @@ class Sheet:
     most: float = 0.0
     cells: dict[str, tuple[float | None, float]] = field(default_factory=dict)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     usage: dict[str, float] = field(default_factory=dict)
     failed: bool = False
 
     @property
-    def trouble(self) -> list[str]:
+    def trouble(self) -> list[Note]:
         """What went wrong technically: the notes, but for the one that every student with a plain test cell gets."""
-        return [note for note in self.notes if IN_KERNEL not in note]
+        return [note for note in self.notes if note.kind != Kind.IN_KERNEL]
 
     @property
     def waiting(self) -> float:
@@ -72,7 +71,7 @@ class Sheet:
         return (
             [f"{v.exercise}: {why(v)}" for v in lost]
             + [f"{n}: {self.cells[n][0]:g} of {self.cells[n][1]:g}." for n in other]
-            + self.trouble
+            + [sentence(note) for note in self.trouble]
         )
 
     def line(self) -> str:
@@ -83,10 +82,7 @@ class Sheet:
 
 def why(verdict: Verdict) -> str:
     """A verdict in a few words."""
-    if verdict.mistake:
-        return f"{verdict.held} of {verdict.cases} cases, known mistake “{verdict.mistake}”."
-    lines = verdict.message.strip().split("\n")
-    said = lines[1].strip() if len(lines) > 1 else lines[0].rpartition("points: ")[2]
+    said = f"known mistake “{verdict.mistake}”" if verdict.mistake else verdict.reason
     return f"{verdict.held} of {verdict.cases} cases, {said}."
 
 
@@ -143,9 +139,9 @@ def grade(
                 for number, (submission, future) in enumerate(outcomes, start=1):
                     sheet = _finish(course, name, submission, future, not unsafe)
                     if signature(submission) != before[sheet.student]:
-                        sheet.notes.append(CHANGED)
+                        sheet.notes.append(note(Kind.CHANGED))
                     if sheet.failed:
-                        failed[sheet.student] = sheet.notes[0]
+                        failed[sheet.student] = sentence(sheet.notes[0])
                     yield number, len(found), sheet
             finally:
                 threads.shutdown(wait=False, cancel_futures=True)
@@ -205,7 +201,7 @@ def _outcome(cases: Future, course: Course, name: str, submission: Submission, p
             return pool.grade(course, name, submission, *options)
         except pools.Lost as error:
             lost = error
-    return {"lost": f"{LOST} ({lost})."}
+    return {"lost": str(lost)}
 
 
 def _in_order(work: Iterator[tuple[Submission, Future]], ahead: int) -> Iterator[tuple[Submission, Future]]:
@@ -253,7 +249,7 @@ def _finish(course: Course, name: str, submission: Submission, future: Future, s
     try:
         outcome = future.result()
         if "lost" in outcome:
-            return _lost(course, name, submission, outcome["lost"], sandboxed)
+            return _lost(course, name, submission, note(Kind.LOST, outcome["lost"]), sandboxed)
         if not _is_recorded(course, name, student, outcome):
             _record(course, name, student, outcome, sandboxed)
         return sheets(course, name, [student])[0]
@@ -261,7 +257,7 @@ def _finish(course: Course, name: str, submission: Submission, future: Future, s
         raise
     except Exception as error:
         log = (course.private(name) / "nbgrader.log").relative_to(course.root)
-        return Sheet(student, failed=True, notes=[f"The grader failed ({type(error).__name__}: {error}); see {log}."])
+        return Sheet(student, failed=True, notes=[note(Kind.FAILED, f"{type(error).__name__}: {error}", log)])
 
 
 def _record(course: Course, name: str, student: str, outcome: dict[str, Any], sandboxed: bool) -> None:
@@ -276,7 +272,7 @@ def _record(course: Course, name: str, student: str, outcome: dict[str, Any], sa
         Execute.outcome = None
 
 
-def _lost(course: Course, name: str, submission: Submission, why: str, sandboxed: bool) -> Sheet:
+def _lost(course: Course, name: str, submission: Submission, why: Note, sandboxed: bool) -> Sheet:
     """The sheet of a student whose notebook could not be run; marks of an earlier time stay."""
     student = submission.student
     if not _graded(course, name, student):
@@ -287,7 +283,7 @@ def _lost(course: Course, name: str, submission: Submission, why: str, sandboxed
     return sheet
 
 
-def unanswered(notebook: Any, why: str) -> dict[str, Any]:
+def unanswered(notebook: Any, why: Note) -> dict[str, Any]:
     """An outcome without points: nothing ran."""
     from course_utils.grading import outputs
     from course_utils.grading.judge import no_verdict
@@ -296,10 +292,10 @@ def unanswered(notebook: Any, why: str) -> dict[str, Any]:
     verdicts, found = {}, []
     for cell in notebook.cells:
         grading = cell.metadata.get("nbgrader", {})
-        said = [outputs.error("NotRun", why)] if cell.cell_type == "code" else []
+        said = [outputs.error("NotRun", sentence(why))] if cell.cell_type == "code" else []
         if grading.get("grade") and not grading.get("solution") and cell.cell_type == "code":
             name = grading["grade_id"]
-            verdict = no_verdict(name.removeprefix("check_"), grading["points"], why)
+            verdict = no_verdict(name.removeprefix("check_"), grading["points"], sentence(why))
             verdicts[name] = asdict(verdict)
             said = outputs.of_verdict(verdict, grading["points"])
         found.append(said)
@@ -308,7 +304,7 @@ def unanswered(notebook: Any, why: str) -> dict[str, Any]:
         "cells": fingerprint(notebook),
         "outputs": found,
         "verdicts": verdicts,
-        "notes": [why],
+        "notes": as_json([why]),
         "usage": {},
     }
 
@@ -414,10 +410,16 @@ def sheets(course: Course, name: str, students: list[str] | None = None) -> list
                 sheet.cells[grade.cell.name] = (None if unmarked else grade.score, grade.max_score)
             grader = _graded(course, name, student)
             verdicts = grader.get("verdicts", {})
-            sheet.verdicts = {n: Verdict(**verdicts[n]) for n in sheet.cells if n in verdicts}
-            sheet.notes, sheet.usage = list(grader.get("notes", [])), dict(grader.get("usage", {}))
+            sheet.verdicts = {n: _verdict(verdicts[n]) for n in sheet.cells if n in verdicts}
+            sheet.notes, sheet.usage = from_json(grader.get("notes", [])), dict(grader.get("usage", {}))
             found.append(sheet)
     return sorted(found, key=lambda sheet: sheet.student)
+
+
+def _verdict(found: dict[str, Any]) -> Verdict:
+    """A verdict from a graded notebook, also from one that another version of the course graded."""
+    known = {f.name for f in fields(Verdict)}
+    return Verdict(**{name: value for name, value in found.items() if name in known})
 
 
 @contextmanager

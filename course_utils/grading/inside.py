@@ -14,6 +14,7 @@ import sys
 
 HOME, WORK, FILES, KERNEL, CODE = "/tmp/notebook/home", "/tmp/notebook/work", "/run/files", "/run/kernel", "/opt/course"
 MAX_FILES = 5000
+NOT_COPIED = "not copied\t"  # before a file's name on stderr, and the reason; without one, it was the first of many
 PR_SET_DUMPABLE = 4
 
 
@@ -32,12 +33,10 @@ def copy_files(source: str, target: str, most_bytes: int) -> None:
                 elif os.path.isfile(path) and not name.endswith(".ipynb"):
                     size += os.path.getsize(path)
                     if size > most_bytes or count > MAX_FILES:
-                        return print(
-                            f"From file {name!a} on files were not copied: too many or too large.", file=sys.stderr
-                        )
+                        return print(f"{NOT_COPIED}{name!a}", file=sys.stderr)
                     shutil.copyfile(path, copy)
             except OSError as error:
-                print(f"The file {name!a} was not copied: {error.strerror}.", file=sys.stderr)
+                print(f"{NOT_COPIED}{name!a}\t{error.strerror}", file=sys.stderr)
 
 
 def copy_fonts() -> None:

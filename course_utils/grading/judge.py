@@ -26,9 +26,7 @@ TOKEN_S = 5.0  # for a connection to a port to show its token
 
 def no_verdict(exercise: str, max_points: float, reason: str) -> Verdict:
     """The verdict where none could be made: no points (fail closed), and why."""
-    return Verdict(
-        exercise, 0.0, max_points, 0, 0, None, f"✘ {exercise}: no verdict, 0 of {max_points:.3g} points: {reason}"
-    )
+    return Verdict(exercise, 0.0, max_points, 0, 0, wrong=reason)
 
 
 class Judge:
@@ -93,7 +91,7 @@ class Judge:
             return no_verdict(exercise.name, exercise.points, problem or "the check cell asked for none")
         result = verdict(exercise, answers, show=False)
         if len(answers) < len(exercise.inputs):
-            result.message += f"\n  only {len(answers)} answers came" + (f": {problem}" if problem else "")
+            result.missing = f"only {len(answers)} answers came" + (f": {problem}" if problem else "")
         return result
 
     def _listen(self) -> None:
@@ -132,7 +130,7 @@ class Recorder(Judge):
     def _judge(self, exercise: ExerciseCases, answers: list[Answer], problem: str) -> Verdict:
         self.answers[exercise.name] = answers
         return Verdict(
-            exercise.name, exercise.points, exercise.points, len(answers), len(exercise.inputs), message=problem
+            exercise.name, exercise.points, exercise.points, len(answers), len(exercise.inputs), missing=problem
         )
 
 

@@ -19,6 +19,7 @@ from traitlets import Bool
 from course_utils.grading import sandbox
 from course_utils.grading.course import STAGED, Course, CourseError
 from course_utils.grading.feedback import harmless
+from course_utils.grading.notes import as_json, from_json, sentence
 from course_utils.grading.release import read
 from course_utils.grading.repair import NOTES, repair
 from course_utils.grading.work import fingerprint, hidden_cases, parent, run
@@ -33,7 +34,7 @@ class SubmissionExporter(NotebookExporter):
         if submitted.name == STAGED or submitted not in Path(filename).parents:
             return super().from_filename(filename, resources, **kw)
         notebook, notes = repair(Path(filename), read(Course(Path(directory.root)).released(name)))
-        notebook.metadata[NOTES] = {"notes": notes}
+        notebook.metadata[NOTES] = {"notes": as_json(notes)}
         resources["metadata"] = {"name": Path(filename).stem, "path": str(Path(filename).parent)}
         return self.from_notebook_node(notebook, resources, **kw)
 
@@ -87,7 +88,7 @@ def inscribe(notebook: NotebookNode, outcome: dict[str, Any]) -> NotebookNode:
     grader = {k: outcome[k] for k in ("verdicts", "usage", "key")} | {"notes": notes}
     notebook.metadata[NOTES] = nbformat.from_dict(grader)
     if notes:
-        lines = ["**Grader's notes**", ""] + [f"- {plain(note)}" for note in notes]
+        lines = ["**Grader's notes**", ""] + [f"- {plain(sentence(note))}" for note in from_json(notes)]
         notebook.cells.insert(0, nbformat.v4.new_markdown_cell("\n".join(lines), id="grader-notes"))
     return notebook
 

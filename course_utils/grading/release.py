@@ -16,6 +16,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_utils.grading.course import IGNORED, Course, CourseError, convert, make_gradebook, write
+from course_utils.grading.notes import sentence
 from course_utils.grading.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -168,9 +169,8 @@ def build_cases(course: Course, name: str, seed: int, forks: "Parent | None" = N
         wrong.result()
     for exercise in cases.values():
         if not result.answers.get(exercise.name):
-            raise CourseError(
-                f"{name}: the solution gave no answer to {exercise.name}. {' '.join(result.notes)}".strip()
-            )
+            said = " ".join(map(sentence, result.notes))
+            raise CourseError(f"{name}: the solution gave no answer to {exercise.name}. {said}".strip())
         try:
             complete(exercise, result.answers[exercise.name])
         except ValueError as error:

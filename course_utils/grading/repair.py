@@ -16,6 +16,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from course_utils.grading.notes import Kind, Note, as_json, note
 from course_utils.grading.release import KERNEL
 
 MAX_BYTES = 32 * 2**20
@@ -23,11 +24,10 @@ MAX_CELLS = 2000
 MAX_TEXT = 500_000  # characters in all cells together
 PICTURES = ("image/png", "image/jpeg", "image/gif")
 NOTES = "grader"  # key in the notebook's metadata: what the grader has to say
-IN_KERNEL = "was judged by tests that ran in the student's kernel"  # a note that follows a cell's name
 
 
-def repair(path: Path, release: NotebookNode) -> tuple[NotebookNode, list[str]]:
-    """The notebook to be graded and, in plain sentences, what had to be put right. Never raises.
+def repair(path: Path, release: NotebookNode) -> tuple[NotebookNode, list[Note]]:
+    """The notebook to be graded, and what had to be put right. Never raises.
 
     Args:
         path: what the student handed in; it may be missing, broken or hostile.
@@ -36,32 +36,29 @@ def repair(path: Path, release: NotebookNode) -> tuple[NotebookNode, list[str]]:
     try:
         cells, kernel, notes = _parse(_bytes(Path(path)))
     except _Unusable as error:
-        return blank(release, f"{error}; the released notebook was graded unanswered.")
+        return blank(release, error.note)
     except Exception as error:  # the parsers' own troubles with hostile files
-        return blank(
-            release,
-            f"The notebook cannot be read ({type(error).__name__}); the released notebook was graded unanswered.",
-        )
+        return blank(release, note(Kind.NOT_READ, type(error).__name__))
     if kernel and kernel != KERNEL["kernelspec"]["name"]:
-        notes.append(f"The kernel was {kernel!r}; it was run with the course's Python.")
+        notes.append(note(Kind.OTHER_KERNEL, kernel))
     cells = _match(cells, release, notes)
     _put_back(cells, release, notes)
     return _notebook(cells, notes), notes
 
 
-def blank(release: NotebookNode, note: str) -> tuple[NotebookNode, list[str]]:
+def blank(release: NotebookNode, *notes: Note) -> tuple[NotebookNode, list[Note]]:
     """The released notebook, unanswered, for whom there is nothing else to grade."""
-    return _notebook(copy.deepcopy(release.cells), [note]), [note]
+    return _notebook(copy.deepcopy(release.cells), list(notes)), list(notes)
 
 
-def _notebook(cells: list[NotebookNode], notes: list[str]) -> NotebookNode:
+def _notebook(cells: list[NotebookNode], notes: list[Note]) -> NotebookNode:
     used = {cell.metadata["nbgrader"]["grade_id"] for cell in cells if "nbgrader" in cell.metadata}
     for number, cell in enumerate(cells):
         own = cell.metadata.get("nbgrader", {}).get("grade_id")
         cell.id = (
             re.sub(r"[^a-zA-Z0-9_-]", "-", own)[:60] if own else f"cell-{number}" + "-" * (f"cell-{number}" in used)
         )
-    metadata = nbformat.from_dict(copy.deepcopy(KERNEL) | {NOTES: {"notes": notes}})
+    metadata = nbformat.from_dict(copy.deepcopy(KERNEL) | {NOTES: {"notes": as_json(notes)}})
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata, nbformat_minor=5)
 
 
@@ -69,7 +66,11 @@ def _notebook(cells: list[NotebookNode], notes: list[str]) -> NotebookNode:
 
 
 class _Unusable(Exception):
-    """Nothing of the file can be graded; the text says why."""
+    """Nothing of the file can be graded; the note says why."""
+
+    def __init__(self, kind: Kind, *text: object):
+        super().__init__(kind)
+        self.note = note(kind, *text)
 
 
 def _bytes(path: Path) -> bytes:
@@ -77,42 +78,40 @@ def _bytes(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
-        raise _Unusable("No notebook was handed in") from None
+        raise _Unusable(Kind.NO_FILE) from None
     except OSError as error:
-        raise _Unusable(f"The notebook cannot be opened ({error.strerror})") from None
+        raise _Unusable(Kind.NOT_OPENED, error.strerror) from None
     with open(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise _Unusable("The notebook is not a plain file")
+            raise _Unusable(Kind.NOT_PLAIN)
         if status.st_size > MAX_BYTES:
-            raise _Unusable(
-                f"The notebook is too large ({status.st_size / 2**20:.0f} MiB; {MAX_BYTES // 2**20} are allowed)"
-            )
+            raise _Unusable(Kind.TOO_LARGE, f"{status.st_size / 2**20:.0f}", MAX_BYTES // 2**20)
         return file.read(MAX_BYTES + 1)
 
 
-def _parse(data: bytes) -> tuple[list[NotebookNode], str, list[str]]:
+def _parse(data: bytes) -> tuple[list[NotebookNode], str, list[Note]]:
     """New cells with the types and texts of the file's, what may identify them, the kernel's name, and notes."""
     if not data.strip():
-        raise _Unusable("The notebook is an empty file")
-    notes: list[str] = []
+        raise _Unusable(Kind.EMPTY)
+    notes: list[Note] = []
     try:
         tree = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError):  # ValueError: also what is not UTF-8
-        raise _Unusable("The notebook is damaged: it is not JSON") from None
+        raise _Unusable(Kind.NOT_JSON) from None
     if not isinstance(tree, dict):
-        raise _Unusable("The notebook is damaged: it has no cells")
+        raise _Unusable(Kind.NO_CELLS)
     sheets = tree.get("worksheets")
     if isinstance(sheets, list):
         tree = tree | {"cells": [c for s in sheets if isinstance(s, dict) for c in s.get("cells") or []]}
-        notes.append("The notebook was in an old format (nbformat 3) and was converted.")
+        notes.append(note(Kind.OLD_FORMAT))
     if not isinstance(tree.get("cells"), list):
-        raise _Unusable("The notebook is damaged: it has no cells")
+        raise _Unusable(Kind.NO_CELLS)
     cells = [cell for cell in map(_cell, tree["cells"][:MAX_CELLS]) if cell]
     lengths = accumulate(len(cell.source) for cell in cells)
     cells = [cell for cell, length in zip(cells, lengths) if length <= MAX_TEXT]
     if len(cells) < len(tree["cells"]):
-        notes.append(f"{len(tree['cells']) - len(cells)} cells were damaged, or too much to read, and were left out.")
+        notes.append(note(Kind.CELLS_LEFT_OUT, len(tree["cells"]) - len(cells)))
     metadata = tree.get("metadata")
     spec = metadata.get("kernelspec") if isinstance(metadata, dict) else None
     kernel = spec.get("name") if isinstance(spec, dict) else None
@@ -161,7 +160,7 @@ def _clean(text: str) -> str:
 # --- matching with the release ----------------------------------------------------------------------------------------
 
 
-def _match(cells: list[NotebookNode], release: NotebookNode, notes: list[str]) -> list[NotebookNode]:
+def _match(cells: list[NotebookNode], release: NotebookNode, notes: list[Note]) -> list[NotebookNode]:
     """Give the student's cells the metadata, and the locked ones also the text, of the released cells that they are."""
     known = {c.metadata["nbgrader"]["grade_id"]: c for c in release.cells if "nbgrader" in c.metadata}
     owners: dict[str, int] = {}
@@ -170,9 +169,9 @@ def _match(cells: list[NotebookNode], release: NotebookNode, notes: list[str]) -
         if claim in known and claim not in owners:
             owners[claim] = index
         elif claim in known:
-            notes.append(f"Cell {index + 1} is a copy of {claim}: only the first one counts.")
+            notes.append(note(Kind.COPY, claim, cell=index + 1))
         elif claim:
-            notes.append(f"Cell {index + 1} called itself {_clean(claim)[:60]!r}, which is no cell of this assignment.")
+            notes.append(note(Kind.UNKNOWN_CELL, _clean(claim)[:60], cell=index + 1))
     for name, released in known.items():
         taken = set(owners.values())
         free = (i for i, c in enumerate(cells) if i not in taken and c.metadata.get("claims") not in known)
@@ -181,7 +180,7 @@ def _match(cells: list[NotebookNode], release: NotebookNode, notes: list[str]) -
             and (found := next((i for i in free if _is(cells, i, released, release)), None)) is not None
         ):
             owners[name] = found
-            notes.append(f"Cell {found + 1} had lost its mark as {name} and got it back.")
+            notes.append(note(Kind.MARK_RESTORED, name, cell=found + 1))
     for name, index in owners.items():
         cells[index] = _restored(cells[index], known[name], index, notes)
     for cell in cells:
@@ -203,23 +202,21 @@ def _is(cells: list[NotebookNode], index: int, released: NotebookNode, release: 
     return index > 0 and before >= 0 and cells[index - 1].source.strip() == release.cells[before].source.strip() != ""
 
 
-def _restored(cell: NotebookNode, released: NotebookNode, index: int, notes: list[str]) -> NotebookNode:
+def _restored(cell: NotebookNode, released: NotebookNode, index: int, notes: list[Note]) -> NotebookNode:
     whole = copy.deepcopy(released)
     name = released.metadata["nbgrader"]["grade_id"]
     if cell.cell_type != released.cell_type:
-        notes.append(
-            f"Cell {index + 1} ({name}) was made a {cell.cell_type} cell; it is a {released.cell_type} cell again."
-        )
+        notes.append(note(Kind.TYPE_RESTORED, cell.cell_type, released.cell_type, cell=f"{index + 1} ({name})"))
     if not _locked(released):
         whole.source = cell.source
         if whole.cell_type == "markdown" and cell.get("attachments"):
             whole.attachments = cell.attachments
     elif cell.source.strip() != released.source.strip():
-        notes.append(f"Cell {index + 1} ({name}) is locked and had been changed: the released text was put back.")
+        notes.append(note(Kind.TEXT_RESTORED, cell=f"{index + 1} ({name})"))
     return whole
 
 
-def _put_back(cells: list[NotebookNode], release: NotebookNode, notes: list[str]) -> None:
+def _put_back(cells: list[NotebookNode], release: NotebookNode, notes: list[Note]) -> None:
     """Insert the locked and graded cells that are missing, each after the cells that it needs."""
     for position, released in enumerate(release.cells):
         grading = released.metadata.get("nbgrader")
@@ -233,7 +230,7 @@ def _put_back(cells: list[NotebookNode], release: NotebookNode, notes: list[str]
             if c.metadata.get("nbgrader", {}).get("grade_id") in earlier or (grading["grade"] and _defines(c, needed))
         ]
         cells.insert(max(places, default=0), copy.deepcopy(released))
-        notes.append(f"The cell {grading['grade_id']} was missing and was put back.")
+        notes.append(note(Kind.CELL_RESTORED, cell=grading["grade_id"]))
 
 
 def _names(cells: list[NotebookNode]) -> set[str]:

@@ -16,15 +16,13 @@ from course_utils.check import CASES_FILE, hints
 from course_utils.grading import similar
 from course_utils.grading.course import Course, CourseError, make_gradebook, write
 from course_utils.grading.gradebook import Sheet, failures, graded_notebook, sheets, why
+from course_utils.grading.notes import DEATHS, TIME_OUTS, UNANSWERED, Kind, sentence
 from course_utils.grading.release import read
 
 BINS = 10
 SLOW_S, SLOW_TIMES = 10, 3  # slow: takes so many seconds, and so many times as long as the median
 BEHIND = 0.25  # of the points that nobody has still to give
 SHOWN = 20  # pairs of similar submissions, slowest submissions
-NOTHING = re.compile("graded unanswered|Nothing was handed in")
-DIED = re.compile("in a new kernel|the kernel died")
-LATE = re.compile("was interrupted after|time limit")
 
 
 def write_report(course: Course, name: str) -> Path:
@@ -61,6 +59,7 @@ def write_report(course: Course, name: str) -> Path:
         pairs=pairs[:SHOWN],
         more_pairs=len(pairs) - len(pairs[:SHOWN]),
         why=why,
+        sentence=sentence,
         pages=pages,
     )
     path = course.root / "report.html"
@@ -96,14 +95,14 @@ def _attention(found: list[Sheet], failed: dict[str, str]) -> list[dict[str, Any
         "Unusually slow": [],
     }
     for s in [s for s in found if s.student not in failed]:
-        first = {kind: next(filter(kind.search, s.trouble), None) for kind in (NOTHING, DIED, LATE)}
+        unanswered, died, late = (_first(s, kinds) for kinds in (UNANSWERED, DEATHS, TIME_OUTS))
         seconds = s.usage.get("wall_s", 0)
-        if note := first[NOTHING]:
-            groups["Nothing to grade"].append((s.student, note))
-        elif first[DIED] or s.usage.get("kernels", 1) > 1:
-            groups["Kernel died"].append((s.student, first[DIED] or f"It took {s.usage['kernels']} kernels."))
-        elif note := first[LATE]:
-            groups["Ran out of time"].append((s.student, note))
+        if unanswered:
+            groups["Nothing to grade"].append((s.student, unanswered))
+        elif died or s.usage.get("kernels", 1) > 1:
+            groups["Kernel died"].append((s.student, died or f"It took {s.usage['kernels']} kernels."))
+        elif late:
+            groups["Ran out of time"].append((s.student, late))
         elif s.points <= BEHIND * (s.most - s.waiting):
             groups["A quarter of the points or less"].append((s.student, f"{s.points:.3g} of {s.most:g} points"))
         elif seconds >= max(SLOW_S, SLOW_TIMES * quick):
@@ -111,6 +110,11 @@ def _attention(found: list[Sheet], failed: dict[str, str]) -> list[dict[str, Any
                 (s.student, f"{seconds:.0f} s; half of the class took {quick:.0f} s or less")
             )
     return [{"what": what, "who": who} for what, who in groups.items() if who]
+
+
+def _first(sheet: Sheet, kinds: frozenset[Kind]) -> str:
+    """The sentence of the first note of one of these kinds; "" where there is none."""
+    return next((sentence(note) for note in sheet.trouble if note.kind in kinds), "")
 
 
 def _similar(course: Course, name: str, found: list[Sheet]) -> list[similar.Pair]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from course_utils.grading.course import Course, write
+from course_utils.grading.notes import Kind, Note, as_json, note
 from course_utils.grading.release import read, text
 from course_utils.grading.repair import NOTES, blank, repair
 
@@ -31,12 +32,12 @@ class Submission:
     Attributes:
         student: the name in the gradebook.
         place: the folder (or file) that was handed in; None if there is none for this assignment.
-        notes: what was odd about it, in plain sentences.
+        notes: what was odd about it.
     """
 
     student: str
     place: Path | None
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
 
 def submissions(course: Course, name: str) -> list[Submission]:
@@ -55,7 +56,7 @@ def submissions(course: Course, name: str) -> list[Submission]:
         while submission.student in known:
             submission.student, number = f"{plain} {number}", number + 1
         if submission.student != entry.name:
-            submission.notes.append(f"Recorded under the name {submission.student!r}.")
+            submission.notes.append(note(Kind.RENAMED, submission.student))
         found.append(submission)
     return found
 
@@ -66,17 +67,17 @@ def _submission(path: Path, entry: os.DirEntry, name: str) -> Submission:
         return Submission(student, path)
     if entry.is_file(follow_symlinks=False):
         if path.suffix == ".ipynb":
-            return Submission(student_name(path.stem), path, ["A file lay where a folder should be; it was taken."])
-        return Submission(student, path, ["A file lay where a folder should be, and it is no notebook."])
+            return Submission(student_name(path.stem), path, [note(Kind.LOOSE_NOTEBOOK)])
+        return Submission(student, path, [note(Kind.LOOSE_FILE)])
     try:
         inside = os.listdir(path)
     except OSError as error:
-        return Submission(student, path, [f"The folder cannot be opened ({error.strerror})."])
+        return Submission(student, path, [note(Kind.CLOSED_FOLDER, shown(entry.name), error.strerror)])
     if name in inside:
         return Submission(student, path / name)
     if any(n.endswith(".ipynb") and not n.startswith(".") for n in inside):
-        return Submission(student, path, [f"The notebook lay outside the folder {name}; it was taken."])
-    return Submission(student, None, ["Nothing was handed in for this assignment."])
+        return Submission(student, path, [note(Kind.OUTSIDE, name)])
+    return Submission(student, None, [note(Kind.NOTHING)])
 
 
 def student_name(name: str) -> str:
@@ -95,23 +96,23 @@ def stage(course: Course, name: str, submission: Submission, target: Path) -> No
     except OSError as error:
         if place is None or place not in (Path(error.filename or "/"), *Path(error.filename or "/").parents):
             raise  # not the student's doing
-        notebook, said = blank(release, f"What was handed in cannot be opened ({error.strerror}): graded unanswered.")
+        notebook, said = blank(release, note(Kind.UNREADABLE, error.strerror))
     notes += said
-    notebook.metadata[NOTES] = {"notes": notes}
+    notebook.metadata[NOTES] = {"notes": as_json(notes)}
     write(target / f"{name}.ipynb", text(notebook))
     return notebook
 
 
 def _take(
-    name: str, place: Path | None, target: Path, release: NotebookNode, notes: list[str]
-) -> tuple[NotebookNode, list[str]]:
+    name: str, place: Path | None, target: Path, release: NotebookNode, notes: list[Note]
+) -> tuple[NotebookNode, list[Note]]:
     """The repaired notebook and what had to be repaired; the files beside it are copied."""
     if place is None:
-        return blank(release, "")[0], []
+        return blank(release)
     if place.is_symlink():
-        return blank(release, "What was handed in is a link, and links are not followed: graded unanswered.")
+        return blank(release, note(Kind.LINK))
     where = _notebook(place, name, notes)
-    notebook, said = repair(where, release) if where else blank(release, "No notebook was found: graded unanswered.")
+    notebook, said = repair(where, release) if where else blank(release, note(Kind.NO_NOTEBOOK))
     if place.is_dir():
         copy_files(place, target, said)
     return notebook, said
@@ -130,7 +131,7 @@ def signature(submission: Submission) -> object:
         return error.errno
 
 
-def _notebook(place: Path, name: str, notes: list[str]) -> Path | None:
+def _notebook(place: Path, name: str, notes: list[Note]) -> Path | None:
     """The notebook to grade: the one with the assignment's name, else the only one."""
     if not place.is_dir():
         return place if place.suffix == ".ipynb" or place.name == name else None
@@ -140,19 +141,19 @@ def _notebook(place: Path, name: str, notes: list[str]) -> Path | None:
         chosen = min(exact, key=lambda p: len(p.parts))
     elif len(found) == 1:
         chosen = found[0]
-        notes.append(f"The notebook was called {shown(chosen.name)}; it was taken as {name}.ipynb.")
+        notes.append(note(Kind.OTHER_NAME, shown(chosen.name), name))
     else:
         names = ", ".join(shown(p.name) for p in found[:5])
         if found:
-            notes.append(f"None of {len(found)} notebooks is called {name}.ipynb ({names}).")
+            notes.append(note(Kind.NONE_NAMED, len(found), name, names))
         return None
     others = [shown(p.name) for p in found if p != chosen]
     if others:
-        notes.append(f"Other notebooks were not looked at: {', '.join(others[:5])}{' …' if len(others) > 5 else ''}.")
+        notes.append(note(Kind.OTHERS, ", ".join(others[:5]) + (" …" if len(others) > 5 else "")))
     return chosen
 
 
-def copy_files(place: Path, target: Path, notes: list[str]) -> None:
+def copy_files(place: Path, target: Path, notes: list[Note]) -> None:
     """Copy the plain files of a folder, up to the limits, but no notebooks and nothing hidden."""
     count = total = 0
     target.mkdir(parents=True, exist_ok=True)
@@ -163,7 +164,7 @@ def copy_files(place: Path, target: Path, notes: list[str]) -> None:
         try:
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
         except OSError as error:
-            notes.append(f"The file {shown(path.name)} cannot be opened ({error.strerror}).")
+            notes.append(note(Kind.CLOSED_FILE, shown(path.name), error.strerror))
             continue
         with open(descriptor, "rb") as source:
             status = os.fstat(source.fileno())
@@ -171,10 +172,10 @@ def copy_files(place: Path, target: Path, notes: list[str]) -> None:
             if not stat.S_ISREG(status.st_mode):
                 continue
             if count > MAX_FILES or total > MAX_TOTAL:
-                notes.append(f"More than {MAX_FILES} files or {MAX_TOTAL // 2**20} MiB: the rest was left out.")
+                notes.append(note(Kind.TOO_MUCH, MAX_FILES, MAX_TOTAL // 2**20))
                 return
             if path.name == TIMESTAMP and not _is_time(source.read(200)):
-                notes.append(f"{TIMESTAMP} holds no time and was left out.")
+                notes.append(note(Kind.NO_TIME, TIMESTAMP))
                 continue
             source.seek(0)
             copy = target / path.relative_to(place)
@@ -183,15 +184,15 @@ def copy_files(place: Path, target: Path, notes: list[str]) -> None:
                 shutil.copyfileobj(source, out)
 
 
-def _walk(place: Path, notes: list[str]) -> Iterator[Path]:
+def _walk(place: Path, notes: list[Note]) -> Iterator[Path]:
     """The plain files under a folder; links and what cannot be opened are noted and passed over."""
 
-    def note(error: OSError) -> None:
-        notes.append(f"The folder {shown(Path(error.filename).name)} cannot be opened ({error.strerror}).")
+    def closed(error: OSError) -> None:
+        notes.append(note(Kind.CLOSED_FOLDER, shown(Path(error.filename).name), error.strerror))
 
-    for folder, folders, files in os.walk(place, onerror=note, followlinks=False):
+    for folder, folders, files in os.walk(place, onerror=closed, followlinks=False):
         links = [n for n in folders + files if os.path.islink(os.path.join(folder, n))]
-        notes += [f"{shown(n)} is a link and was not followed." for n in links[:5]]
+        notes += [note(Kind.LINKED_FILE, shown(n)) for n in links[:5]]
         folders[:] = sorted(n for n in folders if n not in links and not PASSED_OVER.fullmatch(n))
         for file in sorted(files):
             if _is_plain(path := Path(folder) / file):

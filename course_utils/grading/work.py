@@ -21,8 +21,9 @@ from course_utils.check import ExerciseCases, load_cases, save_cases
 from course_utils.grading import execute as executor
 from course_utils.grading import sandbox, warm
 from course_utils.grading.course import STAGED, Course, CourseError, write
+from course_utils.grading.notes import Kind, as_json, from_json
 from course_utils.grading.release import CASES_FILE, CHECK, CHECKSUMS, build_cases, points_of, read
-from course_utils.grading.repair import IN_KERNEL, NOTES
+from course_utils.grading.repair import NOTES
 from course_utils.grading.submissions import Submission, copy_files, stage
 from course_utils.grading.temporary import temporary_folder
 from course_utils.grading.warm import Parent, imports
@@ -82,7 +83,7 @@ def run(
         key = _sha([ran, asked])
         kept = course.private(name) / "results" / f"{ran}-{key}.json"
         if not again and (outcome := _load(kept)):
-            return outcome | {"notes": notes + outcome["notes"]}
+            return outcome | {"notes": as_json(notes) + outcome["notes"]}
         earlier, same = ({}, set()) if again else _earlier(kept.parent, ran, asked, notebook)
         todo = {n: c for n, c in cases.items() if n not in same}
         if compute:
@@ -96,7 +97,7 @@ def run(
             found["outputs"] = [old if _checked(cell) in same else new for cell, new, old in pairs]
     outcome = {"key": key, "cells": fingerprint(notebook), "asked": asked} | found
     write(kept, json.dumps(outcome), 0o600)
-    return outcome | {"notes": notes + outcome["notes"]}
+    return outcome | {"notes": as_json(notes) + outcome["notes"]}
 
 
 def _earlier(room: Path, ran: str, asked: dict[str, str], notebook: NotebookNode) -> tuple[dict[str, Any], set[str]]:
@@ -109,7 +110,7 @@ def _earlier(room: Path, ran: str, asked: dict[str, str], notebook: NotebookNode
     for path in room.glob(f"{ran}-*.json"):
         outcome = _load(path) or {}
         smooth = outcome.get("usage", {}).get("kernels", 1) == 1
-        smooth &= all(IN_KERNEL in note for note in outcome.get("notes", []))
+        smooth &= all(note.kind == Kind.IN_KERNEL for note in from_json(outcome.get("notes", [])))
         if smooth and outcome.get("asked", {}).keys() == asked.keys():
             same = {name for name in checks & asked.keys() if outcome["asked"][name] == asked[name]}
             best = max(best, (outcome, same), key=lambda found: len(found[1]))
@@ -153,7 +154,7 @@ def told(result: executor.Result) -> dict[str, Any]:
     return {
         "outputs": [c.get("outputs", []) for c in result.notebook.cells],
         "verdicts": {grade_id: asdict(verdict) for grade_id, verdict in result.verdicts.items()},
-        "notes": result.notes,
+        "notes": as_json(result.notes),
         "usage": result.usage,
     }
 

@@ -63,7 +63,9 @@ def write(notebook, cell_id, code):
 def printed(cells, cell_id):
     outputs = next(cell["outputs"] for cell in cells if cell["id"] == cell_id)
     assert not [output for output in outputs if output["output_type"] == "error"], outputs
-    return "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+    return "".join(
+        "".join(output["data"]["text/plain"]) for output in outputs if output["output_type"] == "display_data"
+    )
 
 
 def save(notebook):

@@ -9,6 +9,7 @@ from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
 from course_utils.grading import sandbox
 from course_utils.grading.gradebook import grade, watch
+from course_utils.grading.notes import Kind, Note
 
 DAY_S = 86400
 
@@ -33,7 +34,7 @@ def test_limits_and_verdicts_do_not_depend_on_the_clock(jumping):
         exercises=["a"],
         limits=replace(QUICK, cell_s=5, notebook_s=200),
     )
-    assert result.notes == ["Cell 2 was interrupted after 5 s."]
+    assert result.notes == [Note(Kind.INTERRUPTED, "2", ("5",))]
     assert result.verdicts["check_a"].points == 2 and said(result) == "1\n"
     assert 5 <= result.usage["wall_s"] <= time.monotonic() - begin
 

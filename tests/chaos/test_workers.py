@@ -11,6 +11,7 @@ import pytest
 from kernels import ASK, check, run, said
 
 from course_utils.grading import sandbox, warm
+from course_utils.grading.notes import Kind
 
 from .conftest import NAME, differences, written
 
@@ -76,7 +77,7 @@ def test_a_student_cannot_have_a_notebook_run_again():
     parent = warm.Parent()
     try:
         result = run(SUICIDE, warm=parent)
-        assert "ended its kernel" in result.notes[0] and not parent.gone
+        assert result.notes[0].kind == Kind.DIED and not parent.gone
     finally:
         parent.close()
 
