@@ -7,11 +7,12 @@ A form is one line, `text | claims | effects`. The text has slots:
     {c} {ac}      a thing that holds things: "the basket", "a basket"
     {P} {Q}       where: "on the hill"; {p} {q}: the place alone, "the hill"
     {v} {w}       what one does with {t}: "fly", "flew"
-    {h}           "his" or "her", of A
+    {h} {h2}      "his" or "her", "he" or "she", of A
     {it}          "it": the thing that was named last
 
-Claims must hold before the sentence, effects hold after it (`world`). What a form claims is a fact that a reader can
-check; each has a word that hangs on it, the later one of its two slots.
+Claims (at, has, in, near, wish) must hold before the sentence. Effects hold after it: be, own and beside introduce
+somebody or something, go, get, put, into, bring and beside move it (`World.change`). What a form claims is a fact that
+a reader can check, and the later of its two slots is the word that hangs on it.
 """
 
 from __future__ import annotations
@@ -134,7 +135,6 @@ The wind had blown {at} away, and now it lay {P}. | | be t P
 Long ago, somebody had lost {at} {P}. | | be t P
 
 # stands: a thing that holds things, somewhere
-There was also {ac} {P}. | | be c P
 Next to {A} stood {ac}. | | beside c A
 A few steps from {A} lay {ac}. | | beside c A
 Behind {A} there was {ac}. | | beside c A
@@ -436,13 +436,6 @@ But where was {t}? | |
 {B} told {A} to look for {it} {P}. | at it P; near B A |
 {B} told {A} that {t} was {P}. | near B A; at t P |
 
-# answerin: in what a thing is
-“{it} is in {c},” said {B}. | in it c |
-“Look into {c},” said {B}, and there lay {t}. | in t c |
-“I put {it} in {c},” answered {B}. | in it c |
-{B} told {A} that {t} was in {c}. | near B A; in t c |
-{B} giggled and said that {t} was in {c}. | in t c |
-
 # fetch: to offer help
 “I will get {t},” said {A}. | |
 “Wait, I will fetch {t} for you,” {A} told {B}. | near A B |
@@ -456,12 +449,6 @@ But where was {t}? | |
 “Ask {B} for {t},” said a small voice. | has B t |
 {A} wished that {B} would bring {t} back. | has B t |
 {A} envied {B}, who had {t}. | has B t |
-
-# mine: the one who has it says so
-“I have {it},” said {B}. | has B it |
-“{it} is here with me,” said {B}. | has B it |
-“I have {t},” said {B}. | has B t |
-“Do not worry, {t} is with me,” said {B}. | has B t |
 
 # roundup: who has what
 While {A} cared for {t}, {B} cared for {u}. | has A t; has B u |
@@ -570,8 +557,7 @@ Somewhere near {p} a rooster crowed, and {A} stretched. | at A P |
 """
 
 SLOT = re.compile(r"\{(\w+)\}")
-KIND = {"A": "who", "B": "who", "C": "who", "t": "thing", "u": "thing", "c": "holder", "P": "place", "Q": "place"}
-ENTITY = {"p": "P", "q": "Q", "at": "t", "au": "u", "ac": "c", "A2": "A"}  # what a slot's word stands for
+ENTITY = {"p": "P", "q": "Q", "at": "t", "au": "u", "ac": "c"}  # what a slot's word stands for
 
 
 @dataclass(frozen=True)
@@ -593,11 +579,6 @@ class Form:
         """The slots of things that must have been introduced, and that no claim names."""
         claimed = {slot for _, *slots in self.claims for slot in slots}
         return tuple(slot for slot in ("t", "u", "c") if slot in self.slots and slot not in claimed)
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """The entities that a teller must choose."""
-        return frozenset(ENTITY.get(slot, slot) for slot in self.slots) - {"v", "w", "h", "it"}
 
 
 def _parse(table: str) -> list[Form]:

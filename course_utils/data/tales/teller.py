@@ -9,8 +9,10 @@ says who has what and who is where.
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from course_utils.data.tales import grammar, parser, reader
 from course_utils.data.tales import lexicon as w
@@ -61,88 +63,98 @@ class Tale:
         """Every word of the text that hangs on a fact, with the fact's grade."""
         return self.verdict.facts
 
+    @property
+    def cloze(self) -> tuple[reader.Fact, ...]:
+        """The facts that have rivals: `options` of the same tale that would be false where the phrase stands.
 
-def _compile(form: grammar.Form):
-    """A function that fills the form: entities by slot, the surfaces of things, the first word if it is somebody."""
-    import re
+        A model's share of probability for text[slice(*fact.phrase)] among these, by grade, says what it keeps.
+        """
+        return tuple(fact for fact in reader.judge(self.text, options=True).facts if fact.options)
 
-    parts = []
+    @property
+    def questions(self):
+        """Questions about the end, with their answers (`questions.about`)."""
+        from course_utils.data.tales import questions
+
+        return questions.about(self)
+
+
+class _Filler(NamedTuple):
+    """A form, made ready to be said."""
+
+    fill: Callable[[dict[str, str], dict[str, str], dict[str, str], str], str]
+    needs: frozenset[str]  # slots that must be bound; "h": A has a name, so that one knows "his" or "her"
+    subject: str  # the slot that the sentence begins with, or ""
+    weight: int  # what tells more facts is told more often
+    says_it: bool  # for the thing that the sentence before named last
+    names_last: str  # the slot of the thing that it names last, or ""
+
+
+def _compile(form: grammar.Form) -> Callable[[dict[str, str], dict[str, str], dict[str, str], str], str]:
+    """A function that fills in a form: an f-string, since every tale calls eight.
+
+    It is called with the entity of each slot, what each thing is called in this sentence, its colour, and what the
+    first word is if that is somebody ("Anna", "She").
+    """
+    parts: list[str] = []
     for part in re.split(r"(\{\w+\})", form.text):
-        if not part.startswith("{"):
+        slot = part[1:-1] if part.startswith("{") else ""
+        entity = f"b['{grammar.ENTITY.get(slot, slot)}']"
+        start = not "".join(parts)
+        capital = start or parts[-1].endswith("“")
+        the, a = ("The", "A") if capital else ("the", "a")
+        if not slot:
             parts.append(part)
-            continue
-        slot = part[1:-1]
-        first = not parts or parts == [""] or parts[-1].endswith("“")
-        if slot in "ABC":
-            parts.append("{first}" if parts in ([], [""]) else f"{{{'CAPITAL' if first else 'NAME'}[b['{slot}']]}}")
+        elif slot in "ABC":
+            parts.append("{first}" if start else f"{{{'CAPITAL' if capital else 'NAME'}[{entity}]}}")
         elif slot in ("t", "u", "c"):
-            parts.append(f"{'The' if first else 'the'} {{thing[b['{slot}']]}}")
+            parts.append(f"{the} {{thing[{entity}]}}")
         elif slot in ("at", "au", "ac"):
-            parts.append(
-                f"{'A' if first else 'a'} {{colour[b['{grammar.ENTITY[slot]}']]}} {{b['{grammar.ENTITY[slot]}']}}"
-            )
+            parts.append(f"{a} {{colour[{entity}]}} {{{entity}}}")
         elif slot in "PQ":
-            parts.append(f"{{{'WHERE_CAPITAL' if first else 'WHERE'}[b['{slot}']]}}")
+            parts.append(f"{{{'WHERE_CAPITAL' if capital else 'WHERE'}[{entity}]}}")
         elif slot in "pq":
-            parts.append(f"{'The' if first else 'the'} {{b['{slot.upper()}']}}")
+            parts.append(f"{the} {{{entity}}}")
         elif slot in "vw":
             parts.append(f"{{THINGS[b['t']][{'vw'.index(slot)}]}}")
         elif slot in ("h", "h2"):
             parts.append(f"{{SHE[b['A']][{int(slot == 'h2')}]}}")
-        elif slot == "it":
-            parts.append("It" if first else "it")
-    names = {"CAPITAL": CAPITAL, "NAME": NAME, "WHERE": WHERE, "WHERE_CAPITAL": WHERE_CAPITAL, "THINGS": w.THINGS}
-    return eval(f"lambda b, thing, colour, first: f'''{''.join(parts)}'''", names | {"SHE": SHE})  # noqa: S307
-
-
-@dataclass(frozen=True)
-class _Filled:
-    """A form, made ready to be said."""
-
-    fill: object
-    subject: str  # the slot that starts the sentence, or ""
-    weight: int  # what is told with more facts is told more often
-    it: bool  # whether it says "it" for the thing named last
-    last_thing: str  # the slot of the thing that it names last, or ""
-
-
-FLAGS = "A B C t u c P Q h".split()
+        else:
+            parts.append("It" if capital else "it")
+    tables = {"CAPITAL": CAPITAL, "NAME": NAME, "WHERE": WHERE, "WHERE_CAPITAL": WHERE_CAPITAL, "SHE": SHE}
+    code = f"lambda b, thing, colour, first: f'''{''.join(parts)}'''"
+    return eval(code, tables | {"THINGS": w.THINGS})  # noqa: S307  our own table of forms
 
 
 @functools.cache
-def _table(event: str) -> list[tuple[frozenset[str], _Filled]]:
+def _fillers(event: str) -> list[_Filler]:
     found = []
     for form in grammar.ALL:
-        if form.event != event:
-            continue
-        slots = form.slots
-        needs = {grammar.ENTITY.get(slot, slot) for slot in slots} - {"v", "w", "it"}
-        needs = frozenset("h" if slot == "h2" else slot for slot in needs)
-        subject = slots[0] if slots and form.text.startswith("{") and slots[0] in "ABC" else ""
-        things = [grammar.ENTITY.get(slot, slot) for slot in slots if grammar.ENTITY.get(slot, slot) in ("t", "u", "c")]
-        found.append(
-            (
-                needs | ({"t"} if "it" in slots else set()),
-                _Filled(_compile(form), subject, max(len(form.claims), 1), "it" in slots, things[-1] if things else ""),
+        if form.event == event:
+            entities = [grammar.ENTITY.get(slot, slot) for slot in form.slots]
+            needs = {{"h2": "h", "it": "t"}.get(entity, entity) for entity in entities} - {"v", "w"}
+            subject = entities[0] if form.text[:3] in ("{A}", "{B}", "{C}") else ""
+            things = [entity for entity in entities if entity in ("t", "u", "c")]
+            found.append(
+                _Filler(
+                    _compile(form),
+                    frozenset(needs),
+                    subject,
+                    max(len(form.claims), 1),
+                    "it" in entities,
+                    things[-1] if things else "",
+                )
             )
-        )
-    if not found:
-        raise ValueError(f"no event is called {event!r}")
     return found
 
 
 @functools.cache
-def _choices(event: str, given: frozenset[str], it: bool) -> tuple[_Filled, ...]:
-    """The forms of an event that need no more than what is given."""
-    found = tuple(
-        filled
-        for needs, filled in _table(event)
-        for _ in range(filled.weight)
-        if needs <= given and (it or not filled.it)
-    )
-    if not found:
+def _choices(event: str, given: frozenset[str], it: bool) -> tuple[_Filler, ...]:
+    """The forms of an event that need no more than what is given, each as often as its weight says."""
+    fit = [filler for filler in _fillers(event) if filler.needs <= given and (it or not filler.says_it)]
+    if not fit:
         raise ValueError(f"no form of {event!r} needs no more than {sorted(given)}")
-    return found
+    return tuple(filler for filler in fit for _ in range(filler.weight))
 
 
 class _Teller:
@@ -155,7 +167,6 @@ class _Teller:
         self.wish: tuple[str, str] | None = None  # who wants which thing
         self.subject = None  # who the last sentence began with
         self.it = None  # the thing named last
-        self.bag: dict[tuple[str, frozenset[str], bool], list[_Filled]] = {}
         pick = self.pick
         girls, boys = (w.HELD_OUT_GIRLS, w.HELD_OUT_BOYS) if split == "held_out_names" else (w.GIRLS, w.BOYS)
         friends = [pick(girls), pick(boys)]
@@ -190,24 +201,19 @@ class _Teller:
     def say(self, event: str, **bound: str) -> None:
         """Say that something happens, in a way that suits what is bound: A, B, C, t, u, c, P, Q."""
         given = frozenset(bound)
-        who = bound.get("A")
-        if who in SHE:
+        if bound.get("A") in SHE:
             given |= {"h"}
-        it = self.it is not None and self.it == bound.get("t")
-        filled = self.pick(_choices(event, given, it))
-        first = ""
-        if filled.subject:
-            who = bound[filled.subject]
-            first = SHE[who][2] if who == self.subject and who in SHE and self.next() < 0.7 else CAPITAL[who]
-            self.subject = who
-        else:
-            self.subject = None
-        thing = self.thing
+        filler = self.pick(_choices(event, given, self.it is not None and self.it == bound.get("t")))
+        first, thing = "", self.thing
+        subject = bound[filler.subject] if filler.subject else None
+        if subject:
+            pronoun = subject == self.subject and subject in SHE and self.next() < 0.7
+            first = SHE[subject][2] if pronoun else CAPITAL[subject]
         if "t" in bound and self.next() < 0.25:
-            t = bound["t"]
-            thing = {**thing, t: f"{self.colour[t]} {t}"}
-        self.lines.append(filled.fill(bound, thing, self.colour, first))
-        self.it = bound[filled.last_thing] if filled.last_thing else bound["t"] if filled.it else None
+            thing = {**thing, bound["t"]: f"{self.colour[bound['t']]} {bound['t']}"}
+        self.lines.append(filler.fill(bound, thing, self.colour, first))
+        self.subject = subject
+        self.it = bound[filler.names_last] if filler.names_last else bound["t"] if filler.says_it else None
 
     # What changes the world, and is said.
 
@@ -341,12 +347,8 @@ class _Teller:
         """Somebody asks for a thing, and the other one, who is there, knows the answer. Two sentences."""
         self.say("ask", A=who, B=other, t=thing)
         self.it = thing
-        if self.inside[thing] == other:
-            self.say("mine", B=other, t=thing)
-        elif self.inside[thing] in NAME and self.next() < 0.4:
+        if self.inside[thing] in NAME and self.next() < 0.4:
             self.say("keeper", A=other, B=self.inside[thing], t=thing)
-        elif self.inside[thing] == self.c and self.next() < 0.5:
-            self.say("answerin", A=who, B=other, t=thing, c=self.c)
         else:
             self.say("answer", A=who, B=other, t=thing, P=self.place(thing))
 
@@ -489,10 +491,7 @@ def _picnic(tell: _Teller) -> None:
         tell.company(b, tell.y)
     tell.maybe(4, 0.3)
     tell.go(a, tell.y, "haul")
-    if friend and tell.fits(4) and tell.next() < 0.6:
-        tell.ask(b, a, t)
-    else:
-        tell.maybe(2)
+    tell.maybe(2)
     who = b if friend else a
     if not friend and tell.fits(4):
         tell.go(a, tell.z, "haul")

@@ -34,12 +34,17 @@ def tokenizer() -> BPETokenizer:
 
     Codes 0 … 5 are <|endoftext|>, [PAD], [UNK], [CLS], [SEP] and [MASK]; a word that no tale holds becomes [UNK].
     """
+    return word_tokenizer(words())
+
+
+def word_tokenizer(words: tuple[str, ...]) -> BPETokenizer:
+    """A tokenizer of these words and marks, special tokens first."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
     from course_utils.data.bpe import BERT_SPECIAL, END, BPETokenizer
 
     special = (END, *BERT_SPECIAL)
-    codes = {word: code for code, word in enumerate((*special, *words()))}
+    codes = {word: code for code, word in enumerate((*special, *words))}
     backend = Tokenizer(models.WordLevel(codes, unk_token="[UNK]"))
     backend.add_special_tokens(list(special))
     backend.pre_tokenizer = pre_tokenizers.Sequence(
