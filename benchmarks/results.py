@@ -1,0 +1,37 @@
+"""Where what the benchmarks measured is kept: JSON with the date, the machine and the command, for lectures to show."""
+
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parents[1] / "course_utils" / "results"
+
+
+def machine() -> str:
+    """Return the processor's name, how many threads are used, and torch's version."""
+    import torch
+
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {torch.get_num_threads()} thread, torch {torch.__version__}"
+
+
+def store(path: Path, found: dict, seconds: float) -> Path:
+    """Write a result, whole or not at all. seconds: processor time."""
+    about = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "processor_seconds": round(seconds),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(about | found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+    return path
