@@ -209,7 +209,6 @@ def make_folder(root):
         target.mkdir()
     elif venv.exists() and not venv.is_dir():
         raise SetupError(f"{venv} is a file, not a folder: move it away, then start this again")
-    venv.mkdir(exist_ok=True)
     owner = (read_stamp(root) or {}).get("folder", str(root))
     other = Path(owner) / ".venv"
     if venv.is_symlink() and owner != str(root) and other.exists() and os.path.samefile(str(other), str(venv)):
@@ -258,17 +257,18 @@ def asked_version(command, first=""):
 def supported_python(root=ROOT):
     """The command of a Python that the course can use: this one, else one on the PATH. SetupError if there is none."""
 
-    def outside(program):  # a half-removed environment's programs are links to the Python that it was made with
-        return os.path.realpath(program) if (root / ".venv") in Path(program).absolute().parents else program
+    def outside(program, called):  # a half-removed environment's programs are links to the Python that it was made with
+        return os.path.realpath(program) if (root / ".venv") in Path(program).absolute().parents else called
 
     if sys.version_info[:2] in PYTHONS:
-        return [outside(getattr(sys, "_base_executable", None) or sys.executable)]
+        this = getattr(sys, "_base_executable", None) or sys.executable
+        return [outside(this, this)]
     for version in reversed(PYTHONS):
         name = "{}.{}".format(*version)
         for command in (["python" + name], ["py", "-" + name] if WINDOWS else []):
             if command and shutil.which(command[0]) and asked_version(command) == version:
                 say("this is Python {}; going on with {}".format(platform.python_version(), " ".join(command)))
-                return [outside(shutil.which(command[0]))] + command[1:]
+                return [outside(shutil.which(command[0]), command[0])] + command[1:]
     raise SetupError(
         "the course runs on Python {}; this is Python {} ({}), and no other was found. Install one of them, then start "
         "this again with it, for example: make lab PYTHON=python3.12".format(
@@ -301,7 +301,8 @@ def check_space(root):
     cache = download_cache()
     there = next((place for place in [cache, *cache.parents] if place.exists()), root)
     cached = sum(os.lstat(os.path.join(at, name)).st_size for at, _, names in os.walk(str(cache)) for name in names)
-    for place in (Path(os.path.realpath(str(root / ".venv"))), there):
+    venv = root / ".venv"
+    for place in (venv.resolve() if venv.exists() else root, there):
         free = shutil.disk_usage(str(place)).free
         shared = os.stat(str(place)).st_dev == os.stat(str(there)).st_dev
         needed = max(GIGABYTE, NEEDED - (cached if shared else 0))
@@ -409,10 +410,11 @@ def install(root, lock):
     if made:
         host = supported_python(root)
         check_venv_module(host)
-        if os.listdir(str(venv)):
+        if venv.exists() and os.listdir(str(venv)):
             clear(root)
         check_space(root)
         say(f"making .venv; the packages are about {NEEDED // GIGABYTE} GB, once")
+        venv.mkdir(exist_ok=True)
         (venv / "unfinished").write_text("made by the course's set-up\n")
         run(host + ["-m", "venv", os.path.realpath(str(venv))], "making the environment", root, lock)
     else:
