@@ -26,7 +26,7 @@ from course_utils.recipes.job import Job, Recipe
 TALES = 40_000  # that they learn from
 LONGEST = 144  # tokens of a tale, with its two ends; none has more
 GRADES = (1, 2, 3, 4)
-CHAIN_ORDER = 3  # words that the Markov chain looks at
+CHAIN_ORDER = 5  # words that the Markov chain looks at: half of its sentences are well formed
 
 
 # ------------------------------------------------------------------------------------------------- tales as rows
@@ -89,11 +89,11 @@ def told_by(model: nn.Module | NGramModel, tokenizer: BPETokenizer, n: int, seed
 
 
 def chain(tokenizer: BPETokenizer, order: int = CHAIN_ORDER) -> NGramModel:
-    """Return a Markov chain of words, counted in the same tales."""
+    """Return a Markov chain of words, counted in the same tales. Before each stand `order` end tokens."""
     table, lengths = learned()
-    codes = [torch.tensor([tokenizer.end] * order)]
-    codes += [row[1:length].long() for row, length in zip(table, lengths.tolist())]
-    return NGramModel(order, "witten-bell").fit(torch.cat(codes), size=len(tokenizer))
+    start = torch.tensor([tokenizer.end] * order)
+    codes = [part for row, length in zip(table, lengths.tolist()) for part in (start, row[1 : length - 1].long())]
+    return NGramModel(order, "witten-bell").fit(torch.cat([*codes, start]), size=len(tokenizer))
 
 
 def facts_kept(texts: Sequence[str]) -> dict[str, float]:
