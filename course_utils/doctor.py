@@ -81,6 +81,7 @@ def machine() -> Table:
         ("models run on", device_row),
         ("memory", memory_row),
         ("data", data_row),
+        ("real data", real_data_row),
         ("hub models", cached_hub_row),
         (
             "your points",
@@ -130,6 +131,16 @@ def data_row() -> Row:
     corpus = text.load("docs")
     found = f"{len(corpus.text):,} characters of English from {', '.join(text.LIBRARIES)}; pictures are drawn"
     return Row("data", OK, found, "all here, nothing to download")
+
+
+def real_data_row() -> Row:
+    """What `course fetch` has got already."""
+    from course_utils.data import real
+
+    here = real.here()
+    found = f"{', '.join(here) or 'none'} fetched, of {len(real.ITEMS)} data sets and models"
+    more = "all of them" if len(here) == len(real.ITEMS) else "course fetch, in a terminal, lists them"
+    return Row("real data", OK, found, f"a bonus at the end of lectures, nothing depends on it; {more}")
 
 
 def cached_hub_row() -> Row:
@@ -256,7 +267,7 @@ def files_row(root: Path = setup.ROOT) -> Row:
 
 
 def data_sets_row() -> Row:
-    """What interrupted downloads left behind."""
+    """What was fetched, and what interrupted downloads left behind."""
     from course_utils.data import cache, real
 
     begun = [name for name in real.ITEMS if real.state(name) == "begun, not whole"]
@@ -268,7 +279,7 @@ def data_sets_row() -> Row:
         names = ", ".join(str(path) for path in left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
         size = sum(path.stat().st_size for path in left) / 1e6
         return Row("data sets", NOTE, f"half-written, {size:.1f} MB: {names}", "delete: it is fetched or made again")
-    return Row("data sets", OK, "none half-written")
+    return Row("data sets", OK, f"fetched: {', '.join(real.here()) or 'none yet'}; none half-written")
 
 
 def _is_half(path: Path) -> bool:

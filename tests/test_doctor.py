@@ -11,6 +11,7 @@ import types
 import pytest
 
 from course_utils import doctor, setup
+from course_utils.data import real
 from course_utils.doctor import BAD, NOTE, OK, Row
 
 
@@ -164,6 +165,20 @@ def test_half_data_sets(monkeypatch, tmp_path):
     assert "course fetch sms_spam" in doctor.data_sets_row().advice
 
 
+def test_what_was_fetched(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    assert "fetched: none yet" in doctor.data_sets_row().found
+    assert doctor.real_data_row().found == f"none fetched, of {len(real.ITEMS)} data sets and models"
+    (tmp_path / "real" / "sms_spam").mkdir(parents=True)
+    (tmp_path / "real" / "sms_spam" / "SMSSpamCollection").write_text("ham\thello\n")
+    for kind in (tmp_path / "real" / "cifar10" / part / name for part in ("train", "test") for name in real.CIFAR10):
+        kind.mkdir(parents=True)
+        (kind / "0.png").write_bytes(b"a picture")
+    assert "fetched: sms_spam, cifar10 (a part)" in doctor.data_sets_row().found
+    assert doctor.real_data_row().found.startswith("sms_spam, cifar10 (a part) fetched, of ")
+    assert doctor.real_data_row().advice.endswith("course fetch, in a terminal, lists them")
+
+
 def test_torch_names_the_device():
     row = doctor.torch_row()
     assert row.state == OK
@@ -304,7 +319,8 @@ def test_the_home_notebooks_table_says_what_a_student_can_do(monkeypatch):
 
     table = doctor.machine()
     found = {name: (what, means) for name, what, means in table.rows}
-    assert list(found) == ["models run on", "memory", "data", "hub models", "your points", "grading"]
+    names = ["models run on", "memory", "data", "real data", "hub models", "your points", "grading"]
+    assert list(found) == names
     assert not [what for what, _ in found.values() if "could not be checked" in what]
     assert "characters of English" in found["data"][0] and "course check" in found["your points"][0]
     little = types.SimpleNamespace(available=2**29, total=2**33)

@@ -79,7 +79,7 @@ def server(here, monkeypatch):
         served.asked, served.files, served.cut, served.rude = [], {}, {}, set()
         served.block, served.wait = 2**16, 0
         served.address = f"http://127.0.0.1:{served.server_port}"
-        threading.Thread(target=served.serve_forever, daemon=True).start()
+        threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True).start()
         yield served
         served.shutdown()
 

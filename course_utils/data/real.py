@@ -471,6 +471,13 @@ def state(name: str, within: Path | None = None) -> str:
     return "yes"
 
 
+def here() -> list[str]:
+    """Return the names of what is here; "(a part)" stands behind one of which it is only that."""
+    found = {name: find(name) for name in ITEMS}
+    whole = {name: path == folder() / ITEMS[name].place for name, path in found.items()}
+    return [name if whole[name] else f"{name} (a part)" for name, path in found.items() if path is not None]
+
+
 def table(names: list[str], within: Path, source: Path | None = None) -> Table:
     """Say of each item what it is, its size, licence and source, and whether it is here and in the mirror `source`."""
     from course_utils.show.tables import Table
