@@ -45,8 +45,8 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "tool": tuple(
         "anvil auger awl axe bellows broom chainsaw chisel clamp crowbar cutter drill duster file fork funnel grater "
         "grinder hacksaw hatchet hoe jack ladder lathe lever mallet mattock mop nail pickaxe pitchfork plane pliers "
-        "plough plunger pruner pulley punch rake ratchet razor ruler sander saw scalpel scissors scraper screwdriver "
-        "scythe shears shovel sickle sieve spanner stapler trowel tweezers vice whisk wrench".split()
+        "plough plunger pruner pulley punch rake ratchet razor ruler sander sledgehammer scalpel scissors scraper "
+        "screwdriver scythe shears shovel sickle sieve spanner stapler trowel tweezers vice whisk wrench".split()
     ),
     "vehicle": tuple(
         "aeroplane airship ambulance barge bike buggy bulldozer bus cab caravan carriage cart catamaran chariot coach "

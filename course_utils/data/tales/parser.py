@@ -14,7 +14,7 @@ from course_utils.data.tales import grammar
 from course_utils.data.tales import lexicon as w
 
 TOKEN = re.compile(r"[A-Za-z]+(?:'[a-z]+)?|[^\sA-Za-z]")
-END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?]”)) +(?=[A-Z“])|\n+")
+END = re.compile(r"(?<=[.!?]) +|(?<=[.!?]”) +(?=[A-Z“])|\n+")
 
 FEMALE = frozenset((*w.GIRLS, *w.HELD_OUT_GIRLS))
 MALE = frozenset((*w.BOYS, *w.HELD_OUT_BOYS))

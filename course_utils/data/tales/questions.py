@@ -39,7 +39,7 @@ def about(tale: Tale) -> list[Question]:
     """All questions about a tale that have more than one candidate: where each is, and who has each thing."""
     world = tale.verdict.world
     world.now = len(tale.verdict.sentences)
-    named = [entity for entity in dict.fromkeys(TOKEN.findall(tale.text)) if entity in CLASS]
+    named = tale.verdict.named
     places = tuple(WHERE[entity] for entity in named if CLASS[entity] == "place")
     people = tuple(NAME[entity] for entity in named if entity in NAME)
     found = []

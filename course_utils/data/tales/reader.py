@@ -69,7 +69,8 @@ class Verdict(NamedTuple):
     """A text, judged from sentence `start` on: those before are a prompt, read and believed, not counted."""
 
     sentences: tuple[Sentence, ...]
-    world: World
+    world: World  # as it is at the end
+    named: tuple[str, ...]  # who, what and where, in the order in which they first occur
     start: int = 0
 
     @property
@@ -174,7 +175,7 @@ def judge(text: str, start: int = 0, *, options: bool = False) -> Verdict:
         raise ValueError(f"start is the number of a sentence, at least 0, got {start}")
     text = STRAIGHT.sub(r"“\1”", text)
     world, cast = World(), Cast()
-    named: dict[str, None] | None = {} if options else None  # in the order of the text
+    named: dict[str, None] = {}  # a set that keeps its order
     sentences = []
     for number, (at, sentence) in enumerate(split(text)):
         world.now = number
@@ -182,13 +183,13 @@ def judge(text: str, start: int = 0, *, options: bool = False) -> Verdict:
         if parsed is None:
             sentences.append(Sentence(sentence, False))
             continue
-        facts = _check(parsed, world, named, text)
+        facts = _check(parsed, world, named if options else None, text)
         _follow(parsed, world)
         cast.remember(parsed.bound)
-        if named is not None:
-            named.update(dict.fromkeys(found.entity for found in parsed.bound.values()))
+        for found in parsed.bound.values():
+            named[found.entity] = None
         sentences.append(Sentence(sentence, True, parsed.form.event, tuple(facts)))
-    return Verdict(tuple(sentences), world, start)
+    return Verdict(tuple(sentences), world, tuple(named), start)
 
 
 def _claims(parsed: Parsed, world: World) -> list[tuple[str, Found | str, Found | str]]:
@@ -212,10 +213,13 @@ def _check(parsed: Parsed, world: World, named: dict[str, None] | None, text: st
         other = value if isinstance(value, str) else value.entity
         late = subject if isinstance(value, str) or subject.start > value.start else value
         holds, grade = RELATIONS[relation](world, one, other)
+        begin = late.start if relation == "colour" else late.phrase  # "the red": which of the things?
         found = ()
         if named is not None and holds:
-            found = _options(relation, one, other, late, late is subject, parsed, world, named, text)
-        word, phrase = (late.start, late.end), (late.phrase, late.end)
+            found = _options(
+                relation, (one, other), late is subject, late._replace(phrase=begin), parsed, world, named, text
+            )
+        word, phrase = (late.start, late.end), (begin, late.end)
         facts.append(Fact(world.now, word, phrase, relation, one, other, grade, holds, found))
     for slot in parsed.form.known:
         thing = parsed.bound[slot]
@@ -225,20 +229,27 @@ def _check(parsed: Parsed, world: World, named: dict[str, None] | None, text: st
     return facts
 
 
-def _options(relation, one, other, late, is_subject, parsed, world, named, text) -> tuple[str, ...]:
+def _options(
+    relation: str,
+    claim: tuple[str, str],
+    subject_is_late: bool,
+    late: Found,
+    parsed: Parsed,
+    world: World,
+    named: dict[str, None],
+    text: str,
+) -> tuple[str, ...]:
     """Phrases of the same kind, of what the tale has named, that would make the claim false."""
-    phrase = text[late.phrase : late.end]
-    if CLASS.get(text[late.start : late.end]) is None:  # a pronoun
+    if text[late.start : late.end] not in CLASS:  # a pronoun
         return ()
-    kind = _kind(late.entity)
+    phrase, kind = text[late.phrase : late.end], _kind(late.entity)
     before = [*named, *(found.entity for found in parsed.bound.values() if found.start < late.start)]
     found = []
     for entity in dict.fromkeys(before):
-        if _kind(entity) != kind or entity in (one, other):
-            continue
-        claim = (entity, other) if is_subject else (one, entity)
-        if not RELATIONS[relation](world, *claim)[0]:
-            found.append(_phrase(entity, phrase, world))
+        if _kind(entity) == kind and entity not in claim:
+            rival = (entity, claim[1]) if subject_is_late else (claim[0], entity)
+            if not RELATIONS[relation](world, *rival)[0]:
+                found.append(_phrase(entity, phrase, world))
     return tuple(found)
 
 

@@ -68,7 +68,7 @@ class World:
         own = [self.said[other] for other, holder in self.inside.items() if holder == who]
         if own:
             return False, self.grade(1, max(own))
-        return False, self.grade(1, self.said[thing]) if chain else 0
+        return False, self.grade(max(len(chain) - 1, 1), self.said[thing]) if chain else 0
 
     def in_(self, thing: str, holder: str) -> tuple[bool, int]:
         """Does this thing lie in this holder?"""
