@@ -20,7 +20,7 @@ from course_utils.grading import sandbox
 from course_utils.grading.record import hidden_cases
 from course_utils.grading.sandbox import SandboxError
 
-COMMANDS = ["lab", "doctor", "check", "submit", "release", "grade", "regrade", "report", "train"]
+COMMANDS = ["lab", "doctor", "check", "submit", "fetch", "release", "grade", "regrade", "report", "train"]
 
 
 @pytest.fixture
