@@ -92,6 +92,6 @@ def kinds_job(config: dict[str, Any], size: int, lr: float) -> Job:
 
 RECIPES = {
     "kinds-bert": Recipe(
-        lambda: kinds_job(dict(dim=128, layers=2, heads=4), size=192, lr=1.5e-3), steps=2600, hours=0.15
+        lambda: kinds_job(dict(dim=128, layers=2, heads=4), size=192, lr=1.5e-3), steps=1300, hours=0.08
     )
 }

@@ -1,6 +1,6 @@
 """Does pre-training pay? Kinds of things told apart with few labels: frozen features, word counts, from scratch.
 
-    python benchmarks/kinds.py [--draws 10] [--out FILE.json]
+    python benchmarks/labels.py [--draws 10] [--out FILE.json]
 
 The task: "Ben saw the harp." is about an instrument (`data.tales.kinds`); nothing but the noun tells. BERT has read
 texts in which nobody named a kind. Its features are frozen and pooled; a linear probe learns from 2 … 100 labelled
