@@ -405,6 +405,35 @@ def test_pictures_of_another_size_are_not_cifar(here, stick):
     assert "cifar10/test/cat/0.png has 64 × 64 pixels, not 32 × 32" in refused("cifar10")
 
 
+def test_a_copy_that_was_stopped_goes_on(here, stick, monkeypatch):
+    copy, copied = download._copy_file, []
+
+    def stopped(source, target, bar):
+        if len(copied) == 2:
+            raise KeyboardInterrupt
+        copied.append(target.name)
+        copy(source, target, bar)
+
+    monkeypatch.setattr(download, "_copy_file", stopped)
+    said = CliRunner().invoke(app, ["fetch", "gpt2-medium"])
+    assert said.exit_code == 1 and "stopped; what is finished is kept" in said.output
+    assert real.find("gpt2-medium") is None and not (here / "models").exists()
+    monkeypatch.setattr(download, "_copy_file", copy)
+    assert left(download.fetch("gpt2-medium")) == sorted(model_files())
+    assert left(here) == [f"models/gpt2-medium/{name}" for name in sorted(model_files())]
+
+
+def test_a_run_that_was_killed_while_it_moved_the_result_is_finished(here, server):
+    """The damaged folder is away already, and the new one not yet in its place."""
+    made = here / ".fetching" / "gpt2-medium" / "made" / "models" / "gpt2-medium"
+    made.mkdir(parents=True)
+    (here / ".fetching" / "gpt2-medium" / "old").mkdir()
+    for name, content in model_files().items():
+        (made / name).write_bytes(content)
+    assert left(download.fetch("gpt2-medium")) == sorted(model_files())
+    assert server.asked == [] and left(here) == [f"models/gpt2-medium/{name}" for name in sorted(model_files())]
+
+
 # --- this machine -----------------------------------------------------------------------------------------------------
 
 
