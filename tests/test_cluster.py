@@ -18,6 +18,7 @@ from course_utils.check import save_cases
 from course_utils.grading import cluster, gradebook, sandbox
 from course_utils.grading import pool as pools
 from course_utils.grading.course import Course, CourseError
+from course_utils.grading.sheets import failures
 
 NAME = small_course.NAME
 PROGRAMS = Path(sys.executable).parent
@@ -112,7 +113,7 @@ def test_a_lost_process_is_tried_again_a_stated_number_of_times(course, monkeypa
     assert {s.points for s in sheets.values() if s.student != "student 2"} == {FULL, FULL - 2}
     if times > 1:
         assert "were lost" in (course.root / "feedback/student 2" / NAME / f"{NAME}.html").read_text()
-        assert "student 2" in gradebook.failures(course, NAME)
+        assert "student 2" in failures(course, NAME)
         pool.times = 0
         (again,) = [s for _, _, s in gradebook.grade(course, NAME, ["student 2"])]
         assert again.points == FULL and not again.failed

@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from course_utils.grading.release import CHECK
+from course_utils.grading.notebook import CHECK
 from course_utils.grading.repair import repair
 
 ROOT = Path(__file__).parents[1]

@@ -12,10 +12,11 @@ from small_course import HALF, NAME, RIGHT, hand_in, install, released_course, s
 from course_utils.grading import regrade as regrade_module
 from course_utils.grading import sandbox
 from course_utils.grading.course import CourseError
-from course_utils.grading.gradebook import grade, sheets
+from course_utils.grading.gradebook import grade
 from course_utils.grading.notes import Kind, note
 from course_utils.grading.regrade import COPIES, regrade, undo
 from course_utils.grading.release import release
+from course_utils.grading.sheets import sheets
 
 RIGHT_CHECK = "    yield torch.zeros(0),\n"  # a case of `total` on which bob's fails
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from small_course import POINTS, solution_notebook
 
 from course_utils.grading import repair as repair_module
-from course_utils.grading.notes import UNANSWERED, Kind, as_json, note, sentence
-from course_utils.grading.release import normalise, sync
-from course_utils.grading.repair import NOTES, repair
+from course_utils.grading.notebook import normalise, sync
+from course_utils.grading.notes import NOTES, UNANSWERED, Kind, as_json, note, sentence
+from course_utils.grading.repair import repair
 
 
 def released():

@@ -12,9 +12,10 @@ from test_similar import dressed_up, program
 
 from course_utils.grading import report
 from course_utils.grading.course import CourseError
-from course_utils.grading.gradebook import Sheet, grade, sheets
+from course_utils.grading.gradebook import grade
 from course_utils.grading.notes import Kind, note
 from course_utils.grading.report import write_canvas, write_report
+from course_utils.grading.sheets import Sheet, sheets
 
 
 @pytest.fixture(scope="module")

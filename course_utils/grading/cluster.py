@@ -94,7 +94,7 @@ class Remote(Here):
         self._suspected: set[str] = set()  # students whose notebooks were on workers that died
 
     def grade(self, course: Course, name: str, submission: Any, *arguments: Any) -> dict[str, Any]:
-        from course_utils.grading.release import read
+        from course_utils.grading.notebook import read
         from course_utils.grading.warm import imports
         from course_utils.grading.work import grade_one
 

@@ -32,6 +32,7 @@ from course_utils.check import ExerciseCases, Verdict
 from course_utils.grading import gpu, inside, outputs, temporary
 from course_utils.grading import judge as judges
 from course_utils.grading.judge import Judge, no_verdict
+from course_utils.grading.notebook import exercise, grade_id, grading, is_code, points
 from course_utils.grading.notes import Kind, Note, note
 from course_utils.grading.sandbox import DEFAULTS, Limits, SandboxError, missing
 from course_utils.grading.warm import Parent
@@ -160,14 +161,14 @@ class _Run(NotebookClient):
         self.stopped = ""  # why no more cells run
         self.managers: list[_Manager] = []
         self.deaths = 0
-        names = [_exercise(cell, judge.exercises) for cell in notebook.cells]
+        names = [exercise(cell) if exercise(cell) in judge.exercises else "" for cell in notebook.cells]
         self.checks = {i: name for i, name in enumerate(names) if name and name not in names[:i]}
 
     # --- the cells, in order ---
 
     async def all_cells(self) -> None:
         for index, cell in enumerate(self.original.cells):
-            if _is_code(cell):
+            if is_code(cell):
                 await self._take(index)
         self._end_kernel()
 
@@ -196,7 +197,7 @@ class _Run(NotebookClient):
         while not (self.stopped or self.kc):
             await self._start_kernel()
             for before in range(index):
-                if before in self.skipped or before in self.checks or not _is_code(self.original.cells[before]):
+                if before in self.skipped or before in self.checks or not is_code(self.original.cells[before]):
                     continue
                 try:
                     await self._run_cell(before)
@@ -351,19 +352,19 @@ class _Run(NotebookClient):
         if name := self.checks.get(index):
             verdict = self.verdicts.get(index) or self._no_verdict(name, "its check cell is empty")
             result.verdicts[f"check_{name}"] = verdict
-            cell.outputs = outputs.of_verdict(verdict, _points(cell))
-        elif _grading(cell).get("grade") and not _grading(cell).get("solution"):
+            cell.outputs = outputs.of_verdict(verdict, points(cell))
+        elif grading(cell).get("grade") and not grading(cell).get("solution"):
             if index not in self.outputs:
                 cell.outputs = [outputs.error("NotRun", "the cell is empty")]
-            cell.outputs = outputs.of_tests(cell.outputs, _points(cell))
+            cell.outputs = outputs.of_tests(cell.outputs, points(cell))
             result.notes.append(note(Kind.IN_KERNEL, cell=self._name(index)))
 
     def _no_verdict(self, name: str, reason: str) -> Verdict:
         return no_verdict(name, self.judge.exercises[name].points, reason)
 
     def _name(self, index: int) -> str:
-        grade_id = _grading(self.original.cells[index]).get("grade_id")
-        return f"{index + 1}" + (f" ({grade_id})" if grade_id else "")
+        name = grade_id(self.original.cells[index])
+        return f"{index + 1}" + (f" ({name})" if name else "")
 
 
 class _Client(AsyncKernelClient):
@@ -448,15 +449,6 @@ class _Manager(AsyncKernelManager):
 # --- cells ------------------------------------------------------------------------------------------------------------
 
 
-def _is_code(cell: NotebookNode) -> bool:
-    return cell.cell_type == "code" and bool(cell.source.strip())
-
-
-def _grading(cell: NotebookNode) -> dict[str, Any]:
-    found = cell.metadata.get("nbgrader")
-    return found if isinstance(found, dict) else {}
-
-
 def _not_copied(said: str) -> list[Note]:
     """Of which files the sandbox said that it left them out."""
     found = []
@@ -465,16 +457,6 @@ def _not_copied(said: str) -> list[Note]:
             name, _, why = line.removeprefix(inside.NOT_COPIED).partition("\t")
             found.append(note(Kind.FILE_NOT_COPIED, name, why) if why else note(Kind.FILES_NOT_COPIED, name))
     return found
-
-
-def _points(cell: NotebookNode) -> float:
-    return float(_grading(cell).get("points", 0))
-
-
-def _exercise(cell: NotebookNode, exercises: dict[str, ExerciseCases]) -> str | None:
-    """The exercise that this cell checks."""
-    grade_id = _grading(cell).get("grade_id") if cell.cell_type == "code" and _grading(cell).get("grade") else None
-    return next((name for name in exercises if grade_id == f"check_{name}"), None)
 
 
 # --- surroundings -----------------------------------------------------------------------------------------------------

@@ -11,19 +11,19 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_utils.check import Verdict
 from course_utils.grading import gpu, sandbox
 from course_utils.grading import pool as pools
 from course_utils.grading.course import STAGED, Blocked, Course, CourseError, convert, one_engine, write
-from course_utils.grading.notes import Kind, Note, as_json, from_json, note, sentence
-from course_utils.grading.release import generate, read
-from course_utils.grading.repair import NOTES
+from course_utils.grading.notebook import read
+from course_utils.grading.notes import Kind, Note, as_json, note, sentence
+from course_utils.grading.release import generate
+from course_utils.grading.sheets import FAILED, Sheet, failures, remarks, sheets
 from course_utils.grading.submissions import Submission, signature, stage
 from course_utils.grading.submissions import submissions as all_submissions
 from course_utils.grading.temporary import remove_parts, temporary_folder
@@ -31,59 +31,7 @@ from course_utils.grading.temporary import remove_parts, temporary_folder
 if TYPE_CHECKING:
     from course_utils.grading.cluster import Cluster
 
-FAILED = "failed.json"  # in `Course.private`
 AHEAD = 50  # submissions that run, or have run, before it is their turn to be recorded
-
-
-@dataclass
-class Sheet:
-    """One student's marks, and the reasons for them.
-
-    Attributes:
-        cells: marks per graded cell, (points, most); None where a person has to mark.
-        judged: the graded cells whose verdict was made outside the student's process.
-        failed: the grader could not do its work for this student.
-    """
-
-    student: str
-    points: float = 0.0
-    most: float = 0.0
-    cells: dict[str, tuple[float | None, float]] = field(default_factory=dict)
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
-    notes: list[Note] = field(default_factory=list)
-    usage: dict[str, float] = field(default_factory=dict)
-    failed: bool = False
-
-    @property
-    def trouble(self) -> list[Note]:
-        """What went wrong technically: the notes, but for the one that every student with a plain test cell gets."""
-        return [note for note in self.notes if note.kind != Kind.IN_KERNEL]
-
-    @property
-    def waiting(self) -> float:
-        """Points that nobody has given or refused yet."""
-        return sum(most for points, most in self.cells.values() if points is None)
-
-    def reasons(self) -> list[str]:
-        """Why points are missing, in a few words each; then what went wrong technically."""
-        lost = [v for v in self.verdicts.values() if v.points < v.max_points]
-        other = [n for n, (p, m) in self.cells.items() if n not in self.verdicts and p is not None and p < m]
-        return (
-            [f"{v.exercise}: {why(v)}" for v in lost]
-            + [f"{n}: {self.cells[n][0]:g} of {self.cells[n][1]:g}." for n in other]
-            + [sentence(note) for note in self.trouble]
-        )
-
-    def line(self) -> str:
-        waiting = f" (and up to {self.waiting:g} to be marked by hand)" if self.waiting else ""
-        marks = "NOT GRADED" if self.failed else f"{self.points:.4g} of {self.most:g}{waiting}"
-        return f"{self.student}: {marks}. {' '.join(self.reasons()) or 'All right.'}"
-
-
-def why(verdict: Verdict) -> str:
-    """A verdict in a few words."""
-    said = f"known mistake “{verdict.mistake}”" if verdict.mistake else verdict.reason
-    return f"{verdict.held} of {verdict.cases} cases, {said}."
 
 
 def grade(
@@ -235,14 +183,6 @@ def publish(course: Course, name: str, students: list[str] | None = None, worker
         write_report(course, name)
 
 
-def failures(course: Course, name: str) -> dict[str, str]:
-    """The students for whom the grader could not do its work when it last tried, and why."""
-    try:
-        return json.loads((course.private(name) / FAILED).read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-
-
 def _finish(course: Course, name: str, submission: Submission, future: Future, sandboxed: bool) -> Sheet:
     """Record one student's outcome; a failure costs this student's sheet, not the others'."""
     student = submission.student
@@ -275,7 +215,7 @@ def _record(course: Course, name: str, student: str, outcome: dict[str, Any], sa
 def _lost(course: Course, name: str, submission: Submission, why: Note, sandboxed: bool) -> Sheet:
     """The sheet of a student whose notebook could not be run; marks of an earlier time stay."""
     student = submission.student
-    if not _graded(course, name, student):
+    if not remarks(course, name, student):
         notebook = stage(course, name, submission, course.private(name) / STAGED / student / name)
         _record(course, name, student, unanswered(notebook, why), sandboxed)
     sheet = sheets(course, name, [student])[0]
@@ -361,7 +301,7 @@ def _convert(step: Callable, course: Course, name: str, student: str, sandboxed:
 
 def _is_recorded(course: Course, name: str, student: str, outcome: dict[str, Any]) -> bool:
     """Whether the gradebook has this very outcome, so that there is nothing to change in it."""
-    grader = _graded(course, name, student)
+    grader = remarks(course, name, student)
     if grader.get("key") != outcome["key"] or grader.get("notes") != outcome["staged"] + outcome["notes"]:
         return False
     from nbgrader.api import Gradebook, MissingEntry
@@ -373,53 +313,6 @@ def _is_recorded(course: Course, name: str, student: str, outcome: dict[str, Any
             return all(judged.get(n) == min(v["points"], v["max_points"]) for n, v in outcome["verdicts"].items())
     except MissingEntry:
         return False
-
-
-def graded_notebook(course: Course, name: str, student: str) -> dict[str, Any]:
-    """The graded notebook as JSON; empty where there is none."""
-    try:
-        found = json.loads((course.root / "autograded" / student / name / f"{name}.ipynb").read_text())
-        return found if isinstance(found, dict) else {}
-    except (OSError, ValueError):
-        return {}
-
-
-def _graded(course: Course, name: str, student: str) -> dict[str, Any]:
-    """What the grader left in the graded notebook: verdicts, notes, usage, key."""
-    return graded_notebook(course, name, student).get("metadata", {}).get(NOTES, {})
-
-
-def sheets(course: Course, name: str, students: list[str] | None = None) -> list[Sheet]:
-    """The sheets of all who are in the gradebook (or of some), as it now stands, marks given by hand included."""
-    from nbgrader.api import Gradebook
-
-    found = []
-    cells = read(course.released(name)).cells
-    order = {c.metadata.get("nbgrader", {}).get("grade_id"): number for number, c in enumerate(cells)}
-    with Gradebook(course.directory().db_url) as gradebook:
-        if students is None:
-            submissions = gradebook.assignment_submissions(name)
-        else:
-            submissions = [gradebook.find_submission(name, student) for student in students]
-        for submission in submissions:
-            student = submission.student_id
-            sheet = Sheet(student, submission.score - submission.late_submission_penalty, submission.max_score)
-            grades = [g for notebook in submission.notebooks for g in notebook.grades]
-            for grade in sorted(grades, key=lambda g: order.get(g.cell.name, 0)):
-                unmarked = grade.auto_score is None and grade.manual_score is None
-                sheet.cells[grade.cell.name] = (None if unmarked else grade.score, grade.max_score)
-            grader = _graded(course, name, student)
-            verdicts = grader.get("verdicts", {})
-            sheet.verdicts = {n: _verdict(verdicts[n]) for n in sheet.cells if n in verdicts}
-            sheet.notes, sheet.usage = from_json(grader.get("notes", [])), dict(grader.get("usage", {}))
-            found.append(sheet)
-    return sorted(found, key=lambda sheet: sheet.student)
-
-
-def _verdict(found: dict[str, Any]) -> Verdict:
-    """A verdict from a graded notebook, also from one that another version of the course graded."""
-    known = {f.name for f in fields(Verdict)}
-    return Verdict(**{name: value for name, value in found.items() if name in known})
 
 
 @contextmanager

@@ -32,7 +32,8 @@ from course_utils.check import JUDGE_VARIABLE, ExerciseCases, answer
 from course_utils.compare import difference
 from course_utils.grading.course import Course, CourseError
 from course_utils.grading.exercise import Exercise, complete, load_exercises
-from course_utils.grading.release import VISIBLE_SEED, points_of, read, sync
+from course_utils.grading.notebook import grade_id, read, sync
+from course_utils.grading.release import VISIBLE_SEED, points_of
 from course_utils.plain import Answer, cook, pack, unpack
 
 SLOW = 1.0  # seconds of processor time for all cases: a solution that takes longer trains a model
@@ -503,7 +504,7 @@ def scores(course: Course, name: str, only: str | None = None, seed: int = VISIB
     """
     notebook = read(course.solution(name))
     sync(notebook, points_of(course, name))
-    cells = {c.metadata.get("nbgrader", {}).get("grade_id"): c.source for c in notebook.cells}
+    cells = {grade_id(c): c.source for c in notebook.cells}
     with Worker(cells.get("setup", "")) as worker:
         for exercise in load_exercises(course.solution(name).parent).values():
             if only in (None, exercise.name):

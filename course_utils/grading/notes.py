@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+NOTES = "grader"  # key in a notebook's metadata: what the grader has to say
+
 
 class Kind(StrEnum):
     """What happened. The sentence about it stands in `SENTENCES`."""

@@ -19,9 +19,9 @@ from traitlets import Bool
 from course_utils.grading import sandbox
 from course_utils.grading.course import STAGED, Course, CourseError
 from course_utils.grading.feedback import harmless
-from course_utils.grading.notes import as_json, from_json, sentence
-from course_utils.grading.release import read
-from course_utils.grading.repair import NOTES, repair
+from course_utils.grading.notebook import read
+from course_utils.grading.notes import NOTES, as_json, from_json, sentence
+from course_utils.grading.repair import repair
 from course_utils.grading.work import fingerprint, hidden_cases, parent, run
 
 

@@ -18,8 +18,10 @@ from typing import Any
 from sqlalchemy.engine import make_url
 
 from course_utils.grading.course import Course, CourseError, make_gradebook, write
-from course_utils.grading.gradebook import Sheet, alone, grade, publish, sheets
-from course_utils.grading.release import points_of, read
+from course_utils.grading.gradebook import alone, grade, publish
+from course_utils.grading.notebook import grading, read
+from course_utils.grading.release import points_of
+from course_utils.grading.sheets import Sheet, sheets
 from course_utils.grading.submissions import submissions
 from course_utils.grading.temporary import temporary_folder
 
@@ -140,7 +142,7 @@ def _said(points: float | None) -> str:
 
 def _require_release(course: Course, name: str) -> None:
     """The released notebook says what each exercise is worth; a correction may have changed that."""
-    cells = [c.metadata.get("nbgrader", {}) for c in read(course.released(name)).cells]
+    cells = [grading(c) for c in read(course.released(name)).cells]
     released = {g["grade_id"]: g["points"] for g in cells if g.get("grade")}
     for exercise, points in points_of(course, name).items():
         if (given := released.get(f"check_{exercise}")) != points:

@@ -5,17 +5,14 @@ nbgrader's metadata, nbgrader takes the solutions out, and the visible cases go 
 """
 
 import hashlib
-import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import nbformat
-from nbformat import NotebookNode
-
 from course_utils.grading.course import IGNORED, Course, CourseError, convert, make_gradebook, write
+from course_utils.grading.notebook import normalise, read, sync, text
 from course_utils.grading.notes import sentence
 from course_utils.grading.temporary import temporary_folder
 
@@ -27,100 +24,6 @@ if TYPE_CHECKING:
 VISIBLE_SEED = 0
 CASES_FILE = "cases.safetensors"
 CHECKSUMS = "checksums.sha256"  # `sha256sum --check` reads it, from the course's folder
-CHECK = re.compile(r"check\(\s*(\w+)\s*\)")
-DEFINITION = re.compile(r"^(?:def|class)\s+(\w+)", re.MULTILINE)
-KERNEL = {
-    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-    "language_info": {"name": "python"},
-}
-
-
-# --- notebooks --------------------------------------------------------------------------------------------------------
-
-
-def sync(notebook: NotebookNode, points: dict[str, float]) -> None:
-    """Write nbgrader's metadata of the exercises into their cells, in place.
-
-    `check(NAME)` becomes a locked grade cell, the definition of NAME (with BEGIN and END SOLUTION) a solution cell, the
-    cell that makes the `Checker` a locked one. Other cells (answers marked by hand, `assert` cells) keep theirs.
-
-    Args:
-        points: of each exercise, by name.
-
-    Raises:
-        CourseError: an exercise has no check cell or two, or a check cell no exercise.
-    """
-    seen: set[str] = set()
-    for cell in notebook.cells:
-        metadata = _metadata(cell, points)
-        if metadata:
-            cell.metadata["nbgrader"] = {"schema_version": 3, "task": False} | metadata
-        name = cell.metadata.get("nbgrader", {}).get("grade_id")
-        if name in seen:
-            raise CourseError(
-                f"two cells are called {name}: give each exercise one cell and every other cell its own grade_id"
-            )
-        seen |= {name} if name else set()
-    missing = [name for name in points if f"check_{name}" not in seen]
-    if missing:
-        raise CourseError(f"no cell says check({missing[0]}): add one after the cell that asks for {missing[0]}")
-
-
-def _metadata(cell: NotebookNode, points: dict[str, float]) -> dict[str, Any] | None:
-    if cell.cell_type != "code":
-        return None
-    if match := CHECK.fullmatch(cell.source.strip()):
-        name = match[1]
-        if name not in points:
-            raise CourseError(
-                f"check({name}): mistakes.py has no exercise of this name, only {', '.join(points) or 'none'}"
-            )
-        grade = {"grade": True, "solution": False, "locked": True}
-        return grade | {"grade_id": f"check_{name}", "points": float(points[name])}
-    if "BEGIN SOLUTION" in cell.source:
-        names = DEFINITION.findall(cell.source)
-        name = next((n for n in names if n in points), names[0] if names else None)
-        old = cell.metadata.get("nbgrader")
-        return None if old or not name else {"grade": False, "solution": True, "locked": False, "grade_id": name}
-    if "Checker(" in cell.source:
-        return {"grade": False, "solution": False, "locked": True, "grade_id": "setup"}
-    return None
-
-
-def normalise(notebook: NotebookNode) -> NotebookNode:
-    """The notebook as it is committed: nbformat 4.5, no outputs, no counts, stable ids, little metadata."""
-    used: set[str] = set()
-    for number, cell in enumerate(notebook.cells):
-        kept = ("nbgrader", "tags", "deletable", "editable", "jupyter", "slideshow")
-        cell.metadata = {k: v for k, v in cell.metadata.items() if k in kept and v != []}
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-        name = cell.metadata.get("nbgrader", {}).get("grade_id") or cell.get("id") or ""
-        name = re.sub(r"[^a-zA-Z0-9_-]", "-", name)[:60]
-        cell.id = name if name and name not in used else f"cell-{number}"
-        used.add(cell.id)
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
-    notebook.metadata = nbformat.from_dict(KERNEL)
-    return notebook
-
-
-def text(notebook: NotebookNode) -> str:
-    nbformat.validate(notebook)
-    return nbformat.writes(notebook).rstrip("\n") + "\n"
-
-
-def read(path: Path) -> NotebookNode:
-    """A notebook of the course itself.
-
-    Raises:
-        CourseError: it is missing or damaged.
-    """
-    try:
-        return nbformat.read(path, as_version=4)
-    except FileNotFoundError:
-        raise CourseError(f"{path} is missing") from None
-    except Exception as error:  # whatever nbformat says about a damaged file
-        raise CourseError(f"{path} is not a notebook ({type(error).__name__}: {str(error)[:100]})") from None
 
 
 # --- cases ------------------------------------------------------------------------------------------------------------

@@ -16,14 +16,13 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from course_utils.grading.notes import Kind, Note, as_json, note
-from course_utils.grading.release import KERNEL
+from course_utils.grading.notebook import KERNEL
+from course_utils.grading.notes import NOTES, Kind, Note, as_json, note
 
 MAX_BYTES = 32 * 2**20
 MAX_CELLS = 2000
 MAX_TEXT = 500_000  # characters in all cells together
 PICTURES = ("image/png", "image/jpeg", "image/gif")
-NOTES = "grader"  # key in the notebook's metadata: what the grader has to say
 
 
 def repair(path: Path, release: NotebookNode) -> tuple[NotebookNode, list[Note]]:

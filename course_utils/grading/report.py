@@ -15,9 +15,9 @@ from nbgrader.api import Gradebook
 from course_utils.check import CASES_FILE, hints
 from course_utils.grading import similar
 from course_utils.grading.course import Course, CourseError, make_gradebook, write
-from course_utils.grading.gradebook import Sheet, failures, graded_notebook, sheets, why
+from course_utils.grading.notebook import read
 from course_utils.grading.notes import DEATHS, TIME_OUTS, UNANSWERED, Kind, sentence
-from course_utils.grading.release import read
+from course_utils.grading.sheets import Sheet, failures, graded_notebook, sheets, why
 
 BINS = 10
 SLOW_S, SLOW_TIMES = 10, 3  # slow: takes so many seconds, and so many times as long as the median

@@ -13,7 +13,7 @@ import nbformat
 from course_utils import progress
 from course_utils.check import CASES_FILE, Verdict, load_cases
 from course_utils.grading.course import Course, CourseError, write
-from course_utils.grading.release import read, sync
+from course_utils.grading.notebook import grading, read, sync
 from course_utils.grading.submissions import TIMESTAMP
 
 RECEIPT = "receipt.json"
@@ -137,7 +137,7 @@ def submit(
         nbformat.validate(found)
     except nbformat.ValidationError as error:
         raise CourseError(f"{notebook} is damaged ({error.message[:100]}): open it in JupyterLab and save it") from None
-    if not any(c.metadata.get("nbgrader", {}).get("grade") for c in found.cells):
+    if not any(grading(c).get("grade") for c in found.cells):
         raise CourseError(f"{notebook} is not an assignment: none of its cells is graded")
     time = datetime.now(UTC)
     digest = hashlib.sha256(data).hexdigest()

@@ -12,9 +12,9 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from course_utils.grading.course import Course, write
-from course_utils.grading.notes import Kind, Note, as_json, note
-from course_utils.grading.release import read, text
-from course_utils.grading.repair import NOTES, blank, repair
+from course_utils.grading.notebook import read, text
+from course_utils.grading.notes import NOTES, Kind, Note, as_json, note
+from course_utils.grading.repair import blank, repair
 
 MAX_FILES = 500
 MAX_WALK = 100_000  # files among which notebooks are looked for

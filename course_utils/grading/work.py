@@ -21,9 +21,9 @@ from course_utils.check import ExerciseCases, load_cases, save_cases
 from course_utils.grading import execute as executor
 from course_utils.grading import sandbox, warm
 from course_utils.grading.course import STAGED, Course, CourseError, write
-from course_utils.grading.notes import Kind, as_json, from_json
-from course_utils.grading.release import CASES_FILE, CHECK, CHECKSUMS, build_cases, points_of, read
-from course_utils.grading.repair import NOTES
+from course_utils.grading.notebook import checked, grade_id, read
+from course_utils.grading.notes import NOTES, Kind, as_json, from_json
+from course_utils.grading.release import CASES_FILE, CHECKSUMS, build_cases, points_of
 from course_utils.grading.submissions import Submission, copy_files, stage
 from course_utils.grading.temporary import temporary_folder
 from course_utils.grading.warm import Parent, imports
@@ -94,7 +94,7 @@ def run(
         if same:
             found["verdicts"] = {n: found["verdicts"].get(n, v) for n, v in earlier["verdicts"].items()}
             pairs = zip(notebook.cells, found["outputs"], earlier["outputs"], strict=True)
-            found["outputs"] = [old if _checked(cell) in same else new for cell, new, old in pairs]
+            found["outputs"] = [old if checked(cell) in same else new for cell, new, old in pairs]
     outcome = {"key": key, "cells": fingerprint(notebook), "asked": asked} | found
     write(kept, json.dumps(outcome), 0o600)
     return outcome | {"notes": as_json(notes) + outcome["notes"]}
@@ -105,7 +105,7 @@ def _earlier(room: Path, ran: str, asked: dict[str, str], notebook: NotebookNode
 
     None of one that did not go smoothly: in a new kernel, or after an interrupt, one cell's fate hangs on another's.
     """
-    checks = {name for cell in notebook.cells if (name := _checked(cell))}
+    checks = {name for cell in notebook.cells if (name := checked(cell))}
     best: tuple[dict[str, Any], set[str]] = ({}, set())
     for path in room.glob(f"{ran}-*.json"):
         outcome = _load(path) or {}
@@ -117,18 +117,11 @@ def _earlier(room: Path, ran: str, asked: dict[str, str], notebook: NotebookNode
     return best
 
 
-def _checked(cell: NotebookNode) -> str:
-    """The exercise that a cell checks, and does nothing else; "" if it is another cell."""
-    name = cell.metadata.get("nbgrader", {}).get("grade_id", "").removeprefix("check_")
-    alone = cell.cell_type == "code" and (found := CHECK.fullmatch(cell.source.strip())) and found[1] == name
-    return name if alone else ""
-
-
 def _without_checks(notebook: NotebookNode, names: set[str]) -> NotebookNode:
     """The notebook with the check cells of these exercises empty: there is nothing to run or to judge in them."""
     notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
-        if _checked(cell) in names:
+        if checked(cell) in names:
             cell.source = ""
             del cell.metadata["nbgrader"]
     return notebook
@@ -161,7 +154,7 @@ def told(result: executor.Result) -> dict[str, Any]:
 
 def content(notebook: NotebookNode) -> list[tuple[str, str, str | None]]:
     """What of a notebook decides over its result."""
-    return [(c.cell_type, c.source, c.metadata.get("nbgrader", {}).get("grade_id")) for c in notebook.cells]
+    return [(c.cell_type, c.source, grade_id(c) or None) for c in notebook.cells]
 
 
 def fingerprint(notebook: NotebookNode) -> str:
