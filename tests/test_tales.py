@@ -330,6 +330,11 @@ def test_the_score_counts_and_its_standard_error_is_that_of_texts():
     assert found.kept == {1: (0.5, pytest.approx(0.5), 2)}
     many = tales.score([good] * 75 + [bad] * 25, start=5).kept[1]
     assert many.share == 0.75 and many.error == pytest.approx(math.sqrt(0.75 * 0.25 / 99), rel=1e-6)
+    two = STORY + " Anna was still in the attic. Anna was still in the attic."  # told, and so from then on it is true
+    uneven = tales.score([good] * 30 + [two] * 10, start=5).kept[1]
+    misses = [(1 - 0.8) ** 2] * 30 + [(1 - 2 * 0.8) ** 2] * 10  # kept minus the share of what the text has
+    assert uneven.share == pytest.approx(0.8) and uneven.count == 50
+    assert uneven.error == pytest.approx(math.sqrt(sum(misses) * 40 / 39) / 50)
     assert math.isnan(tales.score([]).form.share)
 
 
