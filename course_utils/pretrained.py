@@ -231,7 +231,7 @@ def save_model(
         kind, config = "course_clip", {**asdict(model.config), "words": list(model.tokenizer.words)}
     elif isinstance(model, DeepAutoencoder):
         kind = "course_vae" if isinstance(model, VariationalAutoencoder) else "course_autoencoder"
-        config = {"latent": model.latent, **asdict(model.config)}
+        config = {"latent": model.latent, "linear": model.linear, **asdict(model.config)}
     elif isinstance(model, ConvNet):
         kind, config = "course_convnet", asdict(model.config)
     else:
@@ -262,7 +262,11 @@ def _clip(config: dict[str, Any]) -> CLIP:
 
 
 def _autoencoder(made: type[DeepAutoencoder]) -> Callable[[dict[str, Any]], DeepAutoencoder]:
-    return lambda config: made(config.pop("latent", 32), ConvNetConfig(**config))
+    def make(config: dict[str, Any]) -> DeepAutoencoder:
+        latent, linear = config.pop("latent", 32), config.pop("linear", False)
+        return made(latent, ConvNetConfig(**config), linear=linear)
+
+    return make
 
 
 _ABOUT = ("model_type", "architectures")

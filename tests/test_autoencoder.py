@@ -8,7 +8,14 @@ import torch
 from course_utils import runtime
 from course_utils.evaluate import principal_angles
 from course_utils.losses import elbo_loss
-from course_utils.models.autoencoder import DeepAutoencoder, LinearAutoencoder, VariationalAutoencoder, corrupt, draw
+from course_utils.models.autoencoder import (
+    DeepAutoencoder,
+    LinearAutoencoder,
+    VariationalAutoencoder,
+    corrupt,
+    draw,
+    start_as_pca,
+)
 from course_utils.models.convnet import ConvNetConfig
 
 SMALL = ConvNetConfig(width=4)
@@ -41,6 +48,25 @@ def test_shapes_seeds_and_gradients():
     torch.testing.assert_close(vae(x, runtime.seed(0))[0], logits)
     elbo_loss(x, logits, mean, log_variance).backward()
     assert (vae.to_code.weight.grad.abs().sum(1) > 0).all()  # mean and variance both learn
+
+
+@pytest.mark.parametrize("kind", [DeepAutoencoder, VariationalAutoencoder])
+def test_with_a_linear_part_it_starts_where_pca_ends(kind):
+    g = runtime.seed(0)
+    hidden, mixed = torch.randn(400, 5, generator=g), torch.randn(5, 3 * 32 * 32, generator=g)
+    x = (0.5 + 0.02 * hidden @ mixed).clamp(0, 1).view(-1, 3, 32, 32)
+    model = kind(5, SMALL, g, linear=True).eval()
+    with torch.no_grad():
+        before = float((model.decode(model.encode(x)).sigmoid() - x).pow(2).mean())
+        start_as_pca(model, x)
+        code = model.encode(x)
+        after = float((model.decode(code).sigmoid() - x).pow(2).mean())
+    torch.testing.assert_close(code.T @ code / 400, torch.eye(5), atol=1e-3, rtol=0)  # variance 1, uncorrelated
+    assert after < 0.02 * float(x.var()) < before, "five numbers are all that these pictures have"
+    with pytest.raises(ValueError, match="a linear part and at least 5 pictures are needed, got 4"):
+        start_as_pca(model, x[:4])
+    with pytest.raises(ValueError, match="a linear part"):
+        start_as_pca(kind(5, SMALL, g), x)
 
 
 def test_draws_and_corruption():

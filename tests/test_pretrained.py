@@ -625,10 +625,11 @@ def picture_model(kind):
         model = CLIP(CLIPConfig(5, context=8, dim=8, image_width=4, text_dim=8, text_layers=1, text_heads=2), g)
         model.tokenizer = WordTokenizer(["a", "boat", "red"])
         return model.eval()
-    return {"ae": DeepAutoencoder, "vae": VariationalAutoencoder}[kind](6, small, g).eval()
+    made = DeepAutoencoder if kind.startswith("ae") else VariationalAutoencoder
+    return made(6, small, g, linear=kind.endswith("linear")).eval()
 
 
-@pytest.mark.parametrize("kind", ["convnet", "ae", "vae", "clip"])
+@pytest.mark.parametrize("kind", ["convnet", "ae", "vae", "ae, linear", "vae, linear", "clip"])
 def test_model_of_pictures_saved_and_loaded_is_the_same(kind, tmp_path):
     model, images = picture_model(kind), torch.rand(5, 3, 32, 32, generator=runtime.seed(1))
     model.train()(images, torch.randint(5, (5, 8))) if kind == "clip" else model.train()(images)  # batch norms move
@@ -644,7 +645,7 @@ def test_model_of_pictures_saved_and_loaded_is_the_same(kind, tmp_path):
         assert again.tokenizer.words == ("a", "boat", "red")
 
     encoder = pretrained.load_encoder(tmp_path / kind)
-    expected = {"ae": "encode", "vae": "encode", "clip": "image"}.get(kind)
+    expected = {"ae": "encode", "vae": "encode", "clip": "image"}.get(kind.split(",")[0])
     expected = getattr(model, expected)(images) if expected else model(images)
     torch.testing.assert_close(encoder(images), expected, atol=0.02, rtol=0.02)
     assert not encoder.training and not encoder(images).requires_grad

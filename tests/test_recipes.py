@@ -9,9 +9,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from course_utils import losses, pretrained, runtime, train
+from course_utils import losses, pretext, pretrained, runtime, train
 from course_utils.cli import app
-from course_utils.data import text
+from course_utils.data import postcards, text
 from course_utils.models.autoencoder import DeepAutoencoder
 from course_utils.models.clip import CLIP
 from course_utils.models.convnet import ConvNet, ConvNetConfig
@@ -267,7 +267,46 @@ def test_a_job_of_pictures(name, picture_jobs):
     job.model.train()
     value = job.loss(job.model, *first)
     value.backward()
-    assert value.isfinite() and all(p.grad is not None for p in job.kept(job.model).parameters())
+    assert value.isfinite() and all(p.grad is not None for p in job.model.parameters())
+
+
+@pytest.mark.parametrize("name", ["patch", "jigsaw", "colour"])
+def test_what_learned_from_grey_pictures_sees_colour_pictures_as_grey(name, picture_jobs):
+    model = picture_jobs(name).model.eval()
+    colour = torch.rand(4, 3, 32, 32, generator=runtime.seed(0))
+    grey, _ = pretext.split_colour(colour)
+    with torch.no_grad():
+        expected, before = model.encoder(grey.expand(-1, 3, -1, -1)), model.encoder(colour)
+        found = picture_jobs(name).kept(model)(colour)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(before, expected, atol=1e-2), "the trained one itself is left as it was"
+        assert model.encoder(colour).equal(before)
+
+
+def test_jigsaw_keeps_its_rows(picture_jobs):
+    """Tiles are only exchanged with those beside them, in every way that there is."""
+    orders = picture_jobs("jigsaw").model.head[-1].out_features
+    assert orders == 6**3
+    first, which = picture_jobs("jigsaw").batch(runtime.seed(0))
+    assert first.shape[1:] == (9, 3, 8, 8) and int(which.max()) < orders
+
+
+def test_clip_never_reads_a_held_out_combination(picture_jobs):
+    job = picture_jobs("clip")
+    words, colours = job.model.tokenizer, list(postcards.COLOURS)
+    unseen = [(postcards.OBJECTS[i], colours[j]) for i, j in postcards.HELD_OUT.nonzero().tolist()]
+    assert not words.unknown_words(" ".join([*postcards.OBJECTS, *colours])), "it knows the words themselves"
+    kinds = set()
+    for seed in range(8):
+        images, codes = job.batch(runtime.seed(seed))
+        texts = [words.decode(row) for row in codes.tolist()]
+        for thing, colour in unseen:
+            assert not any(f"{colour} {thing}" in said or f"{thing} is {colour}" in said for said in texts)
+        grey = bool((images.std(1) < 1e-3).all())
+        kinds.add((grey, max(len(said.split()) for said in texts) > 9))
+        named = any(colour in said.split() for said in texts for colour in colours)
+        assert named != grey, "grey pictures come with captions that name no colour"
+    assert kinds == {(True, False), (False, False), (False, True)}, "the thing alone, thing and colour, whole scenes"
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_utils.models.convnet import ConvNet, ConvNetConfig, Decoder
+from course_utils.models.convnet import ConvNet, ConvNetConfig, Decoder, initialise
 
 
 class LinearAutoencoder(nn.Module):
@@ -43,9 +43,20 @@ class LinearAutoencoder(nn.Module):
 
 
 class DeepAutoencoder(nn.Module):
-    """Convolutions down to `latent` numbers and back to logits, for pictures of 32 × 32."""
+    """Convolutions down to `latent` numbers and back to logits, for pictures of 32 × 32.
 
-    def __init__(self, latent: int = 32, config: ConvNetConfig | None = None, generator: torch.Generator | None = None):
+    linear: beside the convolutions lie two matrices, from the pixels to the code and from the code to the logits, whose
+    results are added. So the network contains a linear autoencoder, and can start where PCA ends: `start_as_pca`.
+    """
+
+    def __init__(
+        self,
+        latent: int = 32,
+        config: ConvNetConfig | None = None,
+        generator: torch.Generator | None = None,
+        *,
+        linear: bool = False,
+    ):
         super().__init__()
         if latent < 1:
             raise ValueError(f"latent must be ≥ 1, got {latent}")
@@ -54,6 +65,12 @@ class DeepAutoencoder(nn.Module):
         self.encoder = ConvNet(config, generator).layers  # -> (N, 4 W, 4, 4): here the places matter
         self.to_code = self.code_layer(16 * config.dim, generator)
         self.decoder = Decoder(latent, config, generator)
+        self.linear = linear
+        if linear:
+            pixels = config.channels * 32 * 32
+            self.linear_encoder, self.linear_decoder = nn.Linear(pixels, latent), nn.Linear(latent, pixels)
+            initialise(self.linear_encoder, generator)
+            initialise(self.linear_decoder, generator)
 
     def code_layer(self, inputs: int, generator: torch.Generator | None, outputs: int | None = None) -> nn.Linear:
         layer = nn.Linear(inputs, outputs or self.latent)
@@ -63,11 +80,13 @@ class DeepAutoencoder(nn.Module):
         return layer
 
     def encode(self, images: Float[Tensor, "batch channels 32 32"]) -> Float[Tensor, "batch latent"]:
-        return self.to_code(self.encoder(images).flatten(1))
+        z = self.to_code(self.encoder(images).flatten(1))
+        return z + self.linear_encoder(images.flatten(1)) if self.linear else z
 
     def decode(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch channels 32 32"]:
         """Return logits; the picture is their sigmoid."""
-        return self.decoder(z)
+        logits = self.decoder(z)
+        return logits + self.linear_decoder(z).view_as(logits) if self.linear else logits
 
     def forward(self, images: Float[Tensor, "batch channels 32 32"]) -> Float[Tensor, "batch channels 32 32"]:
         return self.decode(self.encode(images))
@@ -85,7 +104,7 @@ class VariationalAutoencoder(DeepAutoencoder):
     def distribution(self, images: Tensor) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
         """Return the mean and the logarithm of the variance."""
         mean, log_variance = self.to_code(self.encoder(images).flatten(1)).chunk(2, dim=1)
-        return mean, log_variance
+        return mean + self.linear_encoder(images.flatten(1)) if self.linear else mean, log_variance
 
     def encode(self, images: Tensor) -> Float[Tensor, "batch latent"]:
         """Return the mean."""
@@ -95,6 +114,29 @@ class VariationalAutoencoder(DeepAutoencoder):
         """Return (logits of the picture from one draw, mean, log variance): what `elbo_loss` needs."""
         mean, log_variance = self.distribution(images)
         return self.decode(draw(mean, log_variance, generator)), mean, log_variance
+
+
+@torch.no_grad()
+def start_as_pca(model: DeepAutoencoder, images: Float[Tensor, "n channels 32 32"]) -> None:
+    """Set the linear part to PCA of these pictures, with codes of variance 1, and let the convolutions add nothing yet.
+
+    The decoder gives logits, so its matrix is PCA's divided by the sigmoid's slope at the mean picture.
+    Raises ValueError for a model without a linear part, or fewer pictures than its code has numbers.
+    """
+    if not model.linear or len(images) < model.latent:
+        raise ValueError(f"a linear part and at least {model.latent} pictures are needed, got {len(images)} pictures")
+    x = images.flatten(1)
+    mean = x.mean(0)
+    variances, directions = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
+    directions, deviations = directions[:, -model.latent :], variances[-model.latent :].clamp(min=1e-8).sqrt()
+    model.linear_encoder.weight.copy_((directions / deviations).T)
+    model.linear_encoder.bias.copy_(-(directions / deviations).T @ mean)
+    slope = (mean * (1 - mean)).clamp(min=0.1)[:, None]
+    model.linear_decoder.weight.copy_(directions * deviations / slope)
+    model.linear_decoder.bias.copy_(mean.logit(eps=1e-3))
+    for last in (model.to_code, model.decoder.layers[-1]):
+        last.weight.zero_()
+        last.bias.zero_()
 
 
 def draw(mean: Tensor, log_variance: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
+from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from course_utils import augment, evaluate, losses, pretext, pretrained, runtime
 from course_utils.data import postcards
-from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder, corrupt
+from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder, corrupt, start_as_pca
 from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer
 from course_utils.models.convnet import ConvNet, ConvNetConfig, projection_head
 from course_utils.recipes.job import Job, Recipe
@@ -20,8 +22,10 @@ from course_utils.recipes.job import Job, Recipe
 WIDTH = 32  # of the ConvNets: 128 features
 PAIRS = "nats per picture: the right one among the batch's"
 CODE = 64  # numbers of an autoencoder's code
-PERMUTATIONS = 32  # of the jigsaw
+VAE_SIGMA = 0.1  # of each number of a picture, given the code
 PROBED = ("object", "colour", "biome", "weather", "night", "size", "x", "y")
+
+COLOURS = tuple(postcards.COLOURS)
 
 Batch = tuple[Tensor, ...]
 
@@ -70,6 +74,7 @@ def picture_job(
     loss: Callable[..., Tensor],
     draw: Callable[[int, torch.Generator], Batch] = images_alone,
     *,
+    judged: Callable[[int, torch.Generator], Batch] | None = None,
     size: int = 256,
     lr: float = 3e-3,
     unit: str,
@@ -79,13 +84,13 @@ def picture_job(
 
     draw: called as draw(n, generator), returns what is known about n new cards, one row for each. prepare: called as
     prepare(*rows, generator), makes the task out of some of them, all randomness included. loss: called as
-    loss(model, *what prepare returned).
+    loss(model, *what prepare returned). judged: what is drawn for the held-out loss, where it is not the same.
     """
-    judged = prepare(*draw(2 * size, runtime.seed(1)), runtime.seed(2))
+    held_back = prepare(*(judged or draw)(2 * size, runtime.seed(1)), runtime.seed(2))
 
     def held_out(model: nn.Module) -> float:
         device = next(model.parameters()).device
-        parts = [[part[i : i + size].to(device) for part in judged] for i in (0, size)]
+        parts = [[part[i : i + size].to(device) for part in held_back] for i in (0, size)]
         return sum(float(loss(model, *rows)) for rows in parts) / 2
 
     return Job(
@@ -120,9 +125,13 @@ def in_full(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def autoencoder_job(sigma: float = 0.0, variational: bool = False) -> Job:
-    """Reconstruction through 64 numbers: of the picture, of the picture without noise, or of one draw of a VAE."""
-    g = runtime.seed(0)
-    model = (VariationalAutoencoder if variational else DeepAutoencoder)(CODE, ConvNetConfig(WIDTH), g)
+    """Reconstruction through 64 numbers: of the picture, of the picture without noise, or of one draw of a VAE.
+
+    It starts as PCA, and the convolutions learn what PCA cannot do.
+    """
+    made = VariationalAutoencoder if variational else DeepAutoencoder
+    model = made(CODE, ConvNetConfig(WIDTH), runtime.seed(0), linear=True)
+    start_as_pca(model, *images_alone(4000, runtime.seed(0)))
 
     def prepare(images: Tensor, generator: torch.Generator) -> Batch:
         seen = corrupt(images, sigma, generator) if sigma else images
@@ -130,32 +139,76 @@ def autoencoder_job(sigma: float = 0.0, variational: bool = False) -> Job:
 
     def loss(model: nn.Module, seen: Tensor, images: Tensor, noise: Tensor) -> Tensor:
         if not variational:
-            return in_full(losses.reconstruction_nats)(images, model(seen)).mean()
+            return (model(seen).float().sigmoid() - images).pow(2).flatten(1).sum(1).mean()
         mean, log_variance = model.distribution(seen)
-        z = mean + (log_variance / 2).exp() * noise
-        return in_full(losses.elbo_loss)(images, model.decode(z), mean, log_variance)
+        decoded = model.decode(mean + (log_variance / 2).exp() * noise).float().sigmoid()
+        return in_full(losses.elbo_loss)(images, decoded, mean, log_variance, likelihood="gaussian", sigma=VAE_SIGMA)
 
-    return picture_job(model, prepare, loss, size=128, unit="nats per picture", kept=lambda model: model)
+    unit = "nats per picture, a density" if variational else "squared error per picture"
+    return picture_job(model, prepare, loss, size=128, lr=2e-3, unit=unit, kept=lambda model: model)
+
+
+def grey_cards(n: int, generator: torch.Generator) -> Batch:
+    """Draw n cards, and give the pictures without their colours, still in three channels."""
+    grey, _ = pretext.split_colour(*images_alone(n, generator))
+    return (grey.expand(-1, 3, -1, -1).contiguous(),)
+
+
+def reading_grey(encoder: ConvNet) -> ConvNet:
+    """Return a copy that makes of a colour picture what `encoder` makes of the same picture in grey.
+
+    An encoder that has learned from grey pictures knows nothing of colours: what its first layer would make of them is
+    left from its random start, and is noise for the layers after it.
+    """
+    copied = copy.deepcopy(encoder)
+    weight = copied.layers[0][0].weight  # (W, 3, 3, 3)
+    with torch.no_grad():
+        weight.copy_(weight.sum(1, keepdim=True) * weight.new_tensor(pretext.LUMA)[:, None, None])
+    return copied
+
+
+def lit_alone(pieces: Tensor, generator: torch.Generator) -> Tensor:
+    """Give each piece (n, 3, P, P) its own brightness and contrast: how light it is no longer says where it was."""
+    return augment.ColourJitter(0.4, 0.4, 0, 0)(pieces, generator)
 
 
 def patch_job() -> Job:
     """Where does the second patch lie?"""
+
+    def prepare(images: Tensor, generator: torch.Generator) -> Batch:
+        first, second, which = pretext.patch_pairs(images, generator)
+        return lit_alone(first, generator), lit_alone(second, generator), which
+
     return picture_job(
         pretext.PatchModel(ConvNetConfig(WIDTH), runtime.seed(0)),
-        pretext.patch_pairs,
+        prepare,
         lambda model, first, second, which: F.cross_entropy(model(first, second), which),
+        grey_cards,
         unit="nats per pair of patches",
+        kept=lambda model: reading_grey(model.encoder),
     )
 
 
 def jigsaw_job() -> Job:
-    """In which order are the tiles?"""
-    permutations = pretext.permutation_set(PERMUTATIONS, tiles=9)
+    """In which order are the three tiles of each row?
+
+    Rows stay where they are. The ground below and the sky above give them away, and a puzzle that can be solved by
+    those alone teaches nothing of the object.
+    """
+    row = list(permutations(range(3)))  # 6 orders of three tiles, each row its own
+    orders = torch.tensor([[*a, *(3 + i for i in b), *(6 + i for i in c)] for a, b, c in product(row, row, row)])
+
+    def prepare(images: Tensor, generator: torch.Generator) -> Batch:
+        tiles, which = pretext.jigsaw(images, orders, generator)
+        return lit_alone(tiles.flatten(0, 1), generator).view_as(tiles), which
+
     return picture_job(
-        pretext.JigsawModel(len(permutations), 9, ConvNetConfig(WIDTH), runtime.seed(0)),
-        lambda images, generator: pretext.jigsaw(images, permutations, generator),
+        pretext.JigsawModel(len(orders), 9, ConvNetConfig(WIDTH), runtime.seed(0)),
+        prepare,
         lambda model, tiles, which: F.cross_entropy(model(tiles), which),
+        grey_cards,
         unit="nats per puzzle",
+        kept=lambda model: reading_grey(model.encoder),
     )
 
 
@@ -175,6 +228,7 @@ def colour_job() -> Job:
         lambda model, grey, targets: F.cross_entropy(model(grey), targets, weight.to(grey.device)),
         size=128,
         unit="nats per place, rare colours weighted",
+        kept=lambda model: reading_grey(model.encoder),
     )
 
 
@@ -197,32 +251,74 @@ def views() -> augment.Compose:
     return augment.Compose(augment.CropResize((0.4, 1.0), flip=0.5), jitter, augment.ColourDrop(p=0.2))
 
 
-def contrastive_job(supervised: bool = False) -> Job:
-    """Two views of the same picture must find each other; supervised: all views of the same kind of object."""
+def simclr_job() -> Job:
+    """Two views of the same picture must find each other."""
+    return picture_job(
+        Headed(),
+        lambda images, generator: augment.two_views(images, views(), generator),
+        lambda model, *two: in_full(losses.nt_xent)(*model(torch.cat(two)).chunk(2), temperature=0.2),
+        unit=PAIRS,
+    )
 
-    def prepare(images: Tensor, kinds: Tensor, generator: torch.Generator) -> Batch:
-        return *augment.two_views(images, views(), generator), kinds
 
-    def loss(model: nn.Module, first: Tensor, second: Tensor, kinds: Tensor) -> Tensor:
-        z = model(torch.cat([first, second]))
-        if supervised:
-            return in_full(losses.sup_con)(z, kinds.repeat(2), temperature=0.1)
-        return in_full(losses.nt_xent)(*z.chunk(2), temperature=0.2)
+def supcon_job() -> Job:
+    """All pictures of the same kind of object must find each other, each in one view of its own."""
+    return picture_job(
+        Headed(),
+        lambda images, kinds, generator: (views()(images, generator), kinds),
+        lambda model, images, kinds: in_full(losses.sup_con)(model(images), kinds, temperature=0.1),
+        images_and_kinds,
+        unit="nats per picture: each other one of its kind among the batch's",
+    )
 
-    return picture_job(Headed(), prepare, loss, images_and_kinds, unit=PAIRS)
+
+THING_ALONE = (
+    "the {object}",
+    "a picture of the {object}",
+    "a postcard with the {object} on it",
+    "here you see the {object}",
+)
 
 
 def clip_job() -> Job:
-    """Pictures and captions must find each other; one word in fifty is unknown, as a stranger's may be."""
-    captions = postcards.describe(postcards.sample(4000, runtime.seed(0)))
-    tokenizer = WordTokenizer.fit([*captions, *(t.format(colour="red", object="car") for t in postcards.TEMPLATES)])
+    """Pictures and captions must find each other; one word in fifty is unknown, as a stranger's may be.
+
+    Half of the batches have captions of the whole scene, a quarter short ones of object and colour. In the last quarter
+    the pictures are grey and the captions name the object alone: so what a thing looks like is learned apart from the
+    colours in which it was seen, and can be put together with others.
+    """
+
+    def fill(forms: Sequence[str], factors: postcards.Factors, generator: torch.Generator) -> list[str]:
+        which = torch.randint(len(forms), (len(factors["object"]),), generator=generator).tolist()
+        things = zip(which, factors["object"].tolist(), factors["colour"].tolist())
+        return [forms[i].format(object=postcards.OBJECTS[o], colour=COLOURS[c]) for i, o, c in things]
+
+    def scenes(n: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
+        factors = postcards.sample(n, generator)
+        return postcards.render(factors, 32)[0], postcards.describe(factors)
+
+    def mixed(n: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
+        kind = int(torch.randint(4, (), generator=generator))
+        if kind < 2:
+            return scenes(n, generator)
+        factors = postcards.sample(n, generator)
+        images, _ = postcards.render(factors, 32)
+        if kind == 2:
+            return images, fill(postcards.TEMPLATES[:6], factors, generator)
+        return augment.colour_drop(images), fill(THING_ALONE, factors, generator)
+
+    cards = postcards.sample(4000, runtime.seed(0))
+    forms = (postcards.describe(cards), fill(postcards.TEMPLATES, cards, runtime.seed(0)), THING_ALONE)
+    tokenizer = WordTokenizer.fit(form.format(object="car") for texts in forms for form in texts)
     model = CLIP(CLIPConfig(len(tokenizer), image_width=WIDTH), runtime.seed(0))
     model.tokenizer = tokenizer
 
-    def draw(n: int, generator: torch.Generator) -> Batch:
-        factors = postcards.sample(n, generator)
-        codes, _ = tokenizer.encode_batch(postcards.describe(factors), model.config.context)
-        return postcards.render(factors, 32)[0], codes
+    def coded(draw: Callable[..., tuple[Tensor, list[str]]]) -> Callable[[int, torch.Generator], Batch]:
+        def drawn(n: int, generator: torch.Generator) -> Batch:
+            images, captions = draw(n, generator)
+            return images, tokenizer.encode_batch(captions, model.config.context)[0]
+
+        return drawn
 
     def prepare(images: Tensor, codes: Tensor, generator: torch.Generator) -> Batch:
         forgotten = (torch.rand(codes.shape, generator=generator) < 0.02) & (codes != tokenizer.pad)
@@ -232,7 +328,8 @@ def clip_job() -> Job:
         model,
         prepare,
         lambda model, images, codes: in_full(losses.clip_loss)(*model(images, codes)),
-        draw,
+        coded(mixed),
+        judged=coded(scenes),
         lr=2e-3,
         unit=PAIRS,
         kept=lambda model: model,
@@ -246,8 +343,8 @@ RECIPES = {
     "patch": Recipe(patch_job, steps=3000, hours=0.15),
     "jigsaw": Recipe(jigsaw_job, steps=3000, hours=0.15),
     "colour": Recipe(colour_job, steps=1500, hours=0.15),
-    "simclr": Recipe(contrastive_job, steps=3000, hours=0.3),
-    "supcon": Recipe(lambda: contrastive_job(supervised=True), steps=2400, hours=0.25),
+    "simclr": Recipe(simclr_job, steps=1800, hours=0.2),
+    "supcon": Recipe(supcon_job, steps=1400, hours=0.1),
     "clip": Recipe(clip_job, steps=2400, hours=0.3),
 }
 PICTURES = tuple(RECIPES)
