@@ -44,11 +44,27 @@ def test_it_says_what_must_be_fetched(tmp_path):
 def test_a_result_is_stored_with_what_made_it(benchmark, tmp_path, monkeypatch):
     main = benchmark("real")
     monkeypatch.setattr(sys, "argv", ["real.py", "spam"])
-    main.store("spam", {"chance": 0.5}, 61.2, tmp_path)
+    main.store("spam", {"chance": 0.5, "curves": {"a": [{"mean": 1 / 3}]}}, 61.2, tmp_path)
     monkeypatch.setattr(real, "RESULTS", tmp_path)
     found = real.result("spam")
     assert found["command"] == "python benchmarks/real.py spam" and found["processor_seconds"] == 61
     assert "torch" in found["machine"] and found["date"].count("-") == 2 and found["chance"] == 0.5
+    assert found["curves"] == {"a": [{"mean": 0.33333}]}
+
+
+def test_curves_of_a_result_are_what_plots_take(tmp_path, monkeypatch):
+    from course_utils.show import plots
+
+    monkeypatch.setattr(real, "RESULTS", tmp_path)
+    curves = {"a": [{"mean": 0.5, "error": 0.1}, {"mean": 0.6, "error": 0.2}], "b": [{"mean": 0.1}, {"mean": 0.2}]}
+    (tmp_path / "x.json").write_text(json.dumps({"x": {"labels": [5, 10]}, "curves": curves}))
+    means, errors = real.curves("x")
+    assert means == {"a": {5: 0.5, 10: 0.6}, "b": {5: 0.1, 10: 0.2}}
+    assert errors == {"a": {5: 0.1, 10: 0.2}, "b": {5: 0.0, 10: 0.0}}
+    plots.curve(means, errors=errors, x="labels", y="right", title="it draws")
+    (tmp_path / "y.json").write_text("{}")
+    with pytest.raises(ValueError, match="the result 'y' has no curves"):
+        real.curves("y")
 
 
 def test_the_results_that_are_in_the_course_can_be_read():

@@ -5,6 +5,7 @@
     real.find("sms_spam")                             # where it lies, or None
     print(real.missing("sms_spam", "gpt2"))           # a sentence for those that are not here, or ""
     real.result("spam")                               # what `benchmarks/real.py spam` measured, once
+    means, errors = real.curves("spam")               # of it, what plots.curve(means, errors=errors) draws
 
 The loaders find what was fetched: `text.load("sms_spam")`, `images.torchvision("CIFAR10")`, `pretrained.load("gpt2")`.
 
@@ -514,3 +515,19 @@ def result(name: str) -> dict[str, Any]:
         there = ", ".join(sorted(p.stem for p in RESULTS.glob("*.json"))) or "none yet"
         raise FileNotFoundError(f"nothing was measured for {name!r}: there are {there}")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def curves(name: str) -> tuple[dict[str, dict[float, float]], dict[str, dict[float, float]]]:
+    """Return a stored result's means and standard errors, each {curve: {x: value}}, as `plots.curve` takes them.
+
+    Raises as `result` does; ValueError for a result that is no curve.
+    """
+    found = result(name)
+    if "curves" not in found:
+        raise ValueError(f"the result {name!r} has no curves: see real.result({name!r})")
+    (points,) = found["x"].values()
+    both = [
+        {curve: {x: at.get(key, 0.0) for x, at in zip(points, values)} for curve, values in found["curves"].items()}
+        for key in ("mean", "error")
+    ]
+    return both[0], both[1]
