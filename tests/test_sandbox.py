@@ -99,7 +99,7 @@ def test_there_is_no_network_and_no_socket_of_the_host(host):
         outside="print(attempt(lambda: socket.create_connection(('1.1.1.1', 80), 2)))",
         ipv6=f"print(attempt(lambda: {ipv6}))",
         udp="print(attempt(lambda: socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('1.1.1.1', 53))))",
-        names="print(attempt(lambda: socket.getaddrinfo('pypi.org', 80)))",
+        names="print(attempt(lambda: socket.getaddrinfo('example.org', 80)))",
         abstract=f"print(attempt(lambda: socket.socket(socket.AF_UNIX).connect('\\0{host.word}')))",
         hypervisor="print(attempt(lambda: socket.socket(40)))",
         interfaces="print([name for _, name in socket.if_nameindex()])",
