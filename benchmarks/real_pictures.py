@@ -34,7 +34,8 @@ def cifar(share: float) -> dict:
     x, y = train_part.images, train_part.labels
     x_test, y_test = test_part.images, test_part.labels
     labels = LABELS if share == 1 else LABELS[:2]
-    encoders = {name: learn(*task(x, y), share) for name, task in TASKS.items()}
+    tasks = {name: task(x, y) for name, task in TASKS.items()}
+    encoders = {name: learn(*task, share) for name, task in tasks.items()}
     encoders["random encoder"] = ConvNet(generator=runtime.seed(0))
     features = {name: read(all_layers(encoder.eval()), x, x_test) for name, encoder in encoders.items()}
     features["pixels"] = x.flatten(1), x_test.flatten(1)
@@ -59,7 +60,7 @@ def cifar(share: float) -> dict:
         "what": f"share of {len(y_test):,} test pictures named rightly; the curve: mean of {DRAWS} draws of labels",
         "pictures": len(y),
         "part": len(y) < 50_000,
-        "steps": {name: task(x[:2], y[:2])[-1] for name, task in TASKS.items()},
+        "steps": {name: steps for name, (*_, steps) in tasks.items()},
         "all_labels": probes,
         "x": {"labels per class": list(labels)},
         "curves": curves,
