@@ -33,7 +33,7 @@ def cifar(share: float) -> dict:
         )
     x, y = train_part.images, train_part.labels
     x_test, y_test = test_part.images, test_part.labels
-    labels = LABELS if share == 1 else LABELS[:2]
+    labels = LABELS if share == 1 else LABELS[:1]
     tasks = {name: task(x, y) for name, task in TASKS.items()}
     encoders = {name: learn(*task, share) for name, task in tasks.items()}
     encoders["random encoder"] = ConvNet(generator=runtime.seed(0))
