@@ -107,14 +107,14 @@ def contrastive(x: Tensor, y: Tensor, *, supervised: bool) -> tuple:
             return in_full(losses.sup_con)(z, kinds.repeat(2), temperature=0.1)
         return in_full(losses.nt_xent)(*z.chunk(2), temperature=0.3)
 
-    return Headed(64), (x, y), prepare, loss, 900 if supervised else 1500
+    return Headed(64), (x, y), prepare, loss, 700 if supervised else 1200
 
 
 def jigsaw(x: Tensor, y: Tensor) -> tuple:
     permutations = pretext.permutation_set(32, tiles=9)
     model = pretext.JigsawModel(len(permutations), 9, ConvNetConfig(), runtime.seed(0))
     loss = lambda model, tiles, which: F.cross_entropy(model(tiles), which)  # noqa: E731
-    return model, (x,), lambda some, g: pretext.jigsaw(some, permutations, g), loss, 1200
+    return model, (x,), lambda some, g: pretext.jigsaw(some, permutations, g), loss, 800
 
 
 def colour(x: Tensor, y: Tensor) -> tuple:
@@ -126,7 +126,7 @@ def colour(x: Tensor, y: Tensor) -> tuple:
 
     weight = pretext.rebalanced_weights(prepare(x[:1000], None)[1], len(bins))
     loss = lambda model, grey, targets: F.cross_entropy(model(grey), targets, weight)  # noqa: E731
-    return pretext.Colourizer(len(bins), ConvNetConfig(), runtime.seed(0)), (x,), prepare, loss, 700
+    return pretext.Colourizer(len(bins), ConvNetConfig(), runtime.seed(0)), (x,), prepare, loss, 500
 
 
 TASKS = {
@@ -200,7 +200,7 @@ def fashion(share: float) -> dict:
         "denoising autoencoder": {"sigma": SIGMA},
         "variational autoencoder": {"variational": True},
     }.items():
-        contestants[name] = autoencoder(x, max(2, round(1400 * share)), **options)
+        contestants[name] = autoencoder(x, max(2, round(1000 * share)), **options)
     contestants["pixels"] = lambda some: some.flatten(1), None
     found = {}
     for name, (encode, decode) in contestants.items():

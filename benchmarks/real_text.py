@@ -137,7 +137,7 @@ def curves_table(x: str, points, curves: dict[str, list[dict]]) -> str:
 
 # --------------------------------------------------------------------------------------------------------- shakespeare
 
-MINUTES = (0.25, 0.5, 1, 2, 3)
+MINUTES = (0.25, 0.5, 1, 2.5)
 JUDGED = 50_000  # characters of the last tenth
 
 
