@@ -12,9 +12,9 @@ from torchvision import datasets
 
 from course_utils import augment, evaluate, losses, pretext, runtime, train
 from course_utils.data import images, real
-from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder, corrupt
+from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder, corrupt, start_as_pca
 from course_utils.models.convnet import ConvNet, ConvNetConfig, projection_head
-from course_utils.recipes.pictures import in_full
+from course_utils.recipes.pictures import VAE_SIGMA, in_full, lit_alone, reading_grey
 
 # --------------------------------------------------------------------------------------------------------------- cifar
 
@@ -36,6 +36,7 @@ def cifar(share: float) -> dict:
     labels = LABELS if share == 1 else LABELS[:1]
     tasks = {name: task(x, y) for name, task in TASKS.items()}
     encoders = {name: learn(*task, share) for name, task in tasks.items()}
+    encoders["colour"] = reading_grey(encoders["colour"])  # what it learned from
     encoders["random encoder"] = ConvNet(generator=runtime.seed(0))
     features = {name: read(all_layers(encoder.eval()), x, x_test) for name, encoder in encoders.items()}
     features["pixels"] = x.flatten(1), x_test.flatten(1)
@@ -113,8 +114,13 @@ def contrastive(x: Tensor, y: Tensor, *, supervised: bool) -> tuple:
 def jigsaw(x: Tensor, y: Tensor) -> tuple:
     permutations = pretext.permutation_set(32, tiles=9)
     model = pretext.JigsawModel(len(permutations), 9, ConvNetConfig(), runtime.seed(0))
+
+    def prepare(some: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:
+        tiles, which = pretext.jigsaw(some, permutations, g)
+        return lit_alone(tiles.flatten(0, 1), g).view_as(tiles), which
+
     loss = lambda model, tiles, which: F.cross_entropy(model(tiles), which)  # noqa: E731
-    return model, (x,), lambda some, g: pretext.jigsaw(some, permutations, g), loss, 800
+    return model, (x,), prepare, loss, 800
 
 
 def colour(x: Tensor, y: Tensor) -> tuple:
@@ -200,12 +206,12 @@ def fashion(share: float) -> dict:
         "denoising autoencoder": {"sigma": SIGMA},
         "variational autoencoder": {"variational": True},
     }.items():
-        contestants[name] = autoencoder(x, max(2, round(1000 * share)), **options)
+        contestants[name] = autoencoder(x, max(2, round(300 * share)), **options)
     contestants["pixels"] = lambda some: some.flatten(1), None
     found = {}
     for name, (encode, decode) in contestants.items():
-        known, new = read(encode, x[:20_000], x_test)
-        probe = evaluate.linear_probe(known, y[:20_000], new, y_test, l2=1e-3)
+        known, new = read(encode, x[:10_000], x_test)
+        probe = evaluate.linear_probe(known, y[:10_000], new, y_test, l2=1e-3)
         found[name] = {"numbers": known.shape[1], "probe": probe.score, "probe_error": probe.error}
         if decode is not None:
             for what, seen in (("clean", new), ("noisy", read(encode, noisy)[0])):
@@ -216,7 +222,7 @@ def fashion(share: float) -> dict:
         errors = [f"{row[k]:.2f} ± {row[f'{k}_error']:.2f}" if k in row else "" for k in ("clean", "noisy")]
         print(f"| {name} | {errors[0]} | {errors[1]} | {row['probe']:.3f} ± {row['probe_error']:.3f} |")
     return {
-        "what": f"squared error per picture (32 × 32), also of pictures with noise of {SIGMA}; probe on 20,000 labels",
+        "what": f"squared error per picture (32 × 32), also of pictures with noise of {SIGMA}; probe on 10,000 labels",
         "pictures": len(x),
         "rows": found,
     }
@@ -234,9 +240,10 @@ def pca(x: Tensor):
 
 
 def autoencoder(x: Tensor, steps: int, sigma: float = 0.0, variational: bool = False):
-    """Return (encode, decode) of a trained autoencoder; squared error, for the VAE its bound."""
+    """Return (encode, decode) of a trained autoencoder, which starts as PCA; squared error, for the VAE its bound."""
     made = VariationalAutoencoder if variational else DeepAutoencoder
-    model = made(CODE, ConvNetConfig(32, channels=1), runtime.seed(0))
+    model = made(CODE, ConvNetConfig(32, channels=1), runtime.seed(0), linear=True)
+    start_as_pca(model, x[:10_000])
     draw = train.samples(x, size=128)
 
     def batch(g: torch.Generator) -> tuple[Tensor, ...]:
@@ -247,11 +254,11 @@ def autoencoder(x: Tensor, steps: int, sigma: float = 0.0, variational: bool = F
         if not variational:
             return (model(seen).float().sigmoid() - some).square().flatten(1).sum(1).mean()
         mean, log_variance = model.distribution(seen)
-        z = mean + (log_variance / 2).exp() * noise
-        return in_full(losses.elbo_loss)(some, model.decode(z), mean, log_variance)
+        decoded = model.decode(mean + (log_variance / 2).exp() * noise).float().sigmoid()
+        return in_full(losses.elbo_loss)(some, decoded, mean, log_variance, likelihood="gaussian", sigma=VAE_SIGMA)
 
     train.fit(
-        model, batch, loss, steps=steps, lr=3e-3, weight_decay=0.01, final=0.0, generator=runtime.seed(0),
+        model, batch, loss, steps=steps, lr=2e-3, weight_decay=0.01, final=0.0, generator=runtime.seed(0),
         bf16=runtime.fast_bfloat16(), progress=False,
     )  # fmt: skip
     model.eval()
