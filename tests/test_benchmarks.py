@@ -136,7 +136,7 @@ def test_what_models_of_tales_keep(benchmark, monkeypatch, tmp_path, tellers, ca
     assert found["tales-gpt"]["well formed"]["share"] == 1 == found["tales-gpt"]["grades"]["1"]["share"]
     assert found["tales-gpt"]["whole tales that hold"] == {"share": 1.0, "error": 0.0, "count": 12}
     assert found["tales-rnn"]["well formed"]["share"] < 0.1 and found["tales-rnn"]["parameters"] == 100
-    assert found["chain"]["well formed"]["share"] > 0.3
+    assert found["chain"]["well formed"]["share"] > 0.1
     assert (tmp_path / "samples.txt").read_text().count(real[9]) == 1
     assert real[10] not in (tmp_path / "samples.txt").read_text(), "the first ten"
     assert "| tales-gpt | 300 | 1.000 ± 0.000 | 1.000 ± 0.000 |" in capsys.readouterr().out

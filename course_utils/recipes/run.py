@@ -24,10 +24,10 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from course_utils import pretrained, runtime, train
-from course_utils.recipes import language, pictures
+from course_utils.recipes import kinds, language, pictures
 from course_utils.recipes.job import Job, Recipe
 
-RECIPES: dict[str, Recipe] = {**language.RECIPES, **pictures.RECIPES}
+RECIPES: dict[str, Recipe] = {**language.RECIPES, **kinds.RECIPES, **pictures.RECIPES}
 LOOKS = 24  # how often a run looks at held-out data, adds to its learning curve and writes its state
 
 
