@@ -1,9 +1,11 @@
-"""The pictures of the README, made anew: `python docs/pictures.py NAME`, with postcards, report_card, lecture or class.
+"""The pictures of the README, made anew: `python docs/pictures.py NAME`.
 
-The last two are photographs: of JupyterLab and of a class's report, in the Chromium that the tests use.
+NAME: postcards, report_card, kinds, tales, lecture or class. Kinds and tales show what benchmarks have stored. The last
+two are photographs: of JupyterLab and of a class's report, in the Chromium that the tests use.
 """
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -65,6 +67,42 @@ def make_report_card() -> Path:
     return few_colours(HERE / "report_card.png")
 
 
+def stored(name: str) -> dict:
+    """Return what a benchmark has stored."""
+    return json.loads((ROOT / "course_utils" / "results" / f"{name}.json").read_text("utf-8"))
+
+
+def make_kinds() -> Path:
+    """A BERT's loss, which falls late, and what its features are worth then, by labels (benchmarks/labels.py)."""
+    found = stored("kinds")
+    world, accuracy = found["pre-training"], found["accuracy"]
+    figure = Figure(figsize=(9.6, 3.9), dpi=110, layout="constrained", facecolor="white")
+    left, right = figure.subplots(1, 2)
+    curve, levels = world["curve"], {"sees no tie": world["plateau"], "the world's entropy": world["entropy"]}
+    loss = dict(zip(curve["step"][1:], curve["held_out_loss"][1:]))
+    plots.curve(loss, x="step", y="nats per hidden word", title="Pre-training: it falls late", levels=levels, ax=left)
+    named = {name: {int(n): v["mean"] for n, v in row.items()} for name, row in accuracy.items()}
+    errors = {name: {int(n): v["error"] for n, v in row.items()} for name, row in accuracy.items()}
+    title = "Which kind of thing? What it is worth"
+    plots.curve(named, x="labels per kind", y="accuracy", title=title, errors=errors, log="x", ax=right)
+    figure.savefig(HERE / "kinds.png")
+    return few_colours(HERE / "kinds.png")
+
+
+def make_tales() -> Path:
+    """What models of tales keep, by how far a reader must look for it (benchmarks/facts.py)."""
+    models = stored("tales")["models"]
+    names = {"chain": "chain of words", "tales-rnn": "LSTM", "tales-gpt-small": "small GPT", "tales-gpt": "larger GPT"}
+    kept = {names[name]: {int(g): v["share"] for g, v in row["grades"].items()} for name, row in models.items()}
+    errors = {names[name]: {int(g): v["error"] for g, v in row["grades"].items()} for name, row in models.items()}
+    figure = Figure(figsize=(7.2, 4.2), dpi=110, layout="constrained", facecolor="white")
+    title = "They write alike and keep facts differently"
+    grade = "grade of the fact (1: said just before, 4: three facts to join)"
+    plots.curve(kept, x=grade, y="facts kept", title=title, errors=errors, ax=figure.add_subplot())
+    figure.savefig(HERE / "tales.png")
+    return few_colours(HERE / "tales.png")
+
+
 def make_lecture() -> Path:
     """Lecture 09 in JupyterLab, at the gallery of augmentations; its cells up to there have run."""
     from pages import Notebook, chromium, running_lab
@@ -111,7 +149,10 @@ def few_colours(path: Path) -> Path:
     return path
 
 
-MAKE = {"postcards": make_postcards, "report_card": make_report_card, "lecture": make_lecture, "class": make_class}
+MAKE = {
+    "postcards": make_postcards, "report_card": make_report_card, "kinds": make_kinds, "tales": make_tales,
+    "lecture": make_lecture, "class": make_class,
+}  # fmt: skip
 
 
 def main() -> None:

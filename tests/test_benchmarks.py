@@ -21,10 +21,10 @@ ROOT = Path(__file__).parents[1]
 def benchmark(monkeypatch):
     """Return a function that imports benchmarks/NAME.py; the scripts lie beside each other, as when they are run."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    for name in ("results", "ladder", "facts", "labels", "gpu"):
+    for name in ("results", "ladder", "facts", "labels", "gpu", "floors_language", "floors"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield importlib.import_module
-    for name in ("results", "ladder", "facts", "labels", "gpu"):
+    for name in ("results", "ladder", "facts", "labels", "gpu", "floors_language", "floors"):
         sys.modules.pop(name, None)
 
 
@@ -184,6 +184,45 @@ def test_kinds_by_labels(benchmark, monkeypatch, tmp_path):
         gap = (frozen["mean"] - counted["mean"]) / math.hypot(frozen["error"], counted["error"])
         assert found["ahead"]["word counts"][n] == pytest.approx(gap, rel=1e-3) and gap > 3
     assert found["pre-training"]["plateau"] == 2.1
+
+
+# --- their floors -----------------------------------------------------------------------------------------------------
+
+
+def test_floors_of_the_models_of_language(benchmark, monkeypatch, capsys):
+    floors, language = benchmark("floors"), benchmark("floors_language")
+
+    def kept(first, rest):
+        return {"grades": {str(g): {"share": first if g == 1 else rest, "error": 0.01} for g in (1, 2, 3, 4)}}
+
+    models = {"tales-gpt": kept(0.91, 0.8), "tales-gpt-small": kept(0.5, 0.3), "tales-rnn": kept(0.4, 0.75)}
+    monkeypatch.setattr(language.facts, "report", lambda texts: ({"models": models}, {}))
+    found = [floors.Row(*row) for row in language.tales()]
+    assert len(found) == 9 and found[0].met
+    assert [row.met for row in found[1:]] == [True] * 4 + [True] + [False] * 3  # 0.05 are 3.5 standard errors
+    models["tales-gpt"] = kept(0.89, 0.8)
+    assert not floors.Row(*next(language.tales())).met
+    gains = {"BERT, frozen": 0.9, "word counts": 0.5, "from scratch": 0.89}
+    scores = {name: {n: [mean - 0.01, mean + 0.01] for n in (5, 20)} for name, mean in gains.items()}
+    monkeypatch.setattr(language.labels, "scores", lambda draws: scores)
+    monkeypatch.setattr(pretrained, "card", lambda name: dict.fromkeys(
+        ("entropy", "plateau", "held_out_loss", "neighbours", "curve")))  # fmt: skip
+    found = [floors.Row(*row) for row in language.kinds()]
+    assert [row.met for row in found] == [True, True, False, False]
+    assert "accuracy with 5 labels per kind, gain over word counts" in str(found[0])
+
+
+def test_a_checkpoint_that_is_missing_is_a_floor_that_is_missed(benchmark, monkeypatch, capsys):
+    floors = benchmark("floors")
+
+    def missing():
+        raise FileNotFoundError("no checkpoint 'tales-gpt'")
+
+    monkeypatch.setitem(floors.PARTS, "tales", missing)
+    monkeypatch.setattr(sys, "argv", ["benchmarks/floors.py", "tales"])
+    with pytest.raises(SystemExit) as ended:
+        floors.main()
+    assert ended.value.code == 1 and "| tales | | | no checkpoint 'tales-gpt' | **no** |" in capsys.readouterr().out
 
 
 # --- what a GPU must show ---------------------------------------------------------------------------------------------
