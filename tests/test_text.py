@@ -564,6 +564,7 @@ def _picture(kind):
         (b"{\\rtf1 Hello.}", "a document in Rich Text Format"),
         (pickle.dumps(["Text."]), "a pickle of Python"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "content",
 )
 def test_a_file_of_another_kind_is_named(tmp_path, content, kind):
     (tmp_path / "x.txt").write_bytes(content)
