@@ -18,7 +18,7 @@ from course_utils.recipes.pictures import VAE_SIGMA, in_full, lit_alone, reading
 
 # --------------------------------------------------------------------------------------------------------------- cifar
 
-LABELS = (10, 20, 50, 100, 200, 500)  # per class
+LABELS = (10, 20, 50, 100, 500)  # per class
 DRAWS = 3
 SIDE = 24  # of the crops: more steps in the same time, and objects of the size that they have
 
@@ -45,7 +45,7 @@ def cifar(share: float) -> dict:
 
     probes, curves = {}, {}
     for name, (known, new) in features.items():
-        whole = evaluate.linear_probe(known, y, new, y_test, l2=3e-2)
+        whole = evaluate.linear_probe(known, y, new, y_test, l2=1e-1)
         probes[name] = {"mean": whole.score, "error": whole.error, "numbers": known.shape[1]}
         curves[name] = [
             spread([evaluate.linear_probe(known[r], y[r], new, y_test, l2=1e-1).score for r in rows(y, n)])
@@ -108,7 +108,7 @@ def contrastive(x: Tensor, y: Tensor, *, supervised: bool) -> tuple:
             return in_full(losses.sup_con)(z, kinds.repeat(2), temperature=0.1)
         return in_full(losses.nt_xent)(*z.chunk(2), temperature=0.3)
 
-    return Headed(64), (x, y), prepare, loss, 700 if supervised else 1200
+    return Headed(64), (x, y), prepare, loss, 450 if supervised else 900
 
 
 def jigsaw(x: Tensor, y: Tensor) -> tuple:
@@ -120,7 +120,7 @@ def jigsaw(x: Tensor, y: Tensor) -> tuple:
         return lit_alone(tiles.flatten(0, 1), g).view_as(tiles), which
 
     loss = lambda model, tiles, which: F.cross_entropy(model(tiles), which)  # noqa: E731
-    return model, (x,), prepare, loss, 800
+    return model, (x,), prepare, loss, 600
 
 
 def colour(x: Tensor, y: Tensor) -> tuple:
@@ -132,7 +132,7 @@ def colour(x: Tensor, y: Tensor) -> tuple:
 
     weight = pretext.rebalanced_weights(prepare(x[:1000], None)[1], len(bins))
     loss = lambda model, grey, targets: F.cross_entropy(model(grey), targets, weight)  # noqa: E731
-    return pretext.Colourizer(len(bins), ConvNetConfig(), runtime.seed(0)), (x,), prepare, loss, 500
+    return pretext.Colourizer(len(bins), ConvNetConfig(), runtime.seed(0)), (x,), prepare, loss, 400
 
 
 TASKS = {
@@ -152,7 +152,7 @@ def supervised(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor, seed: int, 
         some, kinds = draw(g)
         return views(some, g), kinds
 
-    steps = max(100, min(400, 10 * len(x) // 64))
+    steps = max(100, min(300, 10 * len(x) // 64))
     train.fit(
         model, batch, lambda model, some, kinds: F.cross_entropy(model(some), kinds), lr=4e-3, weight_decay=0.05,
         steps=max(2, round(steps * share)), final=0.0, generator=runtime.seed(seed),
