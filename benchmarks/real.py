@@ -16,12 +16,11 @@ the date, the machine and the command: there `real.result("spam")` finds it, for
 
 import argparse
 import importlib
-import json
-import os
-import platform
 import sys
 import time
 from pathlib import Path
+
+import results
 
 from course_utils.data import real
 
@@ -35,41 +34,9 @@ SUBJECTS = {  # the module with a function of this name, and what it needs
 }
 
 
-def machine() -> str:
-    """The processor, how many threads are used, and the version of torch."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    import torch
-
-    return f"{name}, {torch.get_num_threads()} thread, torch {torch.__version__}"
-
-
-def rounded(found):
-    """The same with five digits behind the point: none is known better."""
-    if isinstance(found, dict):
-        return {key: rounded(value) for key, value in found.items()}
-    if isinstance(found, list):
-        return [rounded(value) for value in found]
-    return round(found, 5) if isinstance(found, float) else found
-
-
 def store(subject: str, found: dict, seconds: float, folder: Path) -> Path:
-    """Write a result, whole or not at all."""
-    about = {
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
-        "command": f"python benchmarks/real.py {' '.join(sys.argv[1:])}",
-        "processor_seconds": round(seconds),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{subject}.json"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(about | rounded(found), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-    return path
+    """Write a result where `real.result` finds it."""
+    return results.store(folder / f"{subject}.json", found, seconds)
 
 
 def main() -> None:

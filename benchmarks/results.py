@@ -22,6 +22,15 @@ def machine() -> str:
     return f"{name}, {torch.get_num_threads()} thread, torch {torch.__version__}"
 
 
+def rounded(found):
+    """Return the same with five digits behind the point: none is known better."""
+    if isinstance(found, dict):
+        return {key: rounded(value) for key, value in found.items()}
+    if isinstance(found, list):
+        return [rounded(value) for value in found]
+    return round(found, 5) if isinstance(found, float) else found
+
+
 def store(path: Path, found: dict, seconds: float) -> Path:
     """Write a result, whole or not at all. seconds: processor time."""
     about = {
@@ -32,6 +41,6 @@ def store(path: Path, found: dict, seconds: float) -> Path:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(about | found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(about | rounded(found), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, path)
     return path
