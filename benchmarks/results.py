@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[1] / "course_utils" / "results"
+from course_utils.results import FOLDER
+
+__all__ = ["FOLDER", "store"]
 
 
 def machine() -> str:

@@ -5,7 +5,6 @@ two are photographs: of JupyterLab and of a class's report, in the Chromium that
 """
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torchvision.utils import make_grid, save_image
 
-from course_utils import evaluate, pretrained, runtime
+from course_utils import evaluate, pretrained, results, runtime
 from course_utils.data import postcards
 from course_utils.models.convnet import ConvNet, ConvNetConfig
 from course_utils.recipes.pictures import PICTURES, PROBED
@@ -67,14 +66,9 @@ def make_report_card() -> Path:
     return few_colours(HERE / "report_card.png")
 
 
-def stored(name: str) -> dict:
-    """Return what a benchmark has stored."""
-    return json.loads((ROOT / "course_utils" / "results" / f"{name}.json").read_text("utf-8"))
-
-
 def make_kinds() -> Path:
     """A BERT's loss, which falls late, and what its features are worth then, by labels (benchmarks/labels.py)."""
-    found = stored("kinds")
+    found = results.load("kinds")
     world, accuracy = found["pre-training"], found["accuracy"]
     figure = Figure(figsize=(9.6, 3.9), dpi=110, layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
@@ -91,7 +85,7 @@ def make_kinds() -> Path:
 
 def make_tales() -> Path:
     """What models of tales keep, by how far a reader must look for it (benchmarks/facts.py)."""
-    models = stored("tales")["models"]
+    models = results.load("tales")["models"]
     names = {"chain": "chain of words", "tales-rnn": "LSTM", "tales-gpt-small": "small GPT", "tales-gpt": "larger GPT"}
     kept = {names[name]: {int(g): v["share"] for g, v in row["grades"].items()} for name, row in models.items()}
     errors = {names[name]: {int(g): v["error"] for g, v in row["grades"].items()} for name, row in models.items()}

@@ -101,6 +101,18 @@ def test_the_ladders_table_has_every_run(benchmark):
     assert said.count("±") == len(runs) + 4 and "| 1,500,000 |" in said and "alpha (with parameters): 0.3" in said
 
 
+def test_what_was_stored_can_be_loaded(benchmark, monkeypatch, tmp_path):
+    from course_utils import results
+
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["benchmarks/ladder.py"])
+    benchmark("results").store(tmp_path / "ladder.json", {"law": {"E": 2 / 3}, "runs": [1 / 3]}, 7.4)
+    found = results.load("ladder")
+    assert (found["law"], found["runs"]) == ({"E": 0.66667}, [0.33333]) and found["processor_seconds"] == 7
+    with pytest.raises(FileNotFoundError, match="nothing was measured for 'tales': there are ladder"):
+        results.load("tales")
+
+
 # --- tales ------------------------------------------------------------------------------------------------------------
 
 
