@@ -24,10 +24,10 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from course_utils import pretrained, runtime, train
-from course_utils.recipes import kinds, language, pictures
+from course_utils.recipes import kinds, language, pictures, tales
 from course_utils.recipes.job import Job, Recipe
 
-RECIPES: dict[str, Recipe] = {**language.RECIPES, **kinds.RECIPES, **pictures.RECIPES}
+RECIPES: dict[str, Recipe] = {**language.RECIPES, **tales.RECIPES, **kinds.RECIPES, **pictures.RECIPES}
 LOOKS = 24  # how often a run looks at held-out data, adds to its learning curve and writes its state
 
 
@@ -202,11 +202,11 @@ def make_all(
 
 def budget(names: Iterable[str], folder: Path = pretrained.BUNDLED, steps: int | None = None) -> list[str]:
     """Return a table: each recipe's steps, its processor hours, what is in `folder` already; and the sum."""
-    lines, total = [f"{'recipe':<12}{'steps':>8}{'processor hours':>18}"], 0.0
+    lines, total = [f"{'recipe':<16}{'steps':>8}{'processor hours':>18}"], 0.0
     for name in names:
         chosen = recipe(name)
         hours = chosen.hours * (1 if steps is None else steps / chosen.steps)
         there = ", goes on where it was stopped" if state_file(name, folder).exists() else ""
-        lines.append(f"{name:<12}{steps or chosen.steps:>8,}{hours:>18.2f}{there}")
+        lines.append(f"{name:<16}{steps or chosen.steps:>8,}{hours:>18.2f}{there}")
         total += hours
-    return [*lines, f"{'all':<12}{'':>8}{total:>18.2f} of one core of a CPU; side by side it takes less time"]
+    return [*lines, f"{'all':<16}{'':>8}{total:>18.2f} of one core of a CPU; side by side it takes less time"]
