@@ -59,7 +59,7 @@ def ahead(report, first, second):
     }
 
 
-def report(n, shown=SHOWN, seed=10):
+def report(n, temperature=1.0, shown=SHOWN, seed=10):
     """Let every model write; return what is stored, and the first tales of each."""
     found, samples = {}, {}
     for name in ("chain", *MODELS):
@@ -72,10 +72,10 @@ def report(n, shown=SHOWN, seed=10):
             card = pretrained.card(name)
             about = {"parameters": card["parameters"], "processor_seconds": card.get("processor_seconds")}
             about["curve"] = card.get("curve")
-        texts = told_by(model, tokenizer, n, seed)
+        texts = told_by(model, tokenizer, n, seed, temperature)
         found[name] = about | measured(texts)
         samples[name] = texts[:shown]
-    result = {"models": found, "chance": chance()}
+    result = {"temperature": temperature, "models": found, "chance": chance()}
     result["ahead"] = {name: ahead(result, LARGER, name) for name in OTHERS}
     return result, samples
 
@@ -100,12 +100,13 @@ def table(result):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--texts", type=int, default=500)
+    parser.add_argument("--temperature", type=float, default=1.0, help="1: as they learned it; below: safer")
     parser.add_argument("--samples", type=Path)
     parser.add_argument("--out", type=Path, default=FOLDER / "tales.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     start = time.process_time()
-    result, samples = report(options.texts)
+    result, samples = report(options.texts, options.temperature)
     store(options.out, result, time.process_time() - start)
     print(table(result))
     if options.samples:

@@ -78,12 +78,12 @@ def test_models_tell_as_many_tales_as_were_asked_for(tokenizer):
 
 def test_a_tale_ends_at_the_end_token(tokenizer):
     class Ends(torch.nn.Linear):
-        def generate(self, prompt, length, generator):
-            assert prompt.tolist() == [[tokenizer.end]] * 2 and length == recipe.LONGEST - 1
+        def generate(self, prompt, length, *, temperature, generator):
+            assert prompt.tolist() == [[tokenizer.end]] * 2 and length == recipe.LONGEST - 1 and temperature == 0.5
             key, end = tokenizer.encode("key").item(), tokenizer.end
             return torch.tensor([[key, key, end, key], [key] * 4])
 
-    assert recipe.told_by(Ends(1, 1), tokenizer, 2, 0) == ["key key", "key key key key"]
+    assert recipe.told_by(Ends(1, 1), tokenizer, 2, 0, temperature=0.5) == ["key key", "key key key key"]
 
 
 def test_the_chain_begins_as_tales_do_and_copies_what_it_has_read(tokenizer, small_pool):

@@ -75,14 +75,18 @@ def next_word_loss(model: nn.Module, codes: Tensor, real: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------------- what they write
 
 
-def told_by(model: nn.Module | NGramModel, tokenizer: BPETokenizer, n: int, seed: int) -> list[str]:
+def told_by(
+    model: nn.Module | NGramModel, tokenizer: BPETokenizer, n: int, seed: int, temperature: float = 1.0
+) -> list[str]:
     """Return n tales that a model tells, each from the end token alone."""
     g = runtime.seed(seed)
     if isinstance(model, NGramModel):
-        found = model.sample(LONGEST - 1, n, prompt=torch.tensor([tokenizer.end] * model.order), generator=g)
+        start = torch.tensor([tokenizer.end] * model.order)
+        found = model.sample(LONGEST - 1, n, temperature, start, g)
     else:
         prompt = torch.full((n, 1), tokenizer.end, device=next(model.parameters()).device)
-        found = torch.cat([model.generate(part, LONGEST - 1, generator=g) for part in prompt.split(250)])
+        parts = [model.generate(p, LONGEST - 1, temperature=temperature, generator=g) for p in prompt.split(250)]
+        found = torch.cat(parts)
     return [
         tokenizer.decode(row[: row.index(tokenizer.end)] if tokenizer.end in row else row) for row in found.tolist()
     ]
