@@ -93,7 +93,9 @@ def test_features_of_an_encoder_that_is_not_frozen():
 
     with pytest.raises(RuntimeError, match="not frozen: weight changed"):
         evaluate.features(Learns(3, 2), torch.rand(4, 3))
-    with pytest.raises(ValueError, match="the features: of 4 numbers 0 are NaN, 4 infinite. Likely the encoder is broken"):
+    with pytest.raises(
+        ValueError, match="the features: of 4 numbers 0 are NaN, 4 infinite. Likely the encoder is broken"
+    ):
         evaluate.features(lambda x: x / 0, torch.ones(2, 2))
     weight = torch.ones(3, 2, requires_grad=True)
     x, y = torch.rand(4, 3), torch.tensor([0, 1, 0, 1])
