@@ -49,7 +49,7 @@ def make_report_card() -> Path:
     mean = learned.mean(0)
     _, vectors = torch.linalg.eigh((learned - mean).T @ (learned - mean))
     names = {"ae": "AE", "dae": "DAE", "vae": "VAE", "simclr": "SimCLR", "supcon": "SupCon", "clip": "CLIP"}
-    random = ConvNet(ConvNetConfig(24), runtime.seed(0))
+    random = ConvNet(ConvNetConfig(32), runtime.seed(0))
     features = {
         "pixels": small(cards),
         "PCA": (small(cards) - mean) @ vectors[:, -64:],
