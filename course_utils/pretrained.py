@@ -36,7 +36,7 @@ from course_utils.data.text import CharTokenizer
 from course_utils.models import weight_files
 from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder
 from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer
-from course_utils.models.convnet import ConvNet, ConvNetConfig
+from course_utils.models.convnet import ConvNet, ConvNetConfig, OnTiles
 from course_utils.models.hugging_face import Model, build, check_kind, to_hugging_face
 from course_utils.models.rnn import CharRNN
 from course_utils.models.transformer import GPT
@@ -47,7 +47,7 @@ SLOW_TOKENIZERS = (("vocab.txt",), ("vocab.json", "merges.txt"))  # what older f
 PICTURE_FILES = FILES[:2]  # a model of pictures has no tokenizer; CLIP's words stand in its config
 
 Tokenizer = BPETokenizer | CharTokenizer
-PictureModel = ConvNet | DeepAutoencoder | CLIP
+PictureModel = ConvNet | OnTiles | DeepAutoencoder | CLIP
 
 
 def _without_traceback(function: Callable) -> Callable:
@@ -174,9 +174,9 @@ class Code(nn.Module):
 def load_encoder(name_or_folder: str | os.PathLike, *, device: torch.device | str | None = None) -> nn.Module:
     """Return a frozen encoder of pictures: called with (N, 3, 32, 32), it returns features (N, dim).
 
-    A ConvNet for "patch", "jigsaw", "colour", "simclr", "supcon" and "clip" (its picture encoder, before the
-    projection); for "ae", "dae" and "vae" a `Code`: the code, for the VAE its mean. It is in evaluation mode, in
-    float32, and no parameter wants a gradient.
+    A ConvNet for "colour", "simclr", "supcon" and "clip" (its picture encoder, before the projection); an `OnTiles` for
+    "patch" and "jigsaw"; for "ae", "dae" and "vae" a `Code`: the code, for the VAE its mean. It is in evaluation mode,
+    in float32, and no parameter wants a gradient.
     Raises as `load` does.
     """
     return encoder_of(load_model(name_or_folder, device=device))
@@ -232,6 +232,8 @@ def save_model(
     elif isinstance(model, DeepAutoencoder):
         kind = "course_vae" if isinstance(model, VariationalAutoencoder) else "course_autoencoder"
         config = {"latent": model.latent, "linear": model.linear, **asdict(model.config)}
+    elif isinstance(model, OnTiles):
+        kind, config = "course_tiles", {"side": model.side, "step": model.step, **asdict(model.config)}
     elif isinstance(model, ConvNet):
         kind, config = "course_convnet", asdict(model.config)
     else:
@@ -261,6 +263,11 @@ def _clip(config: dict[str, Any]) -> CLIP:
     return model
 
 
+def _tiles(config: dict[str, Any]) -> OnTiles:
+    side, step = config.pop("side"), config.pop("step")
+    return OnTiles(ConvNet(ConvNetConfig(**config)), side, step)
+
+
 def _autoencoder(made: type[DeepAutoencoder]) -> Callable[[dict[str, Any]], DeepAutoencoder]:
     def make(config: dict[str, Any]) -> DeepAutoencoder:
         latent, linear = config.pop("latent", 32), config.pop("linear", False)
@@ -272,6 +279,7 @@ def _autoencoder(made: type[DeepAutoencoder]) -> Callable[[dict[str, Any]], Deep
 _ABOUT = ("model_type", "architectures")
 PICTURES: dict[str, Callable[[dict[str, Any]], PictureModel]] = {
     "course_convnet": lambda config: ConvNet(ConvNetConfig(**config)),
+    "course_tiles": _tiles,
     "course_autoencoder": _autoencoder(DeepAutoencoder),
     "course_vae": _autoencoder(VariationalAutoencoder),
     "course_clip": _clip,

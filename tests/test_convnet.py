@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from course_utils import runtime
-from course_utils.models.convnet import ConvNet, ConvNetConfig, Decoder, projection_head
+from course_utils.models.convnet import ConvNet, ConvNetConfig, Decoder, OnTiles, projection_head
 
 
 def pictures(n=6, side=32):
@@ -47,3 +47,18 @@ def test_bad_input():
         ConvNet()(torch.rand(2, 1, 32, 32))
     with pytest.raises(ValueError, match="width must be ≥ 1, got 0"):
         ConvNetConfig(width=0)
+
+
+def test_on_tiles_is_the_mean_over_tiles_one_by_one():
+    encoder = ConvNet(ConvNetConfig(4), runtime.seed(0)).eval()
+    images = torch.rand(3, 3, 20, 16, generator=runtime.seed(1))
+    with torch.no_grad():
+        found = OnTiles(encoder, side=8, step=4)(images)
+        tiles = [images[:, :, i : i + 8, j : j + 8] for i in (0, 4, 8, 12) for j in (0, 4, 8)]
+        expected = torch.stack([encoder(tile) for tile in tiles]).mean(0)
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(OnTiles(encoder, 8, 8)(images[:, :, :8, :8]), encoder(images[:, :, :8, :8]))
+    with pytest.raises(ValueError, match="at least 8 × 8 pixels, got"):
+        OnTiles(encoder, 8)(images[:, :, :7])
+    with pytest.raises(ValueError, match="must be ≥ 1 pixel, got 8 and 0"):
+        OnTiles(encoder, 8, 0)

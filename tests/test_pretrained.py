@@ -33,7 +33,7 @@ from course_utils.data.text import CharTokenizer
 from course_utils.models import weight_files
 from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder
 from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer
-from course_utils.models.convnet import ConvNet, ConvNetConfig
+from course_utils.models.convnet import ConvNet, ConvNetConfig, OnTiles
 from course_utils.models.hugging_face import build, from_hugging_face, to_hugging_face
 from course_utils.models.rnn import CELLS, CharRNN, RNNConfig
 from course_utils.models.transformer import BERT, GPT, BERTConfig, Config
@@ -619,8 +619,9 @@ def test_loads_onto_a_gpu(tmp_path):
 
 def picture_model(kind):
     g, small = runtime.seed(0), ConvNetConfig(width=4)
-    if kind == "convnet":
-        return ConvNet(small, g).eval()
+    if kind in ("convnet", "tiles"):
+        encoder = ConvNet(small, g).eval()
+        return encoder if kind == "convnet" else OnTiles(encoder, 8, 6).eval()
     if kind == "clip":
         model = CLIP(CLIPConfig(5, context=8, dim=8, image_width=4, text_dim=8, text_layers=1, text_heads=2), g)
         model.tokenizer = WordTokenizer(["a", "boat", "red"])
@@ -629,7 +630,7 @@ def picture_model(kind):
     return made(6, small, g, linear=kind.endswith("linear")).eval()
 
 
-@pytest.mark.parametrize("kind", ["convnet", "ae", "vae", "ae, linear", "vae, linear", "clip"])
+@pytest.mark.parametrize("kind", ["convnet", "tiles", "ae", "vae", "ae, linear", "vae, linear", "clip"])
 def test_model_of_pictures_saved_and_loaded_is_the_same(kind, tmp_path):
     model, images = picture_model(kind), torch.rand(5, 3, 32, 32, generator=runtime.seed(1))
     model.train()(images, torch.randint(5, (5, 8))) if kind == "clip" else model.train()(images)  # batch norms move

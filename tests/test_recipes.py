@@ -14,7 +14,7 @@ from course_utils.cli import app
 from course_utils.data import postcards, text
 from course_utils.models.autoencoder import DeepAutoencoder
 from course_utils.models.clip import CLIP
-from course_utils.models.convnet import ConvNet, ConvNetConfig
+from course_utils.models.convnet import ConvNet, ConvNetConfig, OnTiles
 from course_utils.recipes import run
 from course_utils.recipes.job import Job, Recipe
 from course_utils.recipes.pictures import PICTURES, PROBED, probes
@@ -275,7 +275,18 @@ def test_a_job_of_pictures(name, picture_jobs):
     assert value.isfinite() and all(p.grad is not None for p in job.model.parameters())
 
 
-@pytest.mark.parametrize("name", ["patch", "jigsaw", "colour"])
+@pytest.mark.parametrize("name", ["patch", "jigsaw"])
+def test_what_learned_from_tiles_is_asked_about_tiles_in_grey(name, picture_jobs):
+    job = picture_jobs(name)
+    tiles = job.batch(runtime.seed(0))[0].view(-1, 3, 8, 8)[:5]
+    kept = job.kept(job.model.eval())
+    assert isinstance(kept, OnTiles) and kept.side == tiles.shape[-1]
+    with torch.no_grad():
+        grey = pretext.split_colour(tiles)[0].expand(-1, 3, -1, -1)
+        torch.testing.assert_close(kept(tiles), job.model.encoder(grey), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["colour"])
 def test_what_learned_from_grey_pictures_sees_colour_pictures_as_grey(name, picture_jobs):
     model = picture_jobs(name).model.eval()
     colour = torch.rand(4, 3, 32, 32, generator=runtime.seed(0))

@@ -82,6 +82,33 @@ class ConvNet(nn.Module):
         return self.layers(images).mean((2, 3))
 
 
+class OnTiles(nn.Module):
+    """What an encoder of small tiles says of a whole picture: the mean over all tiles of it, `step` pixels apart.
+
+    An encoder that has only ever seen tiles of `side` × `side` pixels must be asked about such tiles. In a larger
+    picture its last convolutions would look at neighbours that were never there when it learned, with weights that are
+    left from the random start.
+    """
+
+    def __init__(self, encoder: ConvNet, side: int = 8, step: int = 4):
+        super().__init__()
+        if side < 1 or step < 1:
+            raise ValueError(f"side and step must be ≥ 1 pixel, got {side} and {step}")
+        self.encoder, self.side, self.step = encoder, side, step
+
+    @property
+    def config(self) -> ConvNetConfig:
+        return self.encoder.config
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dim"]:
+        """Return one vector per picture. Raises ValueError for a picture that is smaller than a tile."""
+        if min(images.shape[2:]) < self.side:
+            raise ValueError(f"pictures must have at least {self.side} × {self.side} pixels, got {tuple(images.shape)}")
+        tiles = images.unfold(2, self.side, self.step).unfold(3, self.side, self.step)  # (N, C, rows, columns, P, P)
+        tiles = tiles.permute(0, 2, 3, 1, 4, 5).flatten(1, 2)  # (N, tiles, C, P, P)
+        return self.encoder(tiles.flatten(0, 1)).view(len(images), -1, self.config.dim).mean(1)
+
+
 def projection_head(dim: int, out: int = 64, generator: torch.Generator | None = None) -> nn.Sequential:
     """Return the small network between the features and the contrastive loss; it is thrown away after training.
 

@@ -16,13 +16,14 @@ from course_utils import augment, evaluate, losses, pretext, pretrained, runtime
 from course_utils.data import postcards
 from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder, corrupt, start_as_pca
 from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer
-from course_utils.models.convnet import ConvNet, ConvNetConfig, projection_head
+from course_utils.models.convnet import ConvNet, ConvNetConfig, OnTiles, projection_head
 from course_utils.recipes.job import Job, Recipe
 
 WIDTH = 32  # of the ConvNets: 128 features
 PAIRS = "nats per picture: the right one among the batch's"
 CODE = 64  # numbers of an autoencoder's code
 VAE_SIGMA = 0.1  # of each number of a picture, given the code
+TILE = 8  # pixels a side, of patches and of the jigsaw's tiles
 PROBED = ("object", "colour", "biome", "weather", "night", "size", "x", "y")
 
 COLOURS = tuple(postcards.COLOURS)
@@ -176,7 +177,7 @@ def patch_job() -> Job:
     """Where does the second patch lie?"""
 
     def prepare(images: Tensor, generator: torch.Generator) -> Batch:
-        first, second, which = pretext.patch_pairs(images, generator)
+        first, second, which = pretext.patch_pairs(images, generator, patch=TILE)
         return lit_alone(first, generator), lit_alone(second, generator), which
 
     return picture_job(
@@ -185,7 +186,7 @@ def patch_job() -> Job:
         lambda model, first, second, which: F.cross_entropy(model(first, second), which),
         grey_cards,
         unit="nats per pair of patches",
-        kept=lambda model: reading_grey(model.encoder),
+        kept=lambda model: OnTiles(reading_grey(model.encoder), TILE),
     )
 
 
@@ -199,7 +200,7 @@ def jigsaw_job() -> Job:
     orders = torch.tensor([[*a, *(3 + i for i in b), *(6 + i for i in c)] for a, b, c in product(row, row, row)])
 
     def prepare(images: Tensor, generator: torch.Generator) -> Batch:
-        tiles, which = pretext.jigsaw(images, orders, generator)
+        tiles, which = pretext.jigsaw(images, orders, generator, tile=TILE)
         return lit_alone(tiles.flatten(0, 1), generator).view_as(tiles), which
 
     return picture_job(
@@ -208,7 +209,7 @@ def jigsaw_job() -> Job:
         lambda model, tiles, which: F.cross_entropy(model(tiles), which),
         grey_cards,
         unit="nats per puzzle",
-        kept=lambda model: reading_grey(model.encoder),
+        kept=lambda model: OnTiles(reading_grey(model.encoder), TILE),
     )
 
 
@@ -339,8 +340,8 @@ RECIPES = {
     "ae": Recipe(autoencoder_job, steps=700, hours=0.05),
     "dae": Recipe(lambda: autoencoder_job(sigma=0.3), steps=700, hours=0.05),
     "vae": Recipe(lambda: autoencoder_job(variational=True), steps=700, hours=0.05),
-    "patch": Recipe(patch_job, steps=1200, hours=0.04),
-    "jigsaw": Recipe(jigsaw_job, steps=700, hours=0.05),
+    "patch": Recipe(patch_job, steps=1200, hours=0.05, version=2),
+    "jigsaw": Recipe(jigsaw_job, steps=700, hours=0.06, version=2),
     "colour": Recipe(colour_job, steps=600, hours=0.04),
     "simclr": Recipe(simclr_job, steps=1800, hours=0.21),
     "supcon": Recipe(supcon_job, steps=1400, hours=0.1),
