@@ -135,8 +135,8 @@ def principal_components(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mean(values: Tensor) -> tuple[float, float]:
-    """Return the mean and its standard error."""
-    return float(values.mean()), float(values.std()) / math.sqrt(len(values))
+    """Return the mean and its standard error; of values that are all alike, half of what one other would change."""
+    return float(values.mean()), max(float(values.std()) / math.sqrt(len(values)), 0.5 / len(values))
 
 
 # ------------------------------------------------------------------------------------------------------------- together
