@@ -62,6 +62,9 @@ def next_token_probabilities(
     return p
 
 
+ADDS_IN_ORDER = {"cpu"}  # devices on which cumsum adds one number after the other, so that it never falls
+
+
 def draw(p: Float[Tensor, "batch vocab"], generator: torch.Generator | None = None) -> Int[Tensor, " batch"]:
     """Draw a token from each row. The chance is made where the generator lives: a seed is the same on every device.
 
@@ -72,16 +75,16 @@ def draw(p: Float[Tensor, "batch vocab"], generator: torch.Generator | None = No
     chance = torch.rand(len(p), 1, generator=generator, device=where).to(p.device)  # (B, 1) in [0, 1)
     p = p.float()
     sums = p.cumsum(-1)  # (B, V)
-    cpu = p.device.type == "cpu"  # adds one after the other; where p is 0, a GPU's sums may grow by rounding
-    total = sums if cpu else sums.masked_fill(p <= 0, 0)
-    top = sums[:, -1:] if cpu else total.amax(-1, keepdim=True)  # (B, 1)
+    in_order = p.device.type in ADDS_IN_ORDER  # elsewhere sums may grow by rounding, even where p is 0
+    total = sums if in_order else sums.masked_fill(p <= 0, 0)
+    top = sums[:, -1:] if in_order else total.amax(-1, keepdim=True)  # (B, 1)
     if not ((top >= torch.finfo(top.dtype).tiny) & (sums[:, -1:].abs() < math.inf)).all():
         check_finite(p, "the probabilities of the next token", DIVERGED)
         raise ValueError("no token is possible: a row of probabilities is all 0 (or sums to infinity)")
     # Rounded, chance * top may be top itself, and nothing lies above that: stay one place below.
     threshold = torch.minimum(chance * top, top * (1 - 2**-23))
     # The first whose sum lies above.
-    return torch.searchsorted(total, threshold, right=True)[:, 0] if cpu else (total > threshold).int().argmax(-1)
+    return torch.searchsorted(total, threshold, right=True)[:, 0] if in_order else (total > threshold).int().argmax(-1)
 
 
 @contextmanager
