@@ -20,7 +20,7 @@ from course_utils.recipes.job import Job, Recipe
 from course_utils.recipes.pictures import PICTURES, PROBED, probes
 from course_utils.recipes.run import RECIPES, make
 
-NOT_YET = ("tales-gpt", "tales-gpt-small", "tales-rnn")  # still in training
+NOT_YET = ()  # still in training
 LANGUAGE = tuple(name for name in RECIPES if name not in (*PICTURES, *NOT_YET))
 
 
