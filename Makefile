@@ -8,4 +8,4 @@ lab test setup:
 
 lock: setup  # after a change of the dependencies in pyproject.toml
 	.venv/bin/python -m uv pip compile --universal --fork-strategy fewest --generate-hashes --no-annotate --no-header \
-	  --python-version 3.11 --group dev pyproject.toml -o requirements.lock
+	  --python-version 3.11 --all-extras pyproject.toml -o requirements.lock

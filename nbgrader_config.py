@@ -25,10 +25,10 @@ c.ClearSolutions.code_stub = {"python": "# Your code here.\nraise NotImplemented
 c.ClearSolutions.text_stub = "Your answer here."
 
 # Grading: what was handed in is first made whole against the release, then run in a sandbox and judged from outside.
-c.Autograde.pre_convert_hook = "course_utils.grading.release.make_known"
-c.Autograde.exporter_class = "course_utils.grading.record.SubmissionExporter"
+c.Autograde.pre_convert_hook = "autograder.author.generate.make_known"
+c.Autograde.exporter_class = "autograder.book.record.SubmissionExporter"
 c.Autograde.autograde_preprocessors = [
-    "course_utils.grading.record.Execute",  # in place of nbgrader's own
+    "autograder.book.record.Execute",  # in place of nbgrader's own
     "nbgrader.preprocessors.LimitOutput",
     "nbgrader.preprocessors.SaveAutoGrades",
     "nbgrader.preprocessors.AssignLatePenalties",
@@ -36,6 +36,6 @@ c.Autograde.autograde_preprocessors = [
 ]
 
 # Mark sheets: what students wrote is shown, never run; the page asks no other machine for anything.
-c.GenerateFeedback.exporter_class = "course_utils.grading.feedback.FeedbackExporter"
+c.GenerateFeedback.exporter_class = "autograder.book.feedback.FeedbackExporter"
 c.HTMLExporter.sanitize_html = True
-c.HTMLExporter.filters = {"markdown2html": "course_utils.grading.feedback.safe_markdown"}
+c.HTMLExporter.filters = {"markdown2html": "autograder.book.feedback.safe_markdown"}

@@ -48,7 +48,7 @@ def hand_in(course: Path, name: str, students: int) -> None:
     """Write a course with this assignment, and a class of so many."""
     from assignment_tests import source
 
-    from course_utils.grading.exercise import load_exercises
+    from autograder.author.exercise import load_exercises
 
     for part in (f"solutions/{name}", f"assignments/{name}"):
         shutil.copytree(ROOT / part, course / part)
@@ -91,7 +91,7 @@ def made(course: Path, students: int) -> str:
     import pytest
     import small_course
 
-    from course_utils.grading import release
+    from autograder import release
 
     with pytest.MonkeyPatch.context() as patch:
         small_course.install(patch)

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 
 
 def main() -> None:
@@ -20,6 +22,8 @@ def main() -> None:
         os.environ.pop(name, None)
     from course_utils.cli import app
 
+    if find_spec("autograder"):  # an instructor's copy of the course: its commands, too
+        import_module("autograder.cli")
     app(prog_name="course")
 
 

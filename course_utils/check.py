@@ -5,7 +5,7 @@
 
 In a student's notebook the cases are the *visible* ones, stored beside it in `cases.safetensors` as inputs, expected
 outputs and the outputs of known mistakes. In the grader the same line is a dumb client: it receives inputs, calls the
-function and sends back what it gave; the verdict is made elsewhere (`course_utils.grading.judge`), with the very
+function and sends back what it gave; the verdict is made elsewhere (`autograder.run.judge`), with the very
 functions of this file and of `course_utils.compare`.
 """
 

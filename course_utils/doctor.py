@@ -10,7 +10,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -36,13 +36,13 @@ class Row:
     advice: str = ""
 
 
-def run() -> int:
+def run(more: Sequence[tuple[str, Callable[[], Row]]] = ()) -> int:
     """Prints the table; 0 if nothing is to do, else 1."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    rows = examine()
+    rows = examine(more=more)
     table = Table(title="course doctor", title_justify="left", show_lines=False)
     for heading in ("", "what", "found", "what to do"):
         table.add_column(heading, overflow="fold")
@@ -53,7 +53,7 @@ def run() -> int:
     return int(any(row.state == BAD for row in rows))
 
 
-def examine(root: Path = setup.ROOT) -> list[Row]:
+def examine(root: Path = setup.ROOT, more: Sequence[tuple[str, Callable[[], Row]]] = ()) -> list[Row]:
     """All rows. A check that itself fails becomes a row; nothing is raised. Takes as long as importing torch."""
     hub = _in_background(hub_row)
     checks: list[tuple[str, Callable[[], Row]]] = [
@@ -69,7 +69,7 @@ def examine(root: Path = setup.ROOT) -> list[Row]:
         ("data sets", data_sets_row),
         ("home notebook", lambda: home_row(root)),
         ("port", port_row),
-        ("sandbox", sandbox_row),
+        *more,
         ("model hub", hub),
     ]
     return [_attempt(name, check) for name, check in checks]
@@ -87,7 +87,6 @@ def machine() -> Table:
             "your points",
             lambda: Row("your points", OK, "course check runs here", "before you hand in, as often as you like"),
         ),
-        ("grading", grading_row),
     ]
     rows = [_attempt(name, check) for name, check in checks]
     return Table(
@@ -154,14 +153,6 @@ def cached_hub_row() -> Row:
         number = 0
     found = f"{number} of them on this machine" if number else "none on this machine yet"
     return Row("hub models", OK, found, "large models by others: a bonus in later lectures, nothing depends on them")
-
-
-def grading_row() -> Row:
-    from course_utils.grading import sandbox
-
-    if sandbox.missing():
-        return Row("grading", NOTE, "no sandbox", "only graders need one; course doctor says what is missing")
-    return Row("grading", OK, "the sandbox works", "you could grade a class here")
 
 
 def _attempt(name: str, check: Callable[[], Row]) -> Row:
@@ -391,13 +382,6 @@ def port_row(port: int = lab.PORT) -> Row:
     if lab.port_is_free(port):
         return Row("port", OK, f"{port} is free")
     return Row("port", NOTE, f"{port} is taken", "nothing: JupyterLab takes the next free one and prints its address")
-
-
-def sandbox_row() -> Row:
-    from course_utils.grading import sandbox
-
-    problem = sandbox.missing()
-    return Row("sandbox", NOTE, "only grading needs it", problem) if problem else Row("sandbox", OK, "bubblewrap works")
 
 
 def hub_row(seconds: float = HUB_SECONDS) -> Row:

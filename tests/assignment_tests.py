@@ -24,8 +24,8 @@ import nbformat
 import pytest
 import torch
 
+from autograder.author.exercise import Exercise, complete, load_exercises
 from course_utils.check import ExerciseCases, Verdict, answer, verdict
-from course_utils.grading.exercise import Exercise, complete, load_exercises
 from course_utils.plain import Seed, cook
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +61,7 @@ def source(function: Callable, exercise: str) -> str:
     needed.sort(key=lambda name: there[name].lineno)
     imports = [s for s in module.body if isinstance(s, (ast.Import, ast.ImportFrom))]
     imports = [
-        s for s in imports if not (getattr(s, "module", "") or "").startswith(("course_utils.grading", "assign"))
+        s for s in imports if not (getattr(s, "module", "") or "").startswith(("autograder", "assign"))
     ]
     statements = imports + [there[name] for name in needed]
     parts = ["\n".join(lines[s.lineno - 1 : s.end_lineno]) for s in statements]

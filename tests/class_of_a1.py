@@ -12,7 +12,7 @@ import nbformat
 from alternatives.a1_markov_chains import ALTERNATIVES, source
 from nbformat import NotebookNode
 
-from course_utils.grading.exercise import load_exercises
+from autograder.author.exercise import load_exercises
 
 ROOT = Path(__file__).parents[1]
 NAME = "a1_markov_chains"

@@ -5,10 +5,10 @@ import threading
 
 from nbformat.v4 import new_code_cell, new_notebook
 
+from autograder.run.execute import Result, execute
+from autograder.run.judge import no_verdict
+from autograder.sandbox.provisioner import Limits
 from course_utils.check import Verdict
-from course_utils.grading.execute import Result, execute
-from course_utils.grading.judge import no_verdict
-from course_utils.grading.sandbox import Limits
 
 MiB = 2**20
 QUICK = Limits(cell_s=20, notebook_s=90, memory_bytes=512 * MiB, disk_bytes=16 * MiB, file_bytes=8 * MiB)

@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 from filelock import FileLock, Timeout
 
-from course_utils.publish import run as publish
+from autograder.publish import run as publish
 
 ROOT = Path(__file__).parents[1]
 LECTURES = sorted(ROOT.glob("lectures/*.ipynb"))
@@ -123,7 +123,7 @@ def all_executed(tmp_path_factory, paths: Iterable[Path] = LECTURES) -> dict[str
 
 def built_site(tmp_path_factory) -> Path:
     """The course's site, built once for all tests from lectures that ran."""
-    from course_utils.publish import site
+    from autograder.publish import site
 
     folder = shared_folder(tmp_path_factory)
     to = folder / "site"

@@ -10,15 +10,18 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from autograder import release
+from autograder.course import Course
+from autograder.run import execute, pool
+from autograder.run.judge import no_verdict
+from autograder.sandbox import provisioner
 from course_utils.check import answer, verdict
-from course_utils.grading import execute, pool, release, sandbox
-from course_utils.grading.course import CONFIG, Course
-from course_utils.grading.judge import no_verdict
+from course_utils.course import CONFIG
 
 NAME = "a0_small"
 MISTAKES = """
 import torch
-from course_utils.grading.exercise import Exercise, close
+from autograder.author.exercise import Exercise, close
 
 double = Exercise("double", points=2, compare=close())
 
@@ -140,7 +143,7 @@ class Result:
 
 
 class Execute:
-    """Stands for `course_utils.grading.execute`: the cells run in this process. Remembers what each call judged."""
+    """Stands for `autograder.run.execute`: the cells run in this process. Remembers what each call judged."""
 
     def __init__(self):
         self.judged, self.seen_files = [], []
@@ -191,6 +194,6 @@ def install(monkeypatch) -> Execute:
     """Put the executor in its place; sandboxes are said to work."""
     fake = Execute()
     monkeypatch.setattr(execute, "execute", fake.execute)
-    monkeypatch.setattr(sandbox, "missing", lambda: None)
+    monkeypatch.setattr(provisioner, "missing", lambda: None)
     monkeypatch.setattr(pool, "start", lambda: None)  # in this process, where the executor is another one
     return fake

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
-from course_utils.grading import arrivals
-from course_utils.grading.arrivals import take_in
-from course_utils.grading.course import CourseError
-from course_utils.grading.student import submit
+from autograder.intake import arrivals
+from autograder.intake.arrivals import take_in
+from course_utils.course import CourseError
+from course_utils.student import submit
 
 
 @pytest.fixture

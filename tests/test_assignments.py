@@ -8,11 +8,11 @@ import nbformat
 import pytest
 from assignment_tests import ROOT, source
 
-from course_utils.grading.course import Course
-from course_utils.grading.execute import execute
-from course_utils.grading.exercise import load_exercises
-from course_utils.grading.release import build_cases
-from course_utils.grading.sandbox import missing
+from autograder.author.exercise import load_exercises
+from autograder.course import Course
+from autograder.release import build_cases
+from autograder.run.execute import execute
+from autograder.sandbox.provisioner import missing
 
 NAMES = sorted(p.parent.name for p in (ROOT / "solutions").glob("*/mistakes.py"))
 

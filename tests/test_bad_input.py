@@ -7,12 +7,12 @@ import sqlite3
 import pytest
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
-from course_utils.grading import gradebook as gradebook_module
-from course_utils.grading import submissions
-from course_utils.grading.course import CourseError, explain
-from course_utils.grading.gradebook import grade, watch
-from course_utils.grading.notes import Kind, note, sentence
-from course_utils.grading.sheets import Sheet, failures, sheets
+from autograder import grade as gradebook_module
+from autograder.book.sheets import Sheet, failures, sheets
+from autograder.grade import grade, watch
+from autograder.intake import submissions
+from autograder.notes import Kind, note, sentence
+from course_utils.course import CourseError, explain
 
 
 @pytest.fixture
@@ -107,11 +107,11 @@ def test_a_hand_in_that_changes_while_it_is_graded(course, executor, monkeypatch
             hand_in(course, "ann", HALF)
         return run(notebook, *args, **kwargs)
 
-    monkeypatch.setattr("course_utils.grading.execute.execute", execute)
+    monkeypatch.setattr("autograder.run.execute.execute", execute)
     found, changed = graded(course, again=True), note(Kind.CHANGED)
     assert found["ann"].points == 6 and found["ann"].notes[-1] == changed and sentence(changed) in found["ann"].line()
     assert changed not in found["bob"].notes
-    monkeypatch.setattr("course_utils.grading.execute.execute", run)
+    monkeypatch.setattr("autograder.run.execute.execute", run)
     assert graded(course)["ann"].points == 3
 
 
@@ -186,11 +186,11 @@ def test_whom_the_grader_failed_is_remembered_until_it_succeeds(course, executor
     def execute(*args, **kwargs):
         raise RuntimeError("oh")
 
-    monkeypatch.setattr("course_utils.grading.execute.execute", execute)
+    monkeypatch.setattr("autograder.run.execute.execute", execute)
     assert graded(course, students=["bob"])["bob"].failed
     assert list(failures(course, NAME)) == ["bob"] and "RuntimeError: oh" in failures(course, NAME)["bob"]
     assert "The grader failed (1)" in (course.root / "report.html").read_text()
-    monkeypatch.setattr("course_utils.grading.execute.execute", run)
+    monkeypatch.setattr("autograder.run.execute.execute", run)
     graded(course, students=["bob"])
     assert failures(course, NAME) == {}
 

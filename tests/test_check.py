@@ -7,9 +7,7 @@ import threading
 import pytest
 import torch
 
-from course_utils import plain
-from course_utils.check import CASES_FILE, JUDGE_VARIABLE, Checker, answer, load_cases, save_cases, verdict
-from course_utils.grading.exercise import (
+from autograder.author.exercise import (
     Case,
     Exercise,
     Module,
@@ -21,6 +19,8 @@ from course_utils.grading.exercise import (
     distribution,
     exact,
 )
+from course_utils import plain
+from course_utils.check import CASES_FILE, JUDGE_VARIABLE, Checker, answer, load_cases, save_cases, verdict
 from course_utils.models.rnn import CharRNN, RNNConfig
 
 

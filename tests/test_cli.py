@@ -14,11 +14,11 @@ import pytest
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course, small_course
 from typer.testing import CliRunner
 
-from course_utils.cli import app
-from course_utils.grading import course as course_module
-from course_utils.grading import sandbox
-from course_utils.grading.record import hidden_cases
-from course_utils.grading.sandbox import SandboxError
+from autograder.book.record import hidden_cases
+from autograder.cli import app
+from autograder.sandbox import provisioner
+from autograder.sandbox.provisioner import SandboxError
+from course_utils import course as course_module
 
 COMMANDS = ["lab", "doctor", "check", "submit", "fetch", "release", "grade", "regrade", "report", "train"]
 
@@ -52,7 +52,7 @@ def test_help_answers_at_once():
     times = []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([sys.executable, "-m", "course_utils.cli", "--help"], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-m", "course_utils", "--help"], capture_output=True, text=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert done.returncode == 0 and all(command in done.stdout for command in COMMANDS)
@@ -60,7 +60,7 @@ def test_help_answers_at_once():
 
 
 def test_help_imports_nothing_slow():
-    code = "import course_utils.cli, sys; print(*sys.modules)"
+    code = "import autograder.cli, sys; print(*sys.modules)"
     loaded = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
     assert not loaded & {"torch", "numpy", "nbformat", "nbgrader", "nbconvert", "rich", "IPython", "zmq", "traitlets"}
 
@@ -103,13 +103,21 @@ def test_trouble_with_the_disk_is_a_sentence(course, monkeypatch, number, said):
     assert not list(course.root.rglob("*.part")) and not (course.root / "grades.csv").exists()
 
 
+def test_what_is_not_installed_is_named_with_its_cure(course, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nbgrader", None)
+    monkeypatch.delitem(sys.modules, "nbgrader.api", raising=False)
+    hand_in(course, "ann", RIGHT)
+    said = run("grade", NAME, code=1)
+    assert re.search(r"nbgrader(\.\w+)? is not installed: run make setup", said)
+
+
 def test_lab_hands_its_options_on_and_returns_its_exit_code(monkeypatch):
     monkeypatch.setattr("course_utils.lab.lab", lambda *arguments: print(*arguments) or 3)
     assert run("lab", "--no-browser", "--port", "9999", code=3) == "--no-browser --port 9999\n"
 
 
 def test_doctor_returns_its_exit_code(monkeypatch):
-    monkeypatch.setattr("course_utils.doctor.run", lambda: 1)
+    monkeypatch.setattr("course_utils.doctor.run", lambda more: 1)
     run("doctor", code=1)
 
 
@@ -148,13 +156,13 @@ def test_a_grader_that_could_not_do_its_job_says_so_in_its_exit_code(course, exe
     def execute(*args, **kwargs):
         raise SandboxError("the kernel did not start")
 
-    monkeypatch.setattr("course_utils.grading.execute.execute", execute)
+    monkeypatch.setattr("autograder.run.execute.execute", execute)
     assert "the solution did not run: the kernel did not start" in run("grade", NAME, code=1)
-    monkeypatch.setattr("course_utils.grading.execute.execute", executor.execute)
+    monkeypatch.setattr("autograder.run.execute.execute", executor.execute)
     hidden_cases(course, NAME)
-    monkeypatch.setattr("course_utils.grading.execute.execute", execute)
+    monkeypatch.setattr("autograder.run.execute.execute", execute)
     assert "ann: NOT GRADED. The grader failed (SandboxError: the kernel did not start" in run("grade", NAME, code=1)
-    monkeypatch.setattr(sandbox, "missing", lambda: "bubblewrap is missing: install it")
+    monkeypatch.setattr(provisioner, "missing", lambda: "bubblewrap is missing: install it")
     assert "--unsafe" in run("grade", NAME, code=1)
 
 
@@ -187,7 +195,7 @@ def test_hand_ins_from_a_folder_then_a_corrected_check(course, tmp_path):
 
 
 def test_watching_ends_with_ctrl_c(course, monkeypatch):
-    from course_utils.grading.gradebook import watch
+    from autograder.grade import watch
 
     hand_in(course, "ann", RIGHT)
     looks = iter(range(2))
@@ -301,7 +309,7 @@ def test_the_whole_way_with_real_kernels(tmp_path, monkeypatch):
     hand_in(course, "ann", RIGHT | {"why": "It is linear."})
     path = hand_in(course, "bob", HALF)
     assert "squared" in run("check", path)
-    options = [] if sandbox.missing() is None else ["--unsafe"]
+    options = [] if provisioner.missing() is None else ["--unsafe"]
     lines = run("grade", NAME, *options).splitlines()
     assert lines[0] == "[1/2] ann: 6 of 10 (and up to 4 to be marked by hand). All right."
     assert "ran in the student" in (course.root / "feedback" / "ann" / NAME / f"{NAME}.html").read_text()

@@ -14,11 +14,14 @@ import pytest
 import small_course
 from chaos.conftest import RIGHT, release_to
 
+from autograder import grade as gradebook
+from autograder.book.sheets import failures
+from autograder.course import Course
+from autograder.run import cluster
+from autograder.run import pool as pools
+from autograder.sandbox import provisioner
 from course_utils.check import save_cases
-from course_utils.grading import cluster, gradebook, sandbox
-from course_utils.grading import pool as pools
-from course_utils.grading.course import Course, CourseError
-from course_utils.grading.sheets import failures
+from course_utils.course import CourseError
 
 NAME = small_course.NAME
 PROGRAMS = Path(sys.executable).parent
@@ -30,7 +33,7 @@ FULL = 6.0  # but for what a person marks
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(bool(sandbox.missing()), reason=str(sandbox.missing())),
+    pytest.mark.skipif(bool(provisioner.missing()), reason=str(provisioner.missing())),
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
 ]
 
@@ -60,7 +63,7 @@ def expected(released, tmp_path_factory) -> list[tuple]:
     """The marks of one worker, with kernels from cold."""
     course = Course(shutil.copytree(released, tmp_path_factory.mktemp("expected") / "course"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("course_utils.grading.warm.shared", lambda modules, device="cpu": None)
+        patch.setattr("autograder.sandbox.warm.shared", lambda modules, device="cpu": None)
         sheets = [s for _, _, s in gradebook.grade(course, NAME, [], workers=1)]
     assert [s.points for s in sheets] == [FULL, FULL - 2, FULL, FULL, sheets[4].points, FULL] and sheets[4].points < 3
     return marks(course)
@@ -192,7 +195,7 @@ def dask(tmp_path):
 
 DIES = """
 import os
-from course_utils.grading import execute
+from autograder.run import execute
 run = execute.whole = getattr(execute, "whole", execute.execute)  # Dask may load this twice
 def dies(notebook, *arguments, **options):
     if any("takes its worker along" in cell.source for cell in notebook.cells):
@@ -285,8 +288,8 @@ def test_an_error_of_the_grader_on_a_worker_is_one_students_trouble(monkeypatch)
     def deep(*arguments, **options):
         return deep(*arguments, **options)
 
-    monkeypatch.setattr("course_utils.grading.execute.execute", deep)
-    monkeypatch.setattr("course_utils.grading.warm.shared", lambda modules: None)
+    monkeypatch.setattr("autograder.run.execute.execute", deep)
+    monkeypatch.setattr("autograder.sandbox.warm.shared", lambda modules: None)
     job = {
         "expects": {},
         "notebook": '{"cells": []}',

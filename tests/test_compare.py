@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from autograder.author.exercise import accuracy, close, distribution, exact
 from course_utils.compare import difference
-from course_utils.grading.exercise import accuracy, close, distribution, exact
 
 
 def say(got, expected, compare=None, truth=None, show=True):

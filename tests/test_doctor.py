@@ -10,6 +10,7 @@ import types
 
 import pytest
 
+from autograder.cli import sandbox_row
 from course_utils import doctor, setup
 from course_utils.data import real
 from course_utils.doctor import BAD, NOTE, OK, Row
@@ -241,9 +242,9 @@ def test_port():
 @pytest.mark.parametrize("problem", [None, "install bubblewrap: sudo apt-get install bubblewrap"])
 def test_sandbox(monkeypatch, problem):
     fake = types.SimpleNamespace(missing=lambda: problem)
-    monkeypatch.setitem(sys.modules, "course_utils.grading.sandbox", fake)
-    monkeypatch.setattr("course_utils.grading.sandbox", fake, raising=False)
-    row = doctor.sandbox_row()
+    monkeypatch.setitem(sys.modules, "autograder.sandbox.provisioner", fake)
+    monkeypatch.setattr("autograder.sandbox.provisioner", fake, raising=False)
+    row = sandbox_row()
     assert row.state == (NOTE if problem else OK)
     assert row.advice == (problem or "")
 
@@ -294,7 +295,7 @@ def test_a_check_that_fails_is_a_row():
 def test_the_table_shows_every_row_and_the_exit_code(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     rows = [Row("Python", OK, "3.12"), Row("port", NOTE, "8888 is taken", "nothing"), Row("a [b]", OK, "[red]")]
-    monkeypatch.setattr(doctor, "examine", lambda: rows)
+    monkeypatch.setattr(doctor, "examine", lambda more: rows)
     assert doctor.run() == 0
     shown = capsys.readouterr().out
     assert all(word in shown for row in rows for word in (row.name, row.found, row.advice))
@@ -306,7 +307,7 @@ def test_the_table_shows_every_row_and_the_exit_code(monkeypatch, capsys):
 
 def test_all_rows_of_this_machine(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
-    rows = doctor.examine()
+    rows = doctor.examine(more=[("sandbox", sandbox_row)])
     names = "Python, environment, PYTHONPATH, JUPYTER_PATH, your files, packages, torch, disk, cache, data sets"
     assert [row.name for row in rows] == (names + ", home notebook, port, sandbox, model hub").split(", ")
     assert all(row.advice for row in rows if row.state != OK)
@@ -319,7 +320,7 @@ def test_the_home_notebooks_table_says_what_a_student_can_do(monkeypatch):
 
     table = doctor.machine()
     found = {name: (what, means) for name, what, means in table.rows}
-    names = ["models run on", "memory", "data", "real data", "hub models", "your points", "grading"]
+    names = ["models run on", "memory", "data", "real data", "hub models", "your points"]
     assert list(found) == names
     assert not [what for what, _ in found.values() if "could not be checked" in what]
     assert "characters of English" in found["data"][0] and "course check" in found["your points"][0]

@@ -12,9 +12,9 @@ import pytest
 from kernels import ASK, QUICK, Case, MiB, StandIn, assertions, cell, check, run, said
 from nbgrader.utils import determine_grade
 
-from course_utils.grading.execute import execute
-from course_utils.grading.notes import Kind, Note, sentence
-from course_utils.grading.sandbox import missing
+from autograder.notes import Kind, Note, sentence
+from autograder.run.execute import execute
+from autograder.sandbox.provisioner import missing
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 

@@ -6,8 +6,8 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_output
 
-from course_utils.grading import feedback
-from course_utils.grading.feedback import harmless, safe_html, safe_markdown
+from autograder.book import feedback
+from autograder.book.feedback import harmless, safe_html, safe_markdown
 
 MARKDOWN = """# Title
 

@@ -17,11 +17,11 @@ import pytest
 from kernels import QUICK, MiB, run, said
 from typer.testing import CliRunner
 
-from course_utils.cli import app
-from course_utils.grading import gpu, inside, sandbox, warm
-from course_utils.grading.execute import SandboxError
-from course_utils.grading.gradebook import grade
-from course_utils.grading.notes import sentence
+from autograder.cli import app
+from autograder.grade import grade
+from autograder.notes import sentence
+from autograder.run.execute import SandboxError
+from autograder.sandbox import gpu, inside, provisioner, warm
 
 CUDA = replace(QUICK, device="cuda", gpu_memory_bytes=1000 * MiB, memory_bytes=2048 * MiB)
 SMI = """#!/bin/sh
@@ -79,7 +79,7 @@ def test_what_is_missing_is_said(driver, monkeypatch):
     monkeypatch.setattr(gpu, "FOLDER", driver / "bin")
     assert "there is no NVIDIA GPU here" in gpu.missing()
     gpu.missing.cache_clear()
-    if sandbox.missing() is None:
+    if provisioner.missing() is None:
         with pytest.raises(SandboxError, match="no NVIDIA GPU here.*--device cpu"):
             run("1", limits=CUDA)
 
@@ -117,7 +117,7 @@ def test_the_device_is_part_of_what_a_result_depends_on(driver, monkeypatch, tmp
         devices.append(limits and limits.device)
         return fake.execute(*args, **options)
 
-    monkeypatch.setattr("course_utils.grading.execute.execute", execute)
+    monkeypatch.setattr("autograder.run.execute.execute", execute)
     for device in ("cpu", "cuda", "cuda"):
         assert [s.points for _, _, s in grade(course, NAME, [], workers=1, device=device)] == [6]
     assert [d for d in devices if d][-2:] == ["cpu", "cuda"]
@@ -149,7 +149,7 @@ def test_the_share_is_set_when_cuda_is_first_used(monkeypatch):
 def test_a_parent_that_has_started_cuda_forks_nothing(driver, monkeypatch):
     """CUDA does not survive a fork: the driver's files are open in who has started it."""
     monkeypatch.setitem(sys.modules, "inside", inside)  # its name in the sandbox
-    parent = importlib.import_module("course_utils.grading.parent")
+    parent = importlib.import_module("autograder.sandbox.parent")
     monkeypatch.setattr(parent.os, "listdir", lambda path: ["1"])
     monkeypatch.setattr(parent.os, "readlink", lambda path: "/dev/null")
     assert parent.unfit() == ""
@@ -159,7 +159,7 @@ def test_a_parent_that_has_started_cuda_forks_nothing(driver, monkeypatch):
     assert parent.unfit() == "a library has started a thread"
 
 
-sandboxed = pytest.mark.skipif(sandbox.missing() is not None, reason=str(sandbox.missing()))
+sandboxed = pytest.mark.skipif(provisioner.missing() is not None, reason=str(provisioner.missing()))
 LOOK = """import os, json
 print(json.dumps({"dev": sorted(n for n in os.listdir("/dev") if n.startswith("nvidia") or n == "dri"),
                   "seen": os.environ["CUDA_VISIBLE_DEVICES"],

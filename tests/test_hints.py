@@ -7,8 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from course_utils.grading.notebook import CHECK
-from course_utils.grading.repair import repair
+from autograder.intake.repair import repair
+from course_utils.notebook import CHECK
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted(ROOT.glob("solutions/a*/*.ipynb")) + sorted(ROOT.glob("assignments/a*/*.ipynb"))

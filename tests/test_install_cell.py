@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from course_utils import install_cell
+from autograder.author import install_cell
 from course_utils.check import Checker
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +45,7 @@ def small_copy(root: Path) -> Path:
 
 def test_every_notebook_holds_what_the_tool_writes():
     assert len(install_cell.notebooks()) >= 31
-    assert install_cell.write(check=True) == [], "run `python -m course_utils.install_cell`"
+    assert install_cell.write(check=True) == [], "run `python -m autograder.author.install_cell`"
     assert len(install_cell.source().splitlines()) <= 6
 
 

@@ -11,11 +11,11 @@ import nbformat
 import pytest
 import torch
 
+from autograder.author.exercise import Exercise, Module, Recipe, close, complete
+from autograder.run.execute import execute
+from autograder.run.judge import SOCKET, Judge, Recorder
 from course_utils import plain
 from course_utils.check import Checker, answer
-from course_utils.grading.execute import execute
-from course_utils.grading.exercise import Exercise, Module, Recipe, close, complete
-from course_utils.grading.judge import SOCKET, Judge, Recorder
 
 
 def double(x):
@@ -209,7 +209,7 @@ def port(folder, monkeypatch):
         def shutdown(self, how):
             raise OSError("not connected")
 
-    monkeypatch.setattr("course_utils.grading.judge.UNIX", False)
+    monkeypatch.setattr("autograder.run.judge.UNIX", False)
     judge = Judge(exercises(), folder)
     judge._listener.close()
     judge._listener = Listener()
@@ -241,7 +241,7 @@ def test_a_judge_on_a_port_passes_over_all_others(port, token):
 
 @pytest.mark.slow
 def test_a_notebook_is_checked_where_there_are_no_unix_sockets(monkeypatch):
-    monkeypatch.setattr("course_utils.grading.judge.UNIX", False)
+    monkeypatch.setattr("autograder.run.judge.UNIX", False)
     cells = ["from course_utils.check import Checker\ncheck = Checker('x')", "def double(x):\n    return x + x"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
     marks = {"grade": True, "solution": False, "locked": True, "grade_id": "check_double", "points": 2.0}

@@ -11,10 +11,11 @@ import torch
 from small_course import NAME, SOLUTION, small_course
 from typer.testing import CliRunner
 
-from course_utils.cli import app
-from course_utils.grading.course import Course, CourseError
-from course_utils.grading.exercise import Case, Exercise, accuracy, close, complete
-from course_utils.grading.mutants import GOOD_ENOUGH, SAMPLE, Score, Worker, mutants, score, scores, write_table
+from autograder.author.exercise import Case, Exercise, accuracy, close, complete
+from autograder.author.mutants import GOOD_ENOUGH, SAMPLE, Score, Worker, mutants, score, scores, write_table
+from autograder.cli import app
+from autograder.course import Course
+from course_utils.course import CourseError
 
 SETUP = "import torch\nfrom course_utils.check import Checker\ncheck = Checker('a0')"
 
@@ -288,7 +289,7 @@ def test_table_does_not_overwrite_another_file(tmp_path):
 def test_release_writes_the_table(tmp_path, monkeypatch):
     small_course(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("course_utils.grading.mutants.scores", lambda course, name: iter(FOUND))
+    monkeypatch.setattr("autograder.author.mutants.scores", lambda course, name: iter(FOUND))
     said = CliRunner().invoke(app, ["release", "--table", "scores.md"])
     assert said.exit_code == 1 and not (tmp_path / "scores.md").exists()
     said = CliRunner().invoke(app, ["release", "--mutants", "--table", "scores.md"])
@@ -298,7 +299,7 @@ def test_release_writes_the_table(tmp_path, monkeypatch):
 
 KILLED = """
 from course_utils.check import ExerciseCases
-from course_utils.grading.mutants import Worker
+from autograder.author.mutants import Worker
 
 if __name__ == "__main__":
     worker = Worker("pass")

@@ -14,13 +14,13 @@ from nbgrader.api import Gradebook
 from nbgrader.apps import AutogradeApp
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
+from autograder.book.record import hidden_cases
+from autograder.grade import grade
+from autograder.notes import Kind, sentence
+from autograder.release import release
+from autograder.sandbox import provisioner
 from course_utils.check import CASES_FILE, load_cases
-from course_utils.grading import sandbox
-from course_utils.grading.course import CourseError
-from course_utils.grading.gradebook import grade
-from course_utils.grading.notes import Kind, sentence
-from course_utils.grading.record import hidden_cases
-from course_utils.grading.release import release
+from course_utils.course import CourseError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning", "ignore::nbformat.warnings.DuplicateCellId")
 
@@ -132,7 +132,7 @@ def test_a_crash_of_the_grader_costs_one_student(course, executor, monkeypatch):
             raise RuntimeError("oh")
         return run(notebook, *args, **kwargs)
 
-    monkeypatch.setattr("course_utils.grading.execute.execute", execute)
+    monkeypatch.setattr("autograder.run.execute.execute", execute)
     sheets = graded(course)
     assert sheets["bob"].failed and "RuntimeError: oh" in sheets["bob"].line() and "NOT GRADED" in sheets["bob"].line()
     assert sheets["ann"].points == 6
@@ -257,7 +257,7 @@ def test_two_graders_do_not_undo_each_others_work(course):
 
 def test_without_a_sandbox_it_refuses_unless_told(course, monkeypatch):
     hand_in(course, "ann", RIGHT)
-    monkeypatch.setattr(sandbox, "missing", lambda: "bubblewrap is missing: install it")
+    monkeypatch.setattr(provisioner, "missing", lambda: "bubblewrap is missing: install it")
     with pytest.raises(CourseError, match="bubblewrap is missing.*--unsafe"):
         graded(course)
     assert graded(course, unsafe=True)["ann"].points == 6
@@ -284,7 +284,7 @@ def test_files_beside_the_notebook(course, executor, tmp_path, monkeypatch):
     assert {"secret.db", "everything", "timestamp.txt"} == {n.text[0] for n in sheet.notes}
     staged = course.private(NAME) / "staged" / "ann" / NAME
     assert not any(p.is_symlink() for p in staged.rglob("*"))
-    monkeypatch.setattr("course_utils.grading.submissions.MAX_FILES", 1)
+    monkeypatch.setattr("autograder.intake.submissions.MAX_FILES", 1)
     assert Kind.TOO_MUCH in {note.kind for note in graded(course)["ann"].notes}
 
 
@@ -361,7 +361,7 @@ def test_no_points_where_none_can_be_read(course, executor, monkeypatch, outputs
         return result
 
     hidden_cases(course, NAME)
-    monkeypatch.setattr("course_utils.grading.execute.execute", execute)
+    monkeypatch.setattr("autograder.run.execute.execute", execute)
     assert graded(course)["ann"].cells["check_total"] == (0, 3)
 
 
@@ -417,7 +417,7 @@ def test_the_stock_command_cannot_be_told_not_to_run(course, monkeypatch):
 
 def test_the_stock_command_refuses_without_a_sandbox(course, monkeypatch):
     hand_in(course, "ann", RIGHT)
-    monkeypatch.setattr(sandbox, "missing", lambda: "bubblewrap is missing: install it")
+    monkeypatch.setattr(provisioner, "missing", lambda: "bubblewrap is missing: install it")
     with pytest.raises(SystemExit):
         stock(course, monkeypatch)
     assert not (course.root / "autograded" / "ann" / NAME).exists()
@@ -438,6 +438,6 @@ def test_notebooks_run_side_by_side(course, executor, monkeypatch):
         running.pop()
         return run(*args, **kwargs)
 
-    monkeypatch.setattr("course_utils.grading.execute.execute", execute)
+    monkeypatch.setattr("autograder.run.execute.execute", execute)
     graded(course, workers=2)
     assert max(most) == 2

@@ -9,14 +9,14 @@ import pytest
 from nbgrader.api import Gradebook
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course, small_course
 
-from course_utils.grading import regrade as regrade_module
-from course_utils.grading import sandbox
-from course_utils.grading.course import CourseError
-from course_utils.grading.gradebook import grade
-from course_utils.grading.notes import Kind, note
-from course_utils.grading.regrade import COPIES, regrade, undo
-from course_utils.grading.release import release
-from course_utils.grading.sheets import sheets
+from autograder import regrade as regrade_module
+from autograder.book.sheets import sheets
+from autograder.grade import grade
+from autograder.notes import Kind, note
+from autograder.regrade import COPIES, regrade, undo
+from autograder.release import release
+from autograder.sandbox import provisioner
+from course_utils.course import CourseError
 
 RIGHT_CHECK = "    yield torch.zeros(0),\n"  # a case of `total` on which bob's fails
 
@@ -126,7 +126,7 @@ def test_where_cells_hang_on_one_another_all_of_them_are_judged_again(course, ex
     assert executor.judged[-2:] == 2 * [{"double", "total"}]
 
 
-@pytest.mark.skipif(sandbox.missing() is not None, reason=str(sandbox.missing()))
+@pytest.mark.skipif(provisioner.missing() is not None, reason=str(provisioner.missing()))
 def test_marks_are_those_of_a_whole_run(tmp_path):
     """With real kernels."""
     course = small_course(tmp_path)

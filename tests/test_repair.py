@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_course import POINTS, solution_notebook
 
-from course_utils.grading import repair as repair_module
-from course_utils.grading.notebook import normalise, sync
-from course_utils.grading.notes import NOTES, UNANSWERED, Kind, as_json, note, sentence
-from course_utils.grading.repair import repair
+from autograder.intake import repair as repair_module
+from autograder.intake.repair import repair
+from autograder.notes import NOTES, UNANSWERED, Kind, as_json, note, sentence
+from course_utils.notebook import normalise, sync
 
 
 def released():

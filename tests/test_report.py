@@ -10,12 +10,12 @@ from nbgrader.api import Gradebook
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 from test_similar import dressed_up, program
 
-from course_utils.grading import report
-from course_utils.grading.course import CourseError
-from course_utils.grading.gradebook import grade
-from course_utils.grading.notes import Kind, note
-from course_utils.grading.report import write_canvas, write_report
-from course_utils.grading.sheets import Sheet, sheets
+from autograder.book import report
+from autograder.book.report import write_canvas, write_report
+from autograder.book.sheets import Sheet, sheets
+from autograder.grade import grade
+from autograder.notes import Kind, note
+from course_utils.course import CourseError
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,12 @@ import pytest
 from kernels import QUICK, MiB, StandIn, cell, check, run, said
 from nbformat.v4 import new_notebook
 
-from course_utils.grading import sandbox, seccomp
-from course_utils.grading.execute import execute
-from course_utils.grading.notes import Kind, Note, sentence
-from course_utils.grading.relay import listen, relay, start_thread
+from autograder.notes import Kind, Note, sentence
+from autograder.run.execute import execute
+from autograder.sandbox import provisioner, seccomp
+from autograder.sandbox.relay import listen, relay, start_thread
 
-pytestmark = pytest.mark.skipif(sandbox.missing() is not None, reason=str(sandbox.missing()))
+pytestmark = pytest.mark.skipif(provisioner.missing() is not None, reason=str(provisioner.missing()))
 
 # Each cell tries one thing and prints what came of it. All run in one kernel, which is as quick as one test.
 TRY = """import ctypes, errno, os, socket
@@ -113,7 +113,7 @@ def test_there_is_no_network_and_no_socket_of_the_host(host):
 
 def test_nothing_of_the_host_can_be_read(host, monkeypatch):
     monkeypatch.setenv("TOKEN", host.word)
-    repository = Path(sandbox.__file__).parents[2]
+    repository = Path(__file__).parents[1]
     tree = "for d in ['/proc'] + [f'/proc/{p}' for p in os.listdir('/proc') if p.isdigit()]:\n"
     tree += "  for name in ('environ', 'cmdline'):\n"
     tree += "    try: print(p := f'{d}/{name}', open(p).read())\n    except OSError: pass"
@@ -127,7 +127,7 @@ def test_nothing_of_the_host_can_be_read(host, monkeypatch):
         tmp="print(os.listdir('/tmp'), os.listdir('/run'))",
         processes=tree,
         count="print(sorted(int(p) for p in os.listdir('/proc') if p.isdigit())[:2], os.getppid())",
-        grader="import course_utils; print(os.listdir(course_utils.__path__[0] + '/grading'))",
+        grader="import course_utils\ntry: import autograder\nexcept ImportError: print('not there')",
         mine="print(os.getcwd(), os.listdir('.'))",
         user="print(os.getuid() != 0 or 'root', libc.setuid(0), os.getgroups())",
     )
@@ -140,7 +140,7 @@ def test_nothing_of_the_host_can_be_read(host, monkeypatch):
     assert "shadow" not in out["etc"] and len(out["etc"].splitlines()) < 4
     assert "course-" not in out["tmp"] and host.file.parent.name not in out["tmp"]
     assert out["count"].startswith("[1, ") and out["count"].endswith(" 1\n")
-    assert out["grader"] == "[]\n"
+    assert out["grader"] == "not there\n"
     assert out["mine"] == "/tmp/notebook/work []\n"
     assert out["user"].startswith("True -1 ")
 
@@ -158,7 +158,7 @@ def test_of_an_environment_inside_the_course_only_its_libraries_are_seen(tmp_pat
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
-    options = sandbox._bubblewrap(QUICK, {}, sandbox.RIGHTS if sandbox.is_root() else (), "inside.py")
+    options = provisioner._bubblewrap(QUICK, {}, provisioner.RIGHTS if provisioner.is_root() else (), "inside.py")
     found = subprocess.run(["bwrap", *options, "--", "find", str(tmp_path)], capture_output=True, text=True, check=True)
     assert sorted(p.removeprefix(f"{tmp_path}") for p in found.stdout.split()) == [
         "",
@@ -471,7 +471,7 @@ def test_the_relay_says_when_our_side_hangs_up(tmp_path):
 
 
 def test_missing_says_what_to_do(monkeypatch, tmp_path):
-    check = sandbox.missing.__wrapped__
+    check = provisioner.missing.__wrapped__
     monkeypatch.setattr(sys, "platform", "darwin")
     assert "Linux" in check()
     monkeypatch.undo()

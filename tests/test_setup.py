@@ -611,7 +611,8 @@ def test_the_lock_satisfies_the_project_on_each_system(python, system):
         if requirement.marker is None or requirement.marker.evaluate(machine):
             assert requirement.name not in here, f"two versions of {requirement.name}"
             here[canonicalize_name(requirement.name)] = str(requirement.specifier).removeprefix("==")
-    asked = about["project"]["dependencies"] + about["dependency-groups"]["dev"] + about["build-system"]["requires"]
+    asked = about["project"]["dependencies"] + about["build-system"]["requires"]
+    asked += [wanted for extra in about["project"]["optional-dependencies"].values() for wanted in extra]
     for wanted in map(Requirement, asked):
         assert canonicalize_name(wanted.name) in here, f"{wanted} is not in the lock: make lock"
         assert here[canonicalize_name(wanted.name)] in wanted.specifier, f"the lock is older than {wanted}: make lock"

@@ -3,7 +3,7 @@
 import random
 import re
 
-from course_utils.grading.similar import alike, code, fingerprints, tokens
+from autograder.book.similar import alike, code, fingerprints, tokens
 
 RELEASED = [
     'def total(x):\n    """Add up."""\n    # Your code here.\n    raise NotImplementedError',

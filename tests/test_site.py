@@ -8,7 +8,7 @@ import pytest
 from lecture_runs import LECTURES, ROOT, built_site
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from course_utils.publish import run, site, still
+from autograder.publish import run, site, still
 from course_utils.show.moving import STYLE, VIEW, Moving
 
 ASSIGNMENTS = sorted(path.stem for path in ROOT.glob("assignments/*/*.ipynb"))

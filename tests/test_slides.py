@@ -8,7 +8,7 @@ import pytest
 from lecture_runs import LECTURES
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from course_utils.publish import slides
+from autograder.publish import slides
 from course_utils.show import quiz
 
 PLOT = '<img class="course-plot" src="p.png" alt="a line" width="640" height="400" />'

@@ -13,10 +13,10 @@ import psutil
 import pytest
 from kernels import QUICK, run, said
 
-from course_utils.grading import sandbox, warm
-from course_utils.grading.notes import sentence
+from autograder.notes import sentence
+from autograder.sandbox import provisioner, warm
 
-pytestmark = pytest.mark.skipif(sandbox.missing() is not None, reason=str(sandbox.missing()))
+pytestmark = pytest.mark.skipif(provisioner.missing() is not None, reason=str(provisioner.missing()))
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_dead_parent_is_replaced_and_meanwhile_kernels_start_cold():
 
 def test_without_the_right_to_make_namespaces_kernels_start_cold(parent, monkeypatch):
     """As in many containers: the parent says why, and every notebook runs all the same."""
-    monkeypatch.setattr(warm, "RIGHTS", sandbox.RIGHTS)
+    monkeypatch.setattr(warm, "RIGHTS", provisioner.RIGHTS)
     monkeypatch.setattr(warm, "RIGHTS_OF_OTHERS", ())
     weak = warm.Parent()
     try:
@@ -77,10 +77,10 @@ def test_a_grader_who_is_not_root(tmp_path):
 import sys
 sys.path.insert(0, sys.argv[1])
 from kernels import run, said
-from course_utils.grading import sandbox, warm
+from autograder.sandbox import provisioner, warm
 parent = warm.Parent()
 result = run("import os; print(os.getuid(), os.getpid(), open('/proc/self/uid_map').read().split())", warm=parent)
-print(sandbox.is_root(), repr(parent.problem), said(result))
+print(provisioner.is_root(), repr(parent.problem), said(result))
 parent.close()
 """
     other = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]

@@ -8,7 +8,7 @@ wrote them.
 import torch
 from torch import Tensor
 
-from course_utils.grading.exercise import Case, Exercise, Recipe, Seed, accuracy, close, distribution
+from autograder.author.exercise import Case, Exercise, Recipe, Seed, accuracy, close, distribution
 
 LIBRARY = ["course_utils.models.ngram.NGramModel"]
 

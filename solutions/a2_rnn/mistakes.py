@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils.grading.exercise import Case, Exercise, Seed, accuracy, close, distribution
+from autograder.author.exercise import Case, Exercise, Seed, accuracy, close, distribution
 
 LIBRARY = [
     "course_utils.losses.mean_cross_entropy",

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_utils.grading.exercise import Exercise, Module, close, exact
+from autograder.author.exercise import Exercise, Module, close, exact
 
 LIBRARY = [
     "course_utils.losses.mean_cross_entropy",

@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from course_utils.grading.exercise import Case, Exercise, Seed, accuracy, close, distribution
+from autograder.author.exercise import Case, Exercise, Seed, accuracy, close, distribution
 
 LIBRARY = [
     "course_utils.losses.mask_tokens",

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from course_utils.grading.exercise import Case, Exercise, accuracy, close
+from autograder.author.exercise import Case, Exercise, accuracy, close
 
 LIBRARY = [
     "course_utils.evaluate.principal_angles",

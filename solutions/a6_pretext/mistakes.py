@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils.grading.exercise import Exercise, close, exact
+from autograder.author.exercise import Exercise, close, exact
 
 LIBRARY = [
     "course_utils.pretext.patch_pairs",

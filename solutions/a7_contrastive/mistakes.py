@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils.grading.exercise import Case, Exercise, Recipe, accuracy, close
+from autograder.author.exercise import Case, Exercise, Recipe, accuracy, close
 
 LIBRARY = [
     "course_utils.losses.nt_xent",

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autograder.author.exercise import Case, Exercise, Recipe, accuracy, close, exact
 from course_utils.data import captioned
-from course_utils.grading.exercise import Case, Exercise, Recipe, accuracy, close, exact
 from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer
 
 LIBRARY = [

@@ -10,7 +10,7 @@ import random
 import torch
 from torch import Tensor
 
-from course_utils.grading.exercise import Case, Exercise, Recipe, accuracy, close, exact
+from autograder.author.exercise import Case, Exercise, Recipe, accuracy, close, exact
 
 LIBRARY = [
     "course_utils.losses.dp_sgd_gradient",

@@ -6,11 +6,11 @@ import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
+from autograder.author.exercise import Exercise, close, complete
+from autograder.run.execute import Result, execute
+from autograder.sandbox import warm
+from autograder.sandbox.provisioner import Limits, missing
 from course_utils.check import CASES_FILE, answer, save_cases
-from course_utils.grading import warm
-from course_utils.grading.execute import Result, execute
-from course_utils.grading.exercise import Exercise, close, complete
-from course_utils.grading.sandbox import Limits, missing
 
 LIMITS = Limits(
     cell_s=8, notebook_s=120, memory_bytes=2 * 2**30, processes=48, disk_bytes=64 * 2**20, file_bytes=32 * 2**20

@@ -177,7 +177,7 @@ def test_a_link_to_the_outside_leads_nowhere(hand_in, tmp_path, exercises):
     folder = tmp_path / "submission"
     folder.mkdir()
     (folder / "link").symlink_to(tmp_path / "secret.txt")
-    from course_utils.grading.execute import execute
+    from autograder.run.execute import execute
 
     from .conftest import LIMITS, notebook
 
@@ -216,9 +216,9 @@ def test_the_grader_itself_cannot_be_imported(hand_in):
     seen = tells(
         hand_in,
         """
-        for name in ("judge", "exercise", "execute", "record"):
+        for name in ("run.judge", "author.exercise", "run.execute", "book.record"):
             try:
-                __import__(f"course_utils.grading.{name}"); print("IMPORTED", name)
+                __import__(f"autograder.{name}"); print("IMPORTED", name)
             except ImportError:
                 print("HIDDEN")
         """,

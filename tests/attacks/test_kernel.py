@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from course_utils.grading.execute import execute
+from autograder.run.execute import execute
 
 from .conftest import LIMITS, WRONG, gained_nothing, notebook, outputs, points, processes_with
 
@@ -235,7 +235,7 @@ def test_what_a_cell_says_of_itself_counts_for_nothing(exercises, forks, metadat
     import nbformat
     from nbformat.v4 import new_code_cell
 
-    from course_utils.grading.repair import repair
+    from autograder.intake.repair import repair
 
     release = notebook("def double(x):\n    raise NotImplementedError\n")
     mine = notebook(WRONG)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from course_utils.grading.notes import Kind
+from autograder.notes import Kind
 
 from .conftest import RIGHT, WRONG, gained_nothing, outputs, points
 

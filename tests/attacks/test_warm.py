@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from course_utils.grading import warm
-from course_utils.grading.execute import execute
-from course_utils.grading.sandbox import missing
+from autograder.run.execute import execute
+from autograder.sandbox import warm
+from autograder.sandbox.provisioner import missing
 
 from .conftest import LIMITS, WRONG, gained_nothing, notebook, outputs, points
 

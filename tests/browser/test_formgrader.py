@@ -11,12 +11,12 @@ import pytest
 from pages import ROOT, running_lab
 from small_course import HALF, NAME, hand_in, small_course
 
-from course_utils.grading import sandbox
+from autograder.sandbox import provisioner
 
 ARTIFACTS = Path(os.environ.get("COURSE_ARTIFACTS", ROOT / "artifacts"))
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 WAIT_MS = 180_000  # the first grading draws the hidden cases and runs the solution; other tests run beside this one
-if sandbox.missing():
+if provisioner.missing():
     pytest.skip("grading needs bubblewrap", allow_module_level=True)
 
 

@@ -4,7 +4,7 @@ import pytest
 from lecture_runs import LECTURES, executed
 from pages import watched
 
-from course_utils.publish import slides
+from autograder.publish import slides
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

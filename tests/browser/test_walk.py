@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pages import KERNEL, ROOT, Notebook, running_lab
 
-from course_utils.grading import sandbox
+from autograder.sandbox import provisioner
 
 ARTIFACTS = Path(os.environ.get("COURSE_ARTIFACTS", ROOT / "artifacts"))
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -117,7 +117,7 @@ def test_a_newcomers_walk(browser, lab, tmp_path):
     )
 
     # the grader's side, and the mark sheet as the student reads it
-    unsafe = ["--unsafe"] if sandbox.missing() else []
+    unsafe = ["--unsafe"] if provisioner.missing() else []
     said = course("grade", NAME, "--import", tmp_path, *unsafe, folder=lab.root)
     assert f"Ann Newcomer_{NAME}.zip: taken for Ann Newcomer." in said and f"known mistake “{MISTAKE}”" in said
     points = re.search(r"Ann Newcomer: (\S+) of", said)[1]

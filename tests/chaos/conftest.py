@@ -15,13 +15,14 @@ import psutil
 import pytest
 import small_course
 
-from course_utils.grading import release, sandbox
-from course_utils.grading.course import Course
+from autograder import release
+from autograder.course import Course
+from autograder.sandbox import provisioner
 
 NAME = small_course.NAME
 TIMES = int(os.environ.get("COURSE_CHAOS", "0"))  # how often, where a test picks moments by chance; 0: a few
 MISTAKES = """
-from course_utils.grading.exercise import Exercise, close
+from autograder.author.exercise import Exercise, close
 
 double = Exercise("double", points=2, compare=close())
 
@@ -144,7 +145,7 @@ class Commands:
 
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory):
-    if reason := sandbox.missing():
+    if reason := provisioner.missing():
         pytest.fail(f"the grader is killed with its sandboxes: {reason}")
     made = Commands(tmp_path_factory.mktemp("commands"))
     yield made

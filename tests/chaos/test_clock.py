@@ -7,9 +7,9 @@ import pytest
 from kernels import ASK, QUICK, check, run, said
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
-from course_utils.grading import sandbox
-from course_utils.grading.gradebook import grade, watch
-from course_utils.grading.notes import Kind, Note
+from autograder.grade import grade, watch
+from autograder.notes import Kind, Note
+from autograder.sandbox import provisioner
 
 DAY_S = 86400
 
@@ -21,7 +21,7 @@ def jumping(monkeypatch):
     monkeypatch.setattr(time, "time", lambda: now() + next(turns) * 2 * DAY_S)
 
 
-@pytest.mark.skipif(sandbox.missing() is not None, reason=str(sandbox.missing()))
+@pytest.mark.skipif(provisioner.missing() is not None, reason=str(provisioner.missing()))
 def test_limits_and_verdicts_do_not_depend_on_the_clock(jumping):
     from dataclasses import replace
 

@@ -7,8 +7,8 @@ import time
 import pytest
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
-from course_utils.grading.course import CourseError
-from course_utils.grading.gradebook import grade
+from autograder.grade import grade
+from course_utils.course import CourseError
 
 HOLD = """
 import sqlite3, sys, time

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from course_utils.grading import temporary
-from course_utils.grading.course import Course
+from autograder import temporary
+from autograder.course import Course
 
 from .conftest import NAME, TIMES, differences, written
 

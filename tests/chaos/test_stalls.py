@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 from kernels import ASK, QUICK, check, run, said
 
+from autograder.author.exercise import Exercise, close, complete
+from autograder.run.judge import Judge
+from autograder.sandbox import provisioner
 from course_utils import plain
 from course_utils.check import answer
-from course_utils.grading import sandbox
-from course_utils.grading.exercise import Exercise, close, complete
-from course_utils.grading.judge import Judge
 
-sandboxed = pytest.mark.skipif(sandbox.missing() is not None, reason=str(sandbox.missing()))
+sandboxed = pytest.mark.skipif(provisioner.missing() is not None, reason=str(provisioner.missing()))
 
 # Cells that leave a channel open in a state from which nothing comes any more.
 STALLS = {

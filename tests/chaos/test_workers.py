@@ -10,12 +10,12 @@ import psutil
 import pytest
 from kernels import ASK, check, run, said
 
-from course_utils.grading import sandbox, warm
-from course_utils.grading.notes import Kind
+from autograder.notes import Kind
+from autograder.sandbox import provisioner, warm
 
 from .conftest import NAME, differences, written
 
-pytestmark = pytest.mark.skipif(sandbox.missing() is not None, reason=str(sandbox.missing()))
+pytestmark = pytest.mark.skipif(provisioner.missing() is not None, reason=str(provisioner.missing()))
 
 
 def wait_for(found, seconds: float = 120):

@@ -71,13 +71,6 @@ class Tale:
         """
         return tuple(fact for fact in reader.judge(self.text, options=True).facts if fact.options)
 
-    @property
-    def questions(self):
-        """Questions about the end, with their answers (`questions.about`)."""
-        from course_utils.data.tales import questions
-
-        return questions.about(self)
-
 
 class _Filler(NamedTuple):
     """A form, made ready to be said."""

@@ -1,0 +1,210 @@
+"""What an instructor writes for an exercise, in `solutions/aN_topic/mistakes.py`: cases, comparison, points, mistakes.
+
+count = Exercise("count", points=2, compare=exact())
+
+@count.cases
+def _(g):
+    yield torch.tensor([0, 1, 0]), 2
+
+@count.mistake("rows are the *previous* symbol; yours are the next one")
+def transposed(codes, size): ...
+
+Where students write a class, a case is a `Module`: what it is built with, its weights, its inputs.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from course_utils.check import ExerciseCases, Mistake, answer
+from course_utils.compare import difference
+from course_utils.plain import Module, Recipe, Seed
+
+__all__ = [
+    "Case",
+    "Exercise",
+    "Module",
+    "Recipe",
+    "Seed",
+    "accuracy",
+    "close",
+    "complete",
+    "distribution",
+    "exact",
+    "load_exercises",
+]
+
+
+VISIBLE_SEED = 0  # what students get is drawn with it
+
+
+def close(rtol: float = 1e-4, atol: float = 1e-6) -> dict[str, Any]:
+    """Equal numbers up to a relative and an absolute tolerance; also inside lists, tuples and dicts.
+
+    Integers and text exactly.
+    """
+    return {"kind": "close", "rtol": rtol, "atol": atol}
+
+
+def exact() -> dict[str, Any]:
+    """Equal to the last bit."""
+    return {"kind": "exact"}
+
+
+def distribution(of: str = "values", alpha: float = 1e-6) -> dict[str, Any]:
+    """The draws follow the same law as the reference's (two-sample chi-square; a right answer fails once in 1/alpha).
+
+    Args:
+        of: "values": every entry of an integer tensor is a draw of its own; "pairs": in (n, T) chains, the step from
+            one symbol to the next is.
+    """
+    if of not in ("values", "pairs"):
+        raise ValueError(f'distribution is of "values" or of "pairs", got {of!r}')
+    return {"kind": "distribution", "of": of, "alpha": alpha}
+
+
+def accuracy(threshold: float) -> dict[str, Any]:
+    """At least this share of the labels is that of the case's `truth`."""
+    return {"kind": "accuracy", "threshold": threshold}
+
+
+@dataclass
+class Case:
+    """A case with a truth beside its arguments, which the student's function never sees."""
+
+    arguments: tuple
+    truth: Any = None
+
+
+class Exercise:
+    """One exercise: see the module's text for how it is written.
+
+    Args:
+        name: of the function or class that the student writes.
+        points: that all cases together are worth.
+        compare: `close()`, `exact()`, `distribution()` or `accuracy()`.
+        banned: dotted names of library functions and classes that may not be called during the check.
+    """
+
+    def __init__(self, name: str, points: float, compare: dict[str, Any], banned: list[str] = ()):
+        self.name, self.points, self.compare, self.banned = name, points, compare, list(banned)
+        self.draw: Callable[[torch.Generator], Iterator] | None = None
+        self.mistakes: dict[str, tuple[str, Callable]] = {}
+        self.equivalents: dict[str, str] = {}
+        self.known_survivors: dict[str, str] = {}
+
+    def cases(self, draw: Callable[[torch.Generator], Iterator]) -> Callable:
+        """Decorator: the function yields each case's arguments as a tuple (or a `Case`; for a class a `Module`).
+
+        What is random comes from its generator.
+        """
+        self.draw = draw
+        return draw
+
+    def mistake(self, hint: str) -> Callable[[Callable], Callable]:
+        """Decorator: a wrong function or class, named after itself, and what to tell the student who made it."""
+
+        def register(function: Callable) -> Callable:
+            self.mistakes[function.__name__] = (hint, function)
+            return function
+
+        return register
+
+    def equivalent(self, why: str, *changes: str) -> None:
+        """Small changes of the solution that make no difference to anybody, and why: they need not be caught.
+
+        Args:
+            changes: each as `course release NAME --mutants` prints it, or a part of it: `clamp(min=[-1-]{+0+})`.
+        """
+        self.equivalents |= dict.fromkeys(changes, why)
+
+    def uncaught(self, why: str, *changes: str) -> None:
+        """Small changes of the solution that do make a difference, and why no case is there to catch them.
+
+        Args:
+            changes: as those of `equivalent`; unlike these they count as survivors.
+        """
+        self.known_survivors |= dict.fromkeys(changes, why)
+
+    def build(self, seed: int) -> ExerciseCases:
+        """The cases drawn with a seed, with the mistakes' answers; the reference's are added by `complete`."""
+        return self.add_mistakes(self.drawn(seed))
+
+    def drawn(self, seed: int) -> ExerciseCases:
+        """The cases drawn with a seed, without any answers."""
+        if self.draw is None:
+            raise ValueError(f"exercise {self.name} has no cases: write a function under @{self.name}.cases")
+        drawn = [
+            c if isinstance(c, Case) else Case(c if isinstance(c, tuple) else (c,))
+            for c in self.draw(torch.Generator().manual_seed(seed))
+        ]
+        inputs = [case.arguments for case in drawn]
+        return ExerciseCases(self.name, self.points, self.compare, inputs, [case.truth for case in drawn], self.banned)
+
+    def add_mistakes(self, cases: ExerciseCases) -> ExerciseCases:
+        """Have all mistakes answer the cases."""
+        cases.mistakes = [
+            Mistake(name, hint, [_small(cases, answer(f, i)) for i in cases.inputs])
+            for name, (hint, f) in self.mistakes.items()
+        ]
+        return cases
+
+
+def complete(exercise: ExerciseCases, expected: list[dict[str, Any]]) -> ExerciseCases:
+    """Add the reference's answers, and refuse cases that could not do their work.
+
+    Raises:
+        ValueError: the reference fails its own cases, or a mistake passes them all; the message says what to change.
+    """
+    exercise.expected = [_small(exercise, a) for a in expected]
+    for number, (reply, truth) in enumerate(zip(expected, exercise.truths, strict=True), start=1):
+        if (
+            reply.get("error", "ValueError") != "ValueError"
+        ):  # a case may ask that bad input is refused, with a ValueError
+            raise ValueError(
+                f"{exercise.name}: the solution raises {reply['error']} in case {number}: {reply['message']}"
+            )
+        if wrong := difference(exercise.compare, reply, reply, truth, show=True):
+            raise ValueError(f"{exercise.name}: the solution fails case {number}: {wrong}")
+    for m in exercise.mistakes:
+        if all(
+            difference(exercise.compare, a, e, t) is None
+            for a, e, t in zip(m.answers, exercise.expected, exercise.truths)
+        ):
+            raise ValueError(f"{exercise.name}: the mistake {m.name} passes every case: add a case that tells it apart")
+    return exercise
+
+
+def _small(exercise: ExerciseCases, reply: dict[str, Any]) -> dict[str, Any]:
+    """Draws in a file of cases take one byte each where they can: only their distribution is looked at."""
+    value = reply.get("value")
+    if (
+        exercise.compare["kind"] == "distribution"
+        and isinstance(value, torch.Tensor)
+        and value.numel()
+        and 0 <= value.min()
+        and value.max() < 256
+    ):
+        return {"value": value.to(torch.uint8)}
+    return reply
+
+
+def load_exercises(folder: Path) -> dict[str, Exercise]:
+    """The exercises that stand in a solution folder's `mistakes.py`, by name, in the order in which they are written.
+
+    Raises:
+        FileNotFoundError: there is no `mistakes.py` (an assignment of plain assert cells has none).
+    """
+    path = Path(folder) / "mistakes.py"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: exercises and their known mistakes stand there")
+    spec = importlib.util.spec_from_file_location(f"mistakes_of_{path.parent.name}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # so that `inspect` finds the source of its classes
+    spec.loader.exec_module(module)
+    return {e.name: e for e in vars(module).values() if isinstance(e, Exercise)}

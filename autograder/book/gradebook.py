@@ -1,0 +1,163 @@
+"""nbgrader's gradebook and what is made of it: each outcome recorded once, mark sheets, grades.csv, the report."""
+
+import glob
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from autograder.book.sheets import Sheet, remarks, sheets
+from autograder.course import STAGED, Blocked, Course
+from autograder.intake.submissions import Submission, stage
+from autograder.notes import Kind, Note, as_json, note, sentence
+from autograder.run import outputs
+from autograder.run.judge import no_verdict
+from autograder.run.work import fingerprint
+from autograder.stock import convert, one_engine
+from autograder.temporary import temporary_folder
+from course_utils.course import write
+
+
+def publish(course: Course, name: str, students: list[str] | None = None, workers: int = 1) -> None:
+    """Write what people read, from the gradebook: mark sheets (of all, or of some), grades.csv, report.html."""
+    from nbgrader.api import Gradebook
+    from nbgrader.plugins import CsvExportPlugin
+
+    from autograder.book.report import write_report
+
+    graded = _mark_sheets(course, name, students, workers)
+    with one_engine(), Gradebook(course.directory().db_url) as gradebook, temporary_folder() as temporary:
+        table = Path(temporary) / "grades.csv"
+        CsvExportPlugin(to=str(table)).export(gradebook)
+        write(course.root / "grades.csv", table.read_bytes())
+    if graded:
+        write_report(course, name)
+
+
+def finish(course: Course, name: str, submission: Submission, future: Future, sandboxed: bool) -> Sheet:
+    """Record one student's outcome; a failure costs this student's sheet, not the others'."""
+    student = submission.student
+    try:
+        outcome = future.result()
+        if "lost" in outcome:
+            return _lost(course, name, submission, note(Kind.LOST, outcome["lost"]), sandboxed)
+        if not _is_recorded(course, name, student, outcome):
+            _record(course, name, student, outcome, sandboxed)
+        return sheets(course, name, [student])[0]
+    except (Blocked, OSError):
+        raise
+    except Exception as error:
+        log = (course.private(name) / "nbgrader.log").relative_to(course.root)
+        return Sheet(student, failed=True, notes=[note(Kind.FAILED, f"{type(error).__name__}: {error}", log)])
+
+
+def _record(course: Course, name: str, student: str, outcome: dict[str, Any], sandboxed: bool) -> None:
+    from nbgrader.converters import Autograde
+
+    _convert(Autograde, course, name, glob.escape(student), sandbox=sandboxed, outcome=outcome)
+
+
+def _lost(course: Course, name: str, submission: Submission, why: Note, sandboxed: bool) -> Sheet:
+    """The sheet of a student whose notebook could not be run; marks of an earlier time stay."""
+    student = submission.student
+    if not remarks(course, name, student):
+        notebook = stage(course, name, submission, course.private(name) / STAGED / student / name)
+        _record(course, name, student, unanswered(notebook, why), sandboxed)
+    sheet = sheets(course, name, [student])[0]
+    sheet.failed, sheet.notes = True, [why, *(n for n in sheet.notes if n != why)]
+    return sheet
+
+
+def unanswered(notebook: Any, why: Note) -> dict[str, Any]:
+    """An outcome without points: nothing ran."""
+    verdicts, found = {}, []
+    for cell in notebook.cells:
+        grading = cell.metadata.get("nbgrader", {})
+        said = [outputs.error("NotRun", sentence(why))] if cell.cell_type == "code" else []
+        if grading.get("grade") and not grading.get("solution") and cell.cell_type == "code":
+            name = grading["grade_id"]
+            verdict = no_verdict(name.removeprefix("check_"), grading["points"], sentence(why))
+            verdicts[name] = asdict(verdict)
+            said = outputs.of_verdict(verdict, grading["points"])
+        found.append(said)
+    return {
+        "key": "",
+        "cells": fingerprint(notebook),
+        "outputs": found,
+        "verdicts": verdicts,
+        "notes": as_json([why]),
+        "usage": {},
+    }
+
+
+def _mark_sheets(course: Course, name: str, students: list[str] | None, workers: int) -> set[str]:
+    """Write everybody's page (or some students') under feedback/; who is graded."""
+    from autograder.book.record import MarkSheets
+
+    room = course.private(name) / "feedback"
+    shutil.rmtree(room, ignore_errors=True)
+    there = {p.parent.name for p in (course.root / "autograded").glob(f"*/{name}")}  # whom the grader failed, is not
+    wanted = sorted(there if students is None else there.intersection(students))
+    parts = min(workers, os.cpu_count() or 1, 1 + len(wanted) // 4)
+
+    def make(part: int) -> None:
+        if some := set(wanted[part::parts]):
+            _convert(partial(MarkSheets, some), course, name, "*")
+
+    _side_by_side(make, parts)
+    for page in room.rglob("*.html"):
+        write(course.root / "feedback" / page.relative_to(room), page.read_bytes())
+    return there
+
+
+def _side_by_side(make: Callable[[int], None], parts: int) -> None:
+    """Call it for 0, 1 …; each part beyond the first in a copy of this process, where that is safe: with one thread."""
+    children: dict[int, int] = {}
+    if sys.platform == "linux" and threading.active_count() == 1:
+        for part in range(1, parts):
+            if (pid := os.fork()) == 0:
+                code = 1
+                try:
+                    make(part)
+                    code = 0
+                finally:
+                    os._exit(code)
+            children[part] = pid
+    try:
+        make(0)
+    finally:
+        failed = [part for part, pid in children.items() if os.waitpid(pid, 0)[1] != 0]
+    for part in [*failed, *range(1 + len(children), parts)]:
+        make(part)  # here it says what is wrong
+
+
+def _convert(step: Callable, course: Course, name: str, student: str, **execute: Any) -> None:
+    """Run a step of nbgrader's; `execute` configures `record.Execute`."""
+    private = course.private(name).relative_to(course.root)
+    config = course.config()
+    config.Execute.update(execute)
+    folders = {"submitted_directory": f"{private}/staged", "feedback_directory": f"{private}/feedback"}
+    directory = course.directory(assignment_id=name, student_id=student, **folders)
+    convert(step(coursedir=directory, config=config, force=True), course.private(name) / "nbgrader.log")
+
+
+def _is_recorded(course: Course, name: str, student: str, outcome: dict[str, Any]) -> bool:
+    """Whether the gradebook has this very outcome, so that there is nothing to change in it."""
+    grader = remarks(course, name, student)
+    if grader.get("key") != outcome["key"] or grader.get("notes") != outcome["staged"] + outcome["notes"]:
+        return False
+    from nbgrader.api import Gradebook, MissingEntry
+
+    try:
+        with Gradebook(course.directory().db_url) as gradebook:
+            grades = gradebook.find_submission_notebook(name, name, student).grades
+            judged = {g.cell.name: g.auto_score for g in grades}
+            return all(judged.get(n) == min(v["points"], v["max_points"]) for n, v in outcome["verdicts"].items())
+    except MissingEntry:
+        return False

@@ -1,0 +1,118 @@
+"""What became of each hand-in: marks, verdicts and notes, from the gradebook and the graded notebooks."""
+
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from autograder.course import Course
+from autograder.notes import NOTES, Kind, Note, from_json, sentence
+from course_utils.check import Verdict
+from course_utils.notebook import grade_id, read
+
+FAILED = "failed.json"  # in `Course.private`
+
+
+@dataclass
+class Sheet:
+    """One student's marks, and the reasons for them.
+
+    Attributes:
+        cells: marks per graded cell, (points, most); None where a person has to mark.
+        judged: the graded cells whose verdict was made outside the student's process.
+        failed: the grader could not do its work for this student.
+    """
+
+    student: str
+    points: float = 0.0
+    most: float = 0.0
+    cells: dict[str, tuple[float | None, float]] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+    usage: dict[str, float] = field(default_factory=dict)
+    failed: bool = False
+
+    @property
+    def trouble(self) -> list[Note]:
+        """What went wrong technically: the notes, but for the one that every student with a plain test cell gets."""
+        return [note for note in self.notes if note.kind != Kind.IN_KERNEL]
+
+    @property
+    def waiting(self) -> float:
+        """Points that nobody has given or refused yet."""
+        return sum(most for points, most in self.cells.values() if points is None)
+
+    def reasons(self) -> list[str]:
+        """Why points are missing, in a few words each; then what went wrong technically."""
+        lost = [v for v in self.verdicts.values() if v.points < v.max_points]
+        other = [n for n, (p, m) in self.cells.items() if n not in self.verdicts and p is not None and p < m]
+        return (
+            [f"{v.exercise}: {why(v)}" for v in lost]
+            + [f"{n}: {self.cells[n][0]:g} of {self.cells[n][1]:g}." for n in other]
+            + [sentence(note) for note in self.trouble]
+        )
+
+    def line(self) -> str:
+        waiting = f" (and up to {self.waiting:g} to be marked by hand)" if self.waiting else ""
+        marks = "NOT GRADED" if self.failed else f"{self.points:.4g} of {self.most:g}{waiting}"
+        return f"{self.student}: {marks}. {' '.join(self.reasons()) or 'All right.'}"
+
+
+def why(verdict: Verdict) -> str:
+    """A verdict in a few words."""
+    said = f"known mistake “{verdict.mistake}”" if verdict.mistake else verdict.reason
+    return f"{verdict.held} of {verdict.cases} cases, {said}."
+
+
+def sheets(course: Course, name: str, students: list[str] | None = None) -> list[Sheet]:
+    """The sheets of all who are in the gradebook (or of some), as it now stands, marks given by hand included."""
+    from nbgrader.api import Gradebook
+
+    found = []
+    cells = read(course.released(name)).cells
+    order = {grade_id(c): number for number, c in enumerate(cells)}
+    with Gradebook(course.directory().db_url) as gradebook:
+        if students is None:
+            submissions = gradebook.assignment_submissions(name)
+        else:
+            submissions = [gradebook.find_submission(name, student) for student in students]
+        for submission in submissions:
+            student = submission.student_id
+            sheet = Sheet(student, submission.score - submission.late_submission_penalty, submission.max_score)
+            grades = [g for notebook in submission.notebooks for g in notebook.grades]
+            for grade in sorted(grades, key=lambda g: order.get(g.cell.name, 0)):
+                unmarked = grade.auto_score is None and grade.manual_score is None
+                sheet.cells[grade.cell.name] = (None if unmarked else grade.score, grade.max_score)
+            grader = remarks(course, name, student)
+            verdicts = grader.get("verdicts", {})
+            sheet.verdicts = {n: _verdict(verdicts[n]) for n in sheet.cells if n in verdicts}
+            sheet.notes, sheet.usage = from_json(grader.get("notes", [])), dict(grader.get("usage", {}))
+            found.append(sheet)
+    return sorted(found, key=lambda sheet: sheet.student)
+
+
+def _verdict(found: dict[str, Any]) -> Verdict:
+    """A verdict from a graded notebook, also from one that another version of the course graded."""
+    known = {f.name for f in fields(Verdict)}
+    return Verdict(**{name: value for name, value in found.items() if name in known})
+
+
+def graded_notebook(course: Course, name: str, student: str) -> dict[str, Any]:
+    """The graded notebook as JSON; empty where there is none."""
+    try:
+        found = json.loads((course.root / "autograded" / student / name / f"{name}.ipynb").read_text())
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def remarks(course: Course, name: str, student: str) -> dict[str, Any]:
+    """What the grader left in the graded notebook: verdicts, notes, usage, key."""
+    return graded_notebook(course, name, student).get("metadata", {}).get(NOTES, {})
+
+
+def failures(course: Course, name: str) -> dict[str, str]:
+    """The students for whom the grader could not do its work when it last tried, and why."""
+    try:
+        return json.loads((course.private(name) / FAILED).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}

@@ -1,0 +1,229 @@
+"""The instructors' part of the `course` command: parses, calls a wing, prints."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from course_utils.cli import app, clear, doctors, fail
+
+if TYPE_CHECKING:
+    from course_utils.doctor import Row
+
+Assignment = Annotated[str, typer.Argument(help="Its name, e.g. a1_markov_chains.")]
+
+Scheduler = Annotated[
+    str | None, typer.Option(help="Run the notebooks on the workers of this Dask scheduler, e.g. tcp://host:8786.")
+]
+Resources = Annotated[str, typer.Option(help="With --scheduler: what each takes of its worker, e.g. GPU=0.25.")]
+
+
+def sandbox_row() -> "Row":
+    """Whether students' code can be shut in here; a row of `course doctor`."""
+    from autograder.sandbox import provisioner
+    from course_utils.doctor import NOTE, OK, Row
+
+    problem = provisioner.missing()
+    return Row("sandbox", NOTE, "only grading needs it", problem) if problem else Row("sandbox", OK, "bubblewrap works")
+
+
+doctors.append(("sandbox", sandbox_row))
+
+
+def _cluster(scheduler: str | None, resources: str, unsafe: bool):
+    """What --scheduler and --resources say."""
+    if not scheduler:
+        return fail("--resources goes with --scheduler: run the command again with both") if resources else None
+    if unsafe:
+        fail("--unsafe does not go with --scheduler: workers always have a sandbox; leave one of them out")
+    from autograder.run.cluster import Cluster
+    from autograder.run.cluster import resources as parse
+
+    return Cluster(scheduler, parse(resources))
+
+
+@app.command()
+@clear
+def release(
+    assignment: Annotated[str | None, typer.Argument(help="Its name; without one, all of them.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; say what differs.")] = False,
+    mutants: Annotated[bool, typer.Option("--mutants", help="Change nothing; say what errors the cases miss.")] = False,
+    table: Annotated[Path | None, typer.Option(help="With --mutants: put the scores into this Markdown file.")] = None,
+) -> None:
+    """Generate assignments/ from solutions/."""
+    from autograder.course import Course
+    from autograder.release import check_release
+    from autograder.release import release as make
+    from autograder.run.work import prepare_cases
+
+    if table and not mutants:
+        fail("--table goes with --mutants: run the command again with both")
+    course = Course.find()
+    names = [course.require(assignment, released=False)] if assignment else course.names()
+    wrong = False
+    for name in names:
+        if mutants:
+            from autograder.author.mutants import scores, write_table
+
+            found = []
+            for score in scores(course, name):
+                wrong |= not score.good
+                found.append(score)
+                print(*score.lines(), sep="\n", flush=True)
+            if table:
+                write_table(table, name, found)
+        elif check:
+            problems = check_release(course, name)
+            wrong |= bool(problems)
+            print(*problems or [f"{name}: assignments/ is exactly what solutions/ gives"], sep="\n")
+        else:
+            print(f"{name}:", ", ".join(make(course, name)) or "nothing to change", flush=True)
+            prepare_cases(course, name)  # hidden ones, so that the first grading need not wait for them
+    raise typer.Exit(1 if wrong else 0)
+
+
+@app.command()
+@clear
+def grade(
+    assignment: Assignment,
+    student: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Run everything anew, trust no kept result.")] = False,
+    unsafe: Annotated[bool, typer.Option("--unsafe", help="Without a sandbox: students' code runs as you.")] = False,
+    workers: Annotated[int, typer.Option(help="Notebooks that run at the same time.", min=1)] = 2,
+    arrived: Annotated[
+        Path | None, typer.Option("--import", help="First take hand-ins from this folder: NAME.zip, NAME.ipynb.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--watch", help="Go on and grade what arrives, until Ctrl-C.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, or cuda: students' code may use this machine's GPU.")] = "cpu",
+    scheduler: Scheduler = None,
+    resources: Resources = "",
+) -> None:
+    """Grade all of submitted/: gradebook, grades.csv, feedback/ and report.html."""
+    from autograder.course import Course
+    from autograder.grade import grade, watch
+    from autograder.intake.arrivals import take_in
+
+    course = Course.find()
+    name, failed = course.require(assignment), False
+    for arrival in take_in(course, name, arrived) if arrived else ():
+        failed |= arrival.left
+        print(f"{arrival.file}: {arrival.said}", flush=True)
+    if device not in ("cpu", "cuda"):
+        fail(f"--device {device}: say cpu or cuda")
+    options = {"again": again, "unsafe": unsafe, "workers": workers, "cluster": _cluster(scheduler, resources, unsafe)}
+    options["device"] = device
+    if keep:
+        print(f"watching {course.root / 'submitted'}, until Ctrl-C", flush=True)
+    try:
+        for number, total, sheet in (watch if keep else grade)(course, name, student or [], **options):
+            failed |= sheet.failed
+            print(f"[{number}/{total}] {sheet.line()}", flush=True)
+    except KeyboardInterrupt:
+        if not keep:
+            raise
+        print("stopped watching")
+    print("written: gradebook.db, grades.csv, feedback/, report.html")
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+@clear
+def regrade(
+    assignment: Assignment,
+    undo: Annotated[bool, typer.Option("--undo", help="Bring back the marks of before the last regrade.")] = False,
+    unsafe: Annotated[bool, typer.Option("--unsafe", help="Without a sandbox: students' code runs as you.")] = False,
+    workers: Annotated[int, typer.Option(help="Notebooks that run at the same time.", min=1)] = 2,
+    scheduler: Scheduler = None,
+    resources: Resources = "",
+) -> None:
+    """Grade again after a check was corrected: whose marks change, from what to what."""
+    from autograder import regrade as room
+    from autograder.course import Course
+
+    course = Course.find()
+    name = course.require(assignment)
+    options = {"unsafe": unsafe, "workers": workers, "cluster": _cluster(scheduler, resources, unsafe)}
+    done = room.undo(course, name) if undo else room.regrade(course, name, **options)
+    print(
+        *[change.line() for change in done.changes], *done.notes, sep="\n", end="\n" * bool(done.changes + done.notes)
+    )
+    print(f"{len(done.changes)} changed, {done.same} as they were")
+    if undo:
+        print("undone: set mistakes.py back, too, before you grade again")
+    elif done.copy:
+        print(f"before: {done.copy.relative_to(course.root)} (course regrade {name} --undo goes back to it)")
+
+
+@app.command()
+@clear
+def report(
+    assignment: Assignment,
+    canvas: Annotated[
+        Path | None, typer.Option(help="Also write the marks as Canvas imports them; an export of Canvas is filled.")
+    ] = None,
+) -> None:
+    """Write report.html: who needs attention, how the class did, which mistakes were made, what went wrong."""
+    from autograder.book.report import write_canvas, write_report
+    from autograder.course import Course
+
+    course = Course.find()
+    print(write_report(course, course.require(assignment)))
+    if canvas:
+        print(*write_canvas(course, assignment, canvas), sep="\n")
+
+
+@app.command()
+@clear
+def site(
+    to: Annotated[Path, typer.Option(help="The folder that is written.")] = Path("site"),
+    jobs: Annotated[int, typer.Option(help="Lectures that run at the same time.", min=1)] = 2,
+    runs: Annotated[Path | None, typer.Option("--executed", help="Where runs of lectures are kept.")] = None,
+) -> None:
+    """Run all lectures and build the site: lectures with outputs, assignments, questions, library; works offline."""
+    from autograder.publish.run import executed, lectures
+    from autograder.publish.site import build
+
+    notebooks = _run_lectures(lectures(), executed, jobs, runs)
+    built = build(notebooks, to)
+    for line in built.complaints:
+        print(f"note: {line}")
+    print(f"{built.pages} pages, {built.size / 1e6:.0f} MB: open {built.folder / 'index.html'}")
+
+
+@app.command()
+@clear
+def slides(
+    lecture: Annotated[list[str] | None, typer.Argument(help="Its number, e.g. 04; without any, all.")] = None,
+    to: Annotated[Path, typer.Option(help="The folder that is written.")] = Path("slides"),
+    jobs: Annotated[int, typer.Option(help="Lectures that run at the same time.", min=1)] = 2,
+    runs: Annotated[Path | None, typer.Option("--executed", help="Where runs of lectures are kept.")] = None,
+) -> None:
+    """Make slides of lectures, with speaker notes (key S); works offline."""
+    from autograder.publish.run import executed, lectures
+    from autograder.publish.slides import build
+
+    known = {path.name[:2]: path for path in lectures()}
+    wanted = {number.zfill(2) for number in lecture or known}
+    if unknown := wanted - known.keys():
+        fail(f"there is no lecture {', '.join(sorted(unknown))}: choose from {', '.join(known)}")
+    notebooks = _run_lectures([known[number] for number in sorted(wanted)], executed, jobs, runs)
+    for name, notebook in sorted(notebooks.items()):
+        print(build(notebook, name, to))
+
+
+def _run_lectures(paths: list[Path], executed: Callable, jobs: int, runs: Path | None) -> dict[str, Any]:
+    """The lectures with their outputs, by name; ends the command where one of them does not run."""
+    from tqdm import tqdm
+
+    found, failed = {}, []
+    with tqdm(total=len(paths), unit="lecture", disable=None) as bar:
+        for path, notebook in executed(paths, jobs, runs):
+            bar.update()
+            if isinstance(notebook, Exception):
+                failed.append(str(notebook))
+            else:
+                found[path.stem] = notebook
+    if failed:
+        fail("\n".join(["these lectures do not run:", *sorted(failed)]))
+    return found

@@ -1,0 +1,37 @@
+"""A course as its grader sees it: what students must not see, and nbgrader's configuration."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from course_utils import course
+
+if TYPE_CHECKING:
+    from nbgrader.coursedir import CourseDirectory
+    from traitlets.config import Config
+
+STAGED = "staged"  # folder in `Course.private`: submissions that are repaired already
+IGNORED = {"mistakes.py", "__pycache__", ".ipynb_checkpoints", ".DS_Store"}
+
+
+class Blocked(course.CourseError):
+    """Nothing can go on until this is put right: no room on the disk, a gradebook that others hold."""
+
+
+class Course(course.Course):
+    """The folder of a course, with nbgrader's configuration in it."""
+
+    def private(self, name: str) -> Path:
+        """Where the grader keeps what students must not see: the seed, hidden cases, results."""
+        return self.root / ".grading" / name
+
+    def config(self) -> "Config":
+        """What `nbgrader_config.py` says."""
+        from traitlets.config.loader import PyFileConfigLoader
+
+        return PyFileConfigLoader(course.CONFIG, str(self.root)).load_config()
+
+    def directory(self, **traits: str) -> "CourseDirectory":
+        """nbgrader's view of the course, e.g. `directory(assignment_id="a1_markov_chains")`."""
+        from nbgrader.coursedir import CourseDirectory
+
+        return CourseDirectory(config=self.config(), **({"root": str(self.root)} | traits))

@@ -1,0 +1,224 @@
+"""`course grade`: everyone in `submitted/`, one after the other, into nbgrader's gradebook, table and mark sheets."""
+
+import json
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autograder.author.generate import generate
+from autograder.book.gradebook import finish, publish
+from autograder.book.sheets import FAILED, Sheet, failures
+from autograder.course import STAGED, Course
+from autograder.intake.submissions import Submission, signature
+from autograder.intake.submissions import submissions as all_submissions
+from autograder.notes import Kind, note, sentence
+from autograder.run import pool as pools
+from autograder.sandbox import gpu, provisioner
+from autograder.stock import one_engine
+from autograder.temporary import remove_parts, temporary_folder
+from course_utils.course import CourseError, write
+from course_utils.notebook import read
+
+if TYPE_CHECKING:
+    from autograder.run.cluster import Cluster
+
+AHEAD = 50  # submissions that run, or have run, before it is their turn to be recorded
+
+
+def grade(
+    course: Course,
+    name: str,
+    students: list[str],
+    again: bool = False,
+    unsafe: bool = False,
+    workers: int = 2,
+    cluster: "Cluster | None" = None,
+    device: str = "cpu",
+) -> Iterator[tuple[int, int, Sheet]]:
+    """Grade all of `submitted/`, or some students; yields (number, how many, sheet) as they are done.
+
+    Args:
+        cluster: where the notebooks run, in place of this machine.
+        device: "cuda" lets them use the GPU, each a share of its memory.
+
+    Raises:
+        CourseError: the grader cannot work here; the text says what to do. What one student did never raises.
+    """
+    found = all_submissions(course, name)
+    if unknown := set(students) - {s.student for s in found}:
+        raise CourseError(f"nothing of {', '.join(sorted(unknown))} is in {course.root / 'submitted'}")
+    found = [s for s in found if s.student in students or not students]
+    if not found:
+        raise CourseError(
+            f"{course.root / 'submitted'} is empty: put each student's folder there, submitted/NAME/{name}/"
+        )
+    if (
+        device == "cuda"
+        and not unsafe
+        and not cluster
+        and (problem := gpu.missing() or gpu.crowded(workers, provisioner.DEFAULTS.gpu_memory_bytes))
+    ):
+        raise CourseError(problem)
+    before = {s.student: signature(s) for s in found}
+    failed: dict[str, str] = {}
+    with alone(course, name), _pool(course, name, len(found), unsafe, cluster, device) as pool, ExitStack() as engine:
+        shutil.rmtree(course.private(name) / STAGED, ignore_errors=True)
+        at_once = pool.at_once or workers
+        with ThreadPoolExecutor(at_once) as threads:
+            try:
+                points = threads.submit(pool.call, pools.OfWork("points"), course, name)
+                cases = threads.submit(pool.call, pools.OfWork("prepare_cases"), course, name)
+                work = (
+                    (s, threads.submit(_outcome, cases, course, name, s, pool, not unsafe, again, device))
+                    for s in found
+                )
+                outcomes = _in_order(work, max(AHEAD, 2 * at_once))
+                _teach(course, name, points, cases)
+                engine.enter_context(one_engine())
+                for number, (submission, future) in enumerate(outcomes, start=1):
+                    sheet = finish(course, name, submission, future, not unsafe)
+                    if signature(submission) != before[sheet.student]:
+                        sheet.notes.append(note(Kind.CHANGED))
+                    if sheet.failed:
+                        failed[sheet.student] = sentence(sheet.notes[0])
+                    yield number, len(found), sheet
+            finally:
+                threads.shutdown(wait=False, cancel_futures=True)
+                pool.close()
+        kept = {s: why for s, why in failures(course, name).items() if s not in before}
+        write(course.private(name) / FAILED, json.dumps(kept | failed), 0o600)
+        publish(course, name, students or None, workers)
+
+
+@contextmanager
+def _pool(
+    course: Course, name: str, submissions: int, unsafe: bool, cluster: "Cluster | None", device: str
+) -> Iterator[pools.Here]:
+    """Where work is done beside the gradebook; it loads while the caller goes on."""
+    if cluster:
+        with cluster.connect(course) as remote:
+            yield remote
+        return
+    pool = None if unsafe else pools.start()  # first, since it takes longest
+    try:
+        if not unsafe and (missing := provisioner.missing()):
+            raise CourseError(f"{missing} (or say --unsafe: students' code then can do all that you can)")
+        forks = None
+        if submissions > 1 and not unsafe:
+            from autograder.sandbox import warm
+
+            forks = warm.shared(warm.imports(read(course.solution(name))), device)
+        pool = pool or pools.Here()
+        pool.forks = forks
+        yield pool
+    finally:
+        if pool:
+            pool.close()
+
+
+def _teach(course: Course, name: str, points: Future, cases: Future) -> None:
+    """Have the gradebook learn of the assignment, while the first notebooks run.
+
+    Args:
+        points: what the exercises are worth.
+        cases: done when the hidden cases are there.
+    """
+    try:
+        known = points.result()  # nbgrader is imported after that: until then the cores are for those who import torch
+        with temporary_folder() as temporary:
+            generate(course, name, Path(temporary), course.directory().db_url, known)
+        cases.result()
+    except pools.Lost as error:
+        raise CourseError(f"a process of the grader was lost ({error}): run the same command again") from None
+
+
+def _outcome(cases: Future, course: Course, name: str, submission: Submission, pool: pools.Here, *options: Any) -> dict:
+    """What came of one submission; found out once more where the process that worked on it was lost."""
+    cases.result()
+    for _ in range(pool.attempts):
+        try:
+            return pool.grade(course, name, submission, *options)
+        except pools.Lost as error:
+            lost = error
+    return {"lost": str(lost)}
+
+
+def _in_order(work: Iterator[tuple[Submission, Future]], ahead: int) -> Iterator[tuple[Submission, Future]]:
+    """The submissions in their order, so that the gradebook's does not depend on who was quicker.
+
+    Not more than `ahead` are under way or kept until their turn comes: memory does not grow with the class.
+    """
+    waiting = deque(islice(work, ahead))  # now, not when the first is asked for
+
+    def one_by_one() -> Iterator[tuple[Submission, Future]]:
+        while waiting:
+            yield waiting.popleft()
+            waiting.extend(islice(work, 1))
+
+    return one_by_one()
+
+
+@contextmanager
+def alone(course: Course, name: str) -> Iterator[None]:
+    """Two graders of one assignment would undo each other's work."""
+    path = course.private(name) / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # Windows
+            pass
+        except BlockingIOError:
+            raise CourseError(f"{name} is being graded already, by another `course grade`: wait for its end") from None
+        file.write(str(os.getpid()))
+        private = course.private(name)
+        remove_parts(
+            course.root, private, private / "results", private / "cases", *course.root.glob(f"feedback/*/{name}")
+        )
+        yield
+
+
+def watch(
+    course: Course,
+    name: str,
+    students: list[str],
+    *,
+    every: float = 3.0,
+    stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], object] = print,
+    pause: Callable[[float], object] = time.sleep,
+    **options: Any,
+) -> Iterator[tuple[int, int, Sheet]]:
+    """Grade what arrives in `submitted/`, until `stop()`; what is still being written waits until it stays the same.
+
+    Args:
+        every: seconds between two looks; an entry is graded when two looks in a row find it the same.
+        say: is told what keeps the grader from its work (it tries again at the next look).
+        options: as for `grade`.
+    """
+    seen: dict[str, object] = {}
+    done: dict[str, object] = {}
+    said = ""
+    while not stop():
+        there = {s.student: signature(s) for s in all_submissions(course, name)}
+        there = {s: what for s, what in there.items() if s in students or not students}
+        ready = [s for s, what in there.items() if seen.get(s) == what != done.get(s)]
+        seen = there
+        try:
+            if ready:
+                yield from grade(course, name, ready, **options)
+                done |= {s: there[s] for s in ready}
+            said = ""
+        except CourseError as error:
+            if str(error) != said:
+                say(said := str(error))
+        pause(every)

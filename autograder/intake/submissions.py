@@ -1,0 +1,221 @@
+"""Finds what was handed in, and copies it to where it is graded from: plain files of a sane size, no links."""
+
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from autograder.course import Course
+from autograder.intake.repair import blank, repair
+from autograder.notes import NOTES, Kind, Note, as_json, note
+from course_utils.course import write
+from course_utils.notebook import read, text
+from course_utils.student import TIMESTAMP
+
+MAX_FILES = 500
+MAX_WALK = 100_000  # files among which notebooks are looked for
+MAX_TOTAL = 200 * 2**20
+# What turns the direction of a line of text, or is not seen at all: one name could be shown as another.
+UNSEEN = "\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
+PASSED_OVER = re.compile(r"\..*|__pycache__|.*\.pyc|Thumbs\.db|desktop\.ini|.*\.ipynb")
+
+
+@dataclass
+class Submission:
+    """One entry of `submitted/`.
+
+    Attributes:
+        student: the name in the gradebook.
+        place: the folder (or file) that was handed in; None if there is none for this assignment.
+        notes: what was odd about it.
+    """
+
+    student: str
+    place: Path | None
+    notes: list[Note] = field(default_factory=list)
+
+
+def submissions(course: Course, name: str) -> list[Submission]:
+    """Every entry of `submitted/`, so that nobody is lost: folders, misplaced files, students who handed in nothing."""
+    room = course.root / "submitted"
+    found: list[Submission] = []
+    entries = (
+        sorted((e for e in os.scandir(room) if not e.name.startswith(".")), key=lambda e: e.name)
+        if room.is_dir()
+        else []
+    )
+    for entry in entries:
+        submission = _submission(Path(entry.path), entry, name)
+        known = {s.student for s in found}
+        plain, number = submission.student, 2
+        while submission.student in known:
+            submission.student, number = f"{plain} {number}", number + 1
+        if submission.student != entry.name:
+            submission.notes.append(note(Kind.RENAMED, submission.student))
+        found.append(submission)
+    return found
+
+
+def _submission(path: Path, entry: os.DirEntry, name: str) -> Submission:
+    student = student_name(entry.name)
+    if entry.is_symlink():
+        return Submission(student, path)
+    if entry.is_file(follow_symlinks=False):
+        if path.suffix == ".ipynb":
+            return Submission(student_name(path.stem), path, [note(Kind.LOOSE_NOTEBOOK)])
+        return Submission(student, path, [note(Kind.LOOSE_FILE)])
+    try:
+        inside = os.listdir(path)
+    except OSError as error:
+        return Submission(student, path, [note(Kind.CLOSED_FOLDER, shown(entry.name), error.strerror)])
+    if name in inside:
+        return Submission(student, path / name)
+    if any(n.endswith(".ipynb") and not n.startswith(".") for n in inside):
+        return Submission(student, path, [note(Kind.OUTSIDE, name)])
+    return Submission(student, None, [note(Kind.NOTHING)])
+
+
+def student_name(name: str) -> str:
+    """A name that the gradebook, its table and nbgrader's patterns can hold."""
+    name = name.encode("utf-8", "replace").decode()  # file names need not be text
+    return re.sub(rf'[\x00-\x1f\x7f-\x9f{UNSEEN},"*?\[\]]', "_", name).strip().lstrip("=+@-. ") or "nameless"
+
+
+def stage(course: Course, name: str, submission: Submission, target: Path) -> NotebookNode:
+    """Copy a submission into an empty folder, its notebook repaired; the notebook, with all notes in its metadata."""
+    notes = list(submission.notes)
+    place = submission.place
+    release = read(course.released(name))
+    try:
+        notebook, said = _take(name, place, target, release, notes)
+    except OSError as error:
+        if place is None or place not in (Path(error.filename or "/"), *Path(error.filename or "/").parents):
+            raise  # not the student's doing
+        notebook, said = blank(release, note(Kind.UNREADABLE, error.strerror))
+    notes += said
+    notebook.metadata[NOTES] = {"notes": as_json(notes)}
+    write(target / f"{name}.ipynb", text(notebook))
+    return notebook
+
+
+def _take(
+    name: str, place: Path | None, target: Path, release: NotebookNode, notes: list[Note]
+) -> tuple[NotebookNode, list[Note]]:
+    """The repaired notebook and what had to be repaired; the files beside it are copied."""
+    if place is None:
+        return blank(release)
+    if place.is_symlink():
+        return blank(release, note(Kind.LINK))
+    where = _notebook(place, name, notes)
+    notebook, said = repair(where, release) if where else blank(release, note(Kind.NO_NOTEBOOK))
+    if place.is_dir():
+        copy_files(place, target, said)
+    return notebook, said
+
+
+def signature(submission: Submission) -> object:
+    """What tells whether an entry was changed: names, sizes and times of its files (of a sane number of them)."""
+    if submission.place is None:
+        return None
+    try:
+        paths = [submission.place]
+        if submission.place.is_dir() and not submission.place.is_symlink():
+            paths += islice(_walk(submission.place, notes=[]), 2 * MAX_FILES)
+        return [(str(p), (s := p.lstat()).st_size, s.st_mtime_ns, s.st_ino) for p in paths]
+    except OSError as error:  # it went away, or may not be read
+        return error.errno
+
+
+def _notebook(place: Path, name: str, notes: list[Note]) -> Path | None:
+    """The notebook to grade: the one with the assignment's name, else the only one."""
+    if not place.is_dir():
+        return place if place.suffix == ".ipynb" or place.name == name else None
+    found = sorted(p for p in islice(_walk(place, notes=[]), MAX_WALK) if p.suffix == ".ipynb")
+    exact = [p for p in found if p.stem == name]
+    if exact:
+        chosen = min(exact, key=lambda p: len(p.parts))
+    elif len(found) == 1:
+        chosen = found[0]
+        notes.append(note(Kind.OTHER_NAME, shown(chosen.name), name))
+    else:
+        names = ", ".join(shown(p.name) for p in found[:5])
+        if found:
+            notes.append(note(Kind.NONE_NAMED, len(found), name, names))
+        return None
+    others = [shown(p.name) for p in found if p != chosen]
+    if others:
+        notes.append(note(Kind.OTHERS, ", ".join(others[:5]) + (" …" if len(others) > 5 else "")))
+    return chosen
+
+
+def copy_files(place: Path, target: Path, notes: list[Note]) -> None:
+    """Copy the plain files of a folder, up to the limits, but no notebooks and nothing hidden."""
+    count = total = 0
+    target.mkdir(parents=True, exist_ok=True)
+    for path in _walk(place, notes):
+        if PASSED_OVER.fullmatch(path.name):
+            continue
+        count += 1
+        try:
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        except OSError as error:
+            notes.append(note(Kind.CLOSED_FILE, shown(path.name), error.strerror))
+            continue
+        with open(descriptor, "rb") as source:
+            status = os.fstat(source.fileno())
+            total += status.st_size
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            if count > MAX_FILES or total > MAX_TOTAL:
+                notes.append(note(Kind.TOO_MUCH, MAX_FILES, MAX_TOTAL // 2**20))
+                return
+            if path.name == TIMESTAMP and not _is_time(source.read(200)):
+                notes.append(note(Kind.NO_TIME, TIMESTAMP))
+                continue
+            source.seek(0)
+            copy = target / path.relative_to(place)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with copy.open("wb") as out:
+                shutil.copyfileobj(source, out)
+
+
+def _walk(place: Path, notes: list[Note]) -> Iterator[Path]:
+    """The plain files under a folder; links and what cannot be opened are noted and passed over."""
+
+    def closed(error: OSError) -> None:
+        notes.append(note(Kind.CLOSED_FOLDER, shown(Path(error.filename).name), error.strerror))
+
+    for folder, folders, files in os.walk(place, onerror=closed, followlinks=False):
+        links = [n for n in folders + files if os.path.islink(os.path.join(folder, n))]
+        notes += [note(Kind.LINKED_FILE, shown(n)) for n in links[:5]]
+        folders[:] = sorted(n for n in folders if n not in links and not PASSED_OVER.fullmatch(n))
+        for file in sorted(files):
+            if _is_plain(path := Path(folder) / file):
+                yield path
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def shown(name: str) -> str:
+    """A file's name as text of a sane length."""
+    return re.sub(rf"[\x00-\x1f\x7f-\x9f{UNSEEN}]", "?", name.encode("utf-8", "replace").decode())[:80]
+
+
+def _is_time(data: bytes) -> bool:
+    from nbgrader.utils import parse_utc
+
+    try:
+        return not data.strip() or parse_utc(data.decode().strip()) is not None
+    except Exception:  # whatever dateutil says about nonsense
+        return False

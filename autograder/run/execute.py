@@ -1,0 +1,477 @@
+"""Runs a notebook in a (sandboxed) kernel and lets the judge give the verdicts: notebook in, result out, no more.
+
+The kernel is the student's: what it says is shown, never believed. Whatever it does ends in a result.
+"""
+
+import asyncio
+import copy
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import zmq.asyncio
+from jupyter_client import AsyncKernelClient, AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionComplete, CellTimeoutError
+from nbclient.util import run_sync
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
+
+from autograder import temporary
+from autograder.notes import Kind, Note, note
+from autograder.run import judge as judges
+from autograder.run import outputs
+from autograder.run.judge import Judge, no_verdict
+from autograder.sandbox import gpu, inside
+from autograder.sandbox.provisioner import DEFAULTS, Limits, SandboxError, missing
+from autograder.sandbox.warm import Parent
+from course_utils.check import ExerciseCases, Verdict
+from course_utils.notebook import exercise, grade_id, grading, is_code, points
+from course_utils.plain import Answer
+
+GRACE_S = 3  # for a cell to end after its interrupt
+IOPUB_S = 15  # for outputs to arrive after the reply
+
+
+@dataclass
+class Result:
+    """What came of a notebook.
+
+    Attributes:
+        notebook: with outputs; those of check cells are the verdicts, written here.
+        verdicts: grade_id of the check cell -> verdict; one for every exercise.
+        notes: what happened, in which cell.
+        usage: wall_s, cpu_s, peak_memory_bytes, kernels.
+        answers: exercise -> what its function gave, where a `Recorder` took that instead of judging it.
+    """
+
+    notebook: NotebookNode
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+    usage: dict[str, float] = field(default_factory=dict)
+    answers: dict[str, list[Answer]] = field(default_factory=dict)
+
+
+def execute(
+    notebook: NotebookNode,
+    exercises: dict[str, ExerciseCases],
+    *,
+    files: Path | None = None,
+    limits: Limits = DEFAULTS,
+    sandbox: bool = True,
+    judge_class: type[Judge] = Judge,
+    warm: Parent | None = None,
+) -> Result:
+    """Run all cells and judge the exercises.
+
+    Args:
+        exercises: name -> cases; the cell with grade_id `check_NAME` is judged.
+        files: folder whose files (not its notebooks) are copied to where the notebook runs.
+        sandbox: False runs an ordinary kernel, for one's own notebook.
+        warm: forks the kernels, which start faster so; where it cannot, they start from cold.
+
+    Raises:
+        SandboxError: no kernel can be started here; never for what the notebook does.
+    """
+    warm = warm if sandbox and warm and warm.alive and warm.device == limits.device else None
+    if sandbox and not warm and (problem := missing() or (limits.device == "cuda" and gpu.missing())):
+        raise SandboxError(problem)
+    begin = time.monotonic()
+    result = _run(notebook, exercises, files, limits, sandbox, judge_class, warm)
+    if warm and warm.gone:  # and with it, perhaps, a kernel that had done nothing wrong
+        result = _run(notebook, exercises, files, limits, sandbox, judge_class, None)
+    result.usage["wall_s"] = time.monotonic() - begin
+    return result
+
+
+def _run(
+    notebook: NotebookNode,
+    exercises: dict[str, ExerciseCases],
+    files: Path | None,
+    limits: Limits,
+    sandbox: bool,
+    judge_class: type[Judge],
+    warm: Parent | None,
+) -> Result:
+    room = tempfile.TemporaryDirectory(prefix="course-", dir=warm.spool) if warm else temporary.temporary_folder()
+    with _terminable(), room as name:
+        judge_folder = Path(name, "judge")
+        judge_folder.mkdir()
+        judge_folder.chmod(0o755)  # whatever the umask
+        with judge_class(exercises, judge_folder) as judge:
+            run = _Run(
+                notebook,
+                judge,
+                _Place(Path(name), judge.address, files and Path(files).resolve(), limits, sandbox, warm),
+            )
+            try:
+                run_sync(run.all_cells)()
+            finally:
+                run.close()
+    result = run.result()
+    result.answers = getattr(judge, "answers", {})
+    return result
+
+
+@dataclass
+class _Place:
+    """Where and how kernels run."""
+
+    folder: Path
+    judge: str  # its address
+    files: Path | None
+    limits: Limits
+    sandbox: bool
+    warm: Parent | None
+
+
+class _Dead(Exception):
+    """The kernel has ended, or has to; says what happened, to follow "Cell 3 …"."""
+
+
+class _Run(NotebookClient):
+    """nbclient's client, cell by cell, with a new kernel where one died."""
+
+    def __init__(self, notebook: NotebookNode, judge: Judge, place: _Place):
+        super().__init__(
+            copy.deepcopy(notebook),
+            allow_errors=True,
+            timeout=None,  # time limits are kept in `_run_cell`
+            iopub_timeout=IOPUB_S,
+            raise_on_iopub_timeout=True,
+            record_timing=False,
+            startup_timeout=int(place.limits.startup_s),
+            on_cell_executed=self._keep_reply,
+        )
+        self.original, self.judge, self.place, self.limits = notebook, judge, place, place.limits
+        self.deadline = time.monotonic() + self.limits.notebook_s
+        self.outputs: dict[int, list[NotebookNode]] = {}  # index of the cell -> what it put out
+        self.verdicts: dict[int, Verdict] = {}
+        self.notes: list[Note] = []
+        self.skipped: set[int] = set()  # cells that a new kernel does not run again
+        self.stopped = ""  # why no more cells run
+        self.managers: list[_Manager] = []
+        self.deaths = 0
+        names = [exercise(cell) if exercise(cell) in judge.exercises else "" for cell in notebook.cells]
+        self.checks = {i: name for i, name in enumerate(names) if name and name not in names[:i]}
+
+    # --- the cells, in order ---
+
+    async def all_cells(self) -> None:
+        for index, cell in enumerate(self.original.cells):
+            if is_code(cell):
+                await self._take(index)
+        self._end_kernel()
+
+    async def _take(self, index: int) -> None:
+        """Run a cell and have it judged, whatever happens."""
+        name = self.checks.get(index)
+        if reason := await self._prepare(index):
+            self.outputs[index] = [outputs.error("NotRun", reason)]
+            if name:
+                self.verdicts[index] = self._no_verdict(name, reason)
+            return
+        if name:
+            self.judge.open(name)
+        try:
+            found = await self._run_cell(index)
+        except _Dead as death:
+            self._bury(index, death)
+            found = [*self.nb.cells[index].outputs, outputs.error("KernelDied", f"this cell {death}")]
+        finally:
+            if name:
+                self.verdicts[index] = self.judge.close()
+        self.outputs[index] = outputs.clean(found, self.limits.output_bytes)
+
+    async def _prepare(self, index: int) -> str:
+        """Have a kernel in which the cells before this one ran; else why nothing runs any more."""
+        while not (self.stopped or self.kc):
+            await self._start_kernel()
+            for before in range(index):
+                if before in self.skipped or before in self.checks or not is_code(self.original.cells[before]):
+                    continue
+                try:
+                    await self._run_cell(before)
+                except _Dead as death:
+                    self._bury(before, death)
+                    break
+        if not self.stopped and time.monotonic() >= self.deadline:
+            self.stopped = f"the notebook's time limit of {self.limits.notebook_s:g} s was used up"
+            self.notes.append(note(Kind.OUT_OF_TIME, f"{self.limits.notebook_s:g}", cell=self._name(index)))
+        return self.stopped
+
+    async def _run_cell(self, index: int) -> list[NotebookNode]:
+        """Run a cell and return what it put out.
+
+        Raises:
+            _Dead: the kernel is gone or makes no sense any more; it has to be replaced.
+        """
+        cell = new_code_cell(self.original.cells[index].source)  # without the student's tags, which could skip it
+        self.nb.cells[index] = cell
+        self._reply: dict[str, Any] = {}
+        running = asyncio.ensure_future(self.async_execute_cell(cell, index))
+        ending = asyncio.ensure_future(self._end_of_kernel())
+        seconds = max(0.0, min(self.limits.cell_s, self.deadline - time.monotonic()))
+        try:
+            await asyncio.wait({running, ending}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done() and not ending.done():
+                await self._interrupt(index, seconds)
+                await asyncio.wait({running, ending}, timeout=GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+            if running.done() and running.exception():
+                await asyncio.wait({ending}, timeout=0.5)  # the reason may be that the kernel has ended
+            if ending.done():
+                raise _Dead(ending.result())
+            if not running.done():
+                raise _Dead("did not stop when interrupted")
+            if error := running.exception():
+                late = isinstance(error, CellTimeoutError)
+                raise _Dead("withheld its outputs" if late else f"sent what is no message ({type(error).__name__})")
+            return self._with_error(cell.outputs)
+        finally:
+            for task in (running, ending):
+                task.cancel()
+            await asyncio.gather(running, ending, return_exceptions=True)
+
+    async def _interrupt(self, index: int, seconds: float) -> None:
+        self.skipped.add(index)
+        self.notes.append(note(Kind.INTERRUPTED, f"{seconds:.0f}", cell=self._name(index)))
+        await self.km.interrupt_kernel()
+
+    def _keep_reply(self, execute_reply: dict[str, Any], **_: Any) -> None:
+        self._reply = execute_reply["content"]
+
+    def _with_error(self, found: list[NotebookNode]) -> list[NotebookNode]:
+        """The outputs; with an error if the kernel reports one that it did not show."""
+        if self._reply.get("status") == "ok" or any(o.output_type == "error" for o in found):
+            return found
+        return [*found, outputs.error(str(self._reply.get("ename")), str(self._reply.get("evalue")))]
+
+    # --- kernels ---
+
+    async def _start_kernel(self) -> None:
+        self.km = manager = _Manager(self.place, len(self.managers))
+        self.managers.append(manager)
+        try:
+            await manager.start_kernel(**manager.launch_arguments())
+            await self.async_start_new_kernel_client()
+        except Exception as error:
+            manager.close()
+            if warm := self.place.warm:  # a cold kernel is slower, and there nearly everywhere
+                warm.problem = warm.problem or f"a forked kernel did not start: {error} {manager.said()}"
+                self.place = replace(self.place, warm=None)
+                return await self._start_kernel()
+            raise SandboxError(f"the kernel did not start: {error}\n{manager.said()}".strip()) from error
+        if len(self.managers) == 1:
+            self.notes += _not_copied(manager.said())
+
+    async def _end_of_kernel(self) -> str:
+        """Waits until the kernel's process has ended; what happened."""
+        while (code := await self.km.provisioner.poll()) is None:
+            await asyncio.sleep(0.05)
+        signals = {128 + s: s.name for s in signal.Signals} | {-s: s.name for s in signal.Signals}
+        reason = getattr(self.km.provisioner, "reason", None)
+        return reason or f"ended its kernel ({signals.get(code, f'exit code {code}')})"
+
+    def _bury(self, index: int, death: _Dead) -> None:
+        self.deaths += 1
+        self.skipped.add(index)
+        kind, text = Kind.DIED, [death]
+        if self.deaths >= self.limits.deaths:
+            self.stopped = f"the kernel died {self.deaths} times"
+            kind, text = Kind.DIED_AT_LAST, [death, self.deaths]
+        self.notes.append(note(kind, *text, cell=self._name(index)))
+        self._end_kernel()
+
+    def _end_kernel(self) -> None:
+        if self.kc:
+            self.kc.stop_channels()
+        if self.km:
+            self.km.close()
+        self.km = self.kc = None
+
+    def close(self) -> None:
+        """End all that is left, without an event loop."""
+        for manager in self.managers:
+            manager.close()
+
+    # --- messages ---
+
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
+        try:
+            return super().process_message(msg, cell, cell_index)
+        except CellExecutionComplete:
+            raise
+        except Exception:  # forged: no kernel sends that
+            return None
+
+    def output(self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int) -> None:
+        """Keep an output as it came; `outputs.clean` looks into it. (nbformat's own check takes a millisecond.)"""
+        if self.clear_before_next_output:
+            self.clear_before_next_output = False
+            self.clear_output(outs, {"content": {}, "parent_header": {}}, cell_index)
+        if msg["msg_type"] in outputs.KINDS:
+            if display_id:
+                self._display_id_map.setdefault(display_id, {}).setdefault(cell_index, []).append(len(outs))
+            outs.append(NotebookNode(msg["content"], output_type=msg["msg_type"]))
+
+    async def _async_poll_kernel_alive(self) -> None:
+        """`_run_cell` watches the kernel."""
+
+    def handle_comm_msg(self, outs: list[NotebookNode], msg: dict[str, Any], cell_index: int) -> None:
+        """Widgets have nobody to talk to here."""
+
+    # --- the result ---
+
+    def result(self) -> Result:
+        result = Result(copy.deepcopy(self.original), notes=self.notes)
+        for index, cell in enumerate(result.notebook.cells):
+            if cell.cell_type == "code":
+                cell.execution_count = None
+                cell.outputs = self.outputs.get(index, [])
+                self._mark(index, cell, result)
+        for name in self.judge.exercises.keys() - set(self.checks.values()):
+            result.verdicts[f"check_{name}"] = self._no_verdict(name, "its check cell is missing")
+        result.usage = {
+            "cpu_s": sum(m.used("cpu_s") for m in self.managers),
+            "peak_memory_bytes": max((m.used("peak_memory_bytes") for m in self.managers), default=0),
+            "kernels": len(self.managers),
+        }
+        return result
+
+    def _mark(self, index: int, cell: NotebookNode, result: Result) -> None:
+        """Write the outputs that the cell's mark is read from."""
+        if name := self.checks.get(index):
+            verdict = self.verdicts.get(index) or self._no_verdict(name, "its check cell is empty")
+            result.verdicts[f"check_{name}"] = verdict
+            cell.outputs = outputs.of_verdict(verdict, points(cell))
+        elif grading(cell).get("grade") and not grading(cell).get("solution"):
+            if index not in self.outputs:
+                cell.outputs = [outputs.error("NotRun", "the cell is empty")]
+            cell.outputs = outputs.of_tests(cell.outputs, points(cell))
+            result.notes.append(note(Kind.IN_KERNEL, cell=self._name(index)))
+
+    def _no_verdict(self, name: str, reason: str) -> Verdict:
+        return no_verdict(name, self.judge.exercises[name].points, reason)
+
+    def _name(self, index: int) -> str:
+        name = grade_id(self.original.cells[index])
+        return f"{index + 1}" + (f" ({name})" if name else "")
+
+
+class _Client(AsyncKernelClient):
+    def start_channels(self, **_: Any) -> None:
+        super().start_channels(stdin=False, hb=False)  # nobody types here
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """Until the kernel answers and its outputs arrive; without the pauses that the original has for safety."""
+        deadline = time.monotonic() + (timeout or 60)
+        while time.monotonic() < deadline:
+            request = self.kernel_info()
+            try:
+                await self._async_recv_reply(request, timeout=1)
+                while (await self.get_iopub_msg(timeout=0.5))["parent_header"].get("msg_id") != request:
+                    pass
+                return
+            except (TimeoutError, Empty):
+                if not await self.is_alive():
+                    raise RuntimeError("it ended at once") from None
+        raise RuntimeError(f"no answer within {timeout} s")
+
+
+class _Manager(AsyncKernelManager):
+    """A Python kernel, whatever the notebook's kernelspec says, on sockets in our folder."""
+
+    client_factory = _Client
+
+    def __init__(self, place: _Place, number: int):
+        context = zmq.asyncio.Context()
+        options = {zmq.MAXMSGSIZE: place.limits.message_bytes, zmq.LINGER: 0}
+        options[zmq.RCVHWM] = 0  # no queue drops outputs; the relay's count bounds it
+        options[zmq.HANDSHAKE_IVL] = 0  # a kernel may start slowly: `startup_s` decides
+        for option, value in options.items():
+            context.setsockopt(option, value)
+        path = place.folder / f"kernel-{number}"
+        super().__init__(transport="ipc" if judges.UNIX else "tcp", connection_file=f"{path}.json", context=context)
+        self.judge, self.work, self.place = place.folder / "judge", Path(f"{path}.work"), place
+        provisioner = {"provisioner_name": "local-provisioner"}
+        if place.sandbox:
+            config = {"limits": place.limits, "judge": self.judge, "files": place.files, "warm": place.warm}
+            provisioner = {"provisioner_name": "course-sandbox", "config": config}
+        self._kernel_spec = KernelSpec(
+            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            interrupt_mode="message",
+            metadata={"kernel_provisioner": provisioner},
+        )
+
+    def launch_arguments(self) -> dict[str, Any]:
+        """For an ordinary kernel: a copy of the files to run in, and where the judge is. (The sandbox has its own.)"""
+        if self.place.sandbox:
+            return {}
+        self.work.mkdir()
+        if self.place.files:
+            inside.copy_files(str(self.place.files), str(self.work), self.place.limits.disk_bytes)
+        judge = {"COURSE_JUDGE": self.place.judge}
+        return {
+            "cwd": str(self.work),
+            "env": {"MPLBACKEND": "module://matplotlib_inline.backend_inline"} | os.environ | judge,
+        }
+
+    def client(self, **kwargs: Any) -> _Client:
+        return super().client(context=self.context, **kwargs)
+
+    def used(self, what: str) -> float:
+        return getattr(self.provisioner, what, 0)
+
+    def said(self) -> str:
+        return getattr(self.provisioner, "stderr", b"").decode(errors="replace")
+
+    def close(self) -> None:
+        """End the kernel at once (again does nothing)."""
+        if self.place.sandbox and self.provisioner:
+            self.provisioner.close()
+        elif self.provisioner and (process := self.provisioner.process) and process.poll() is None:
+            process.kill()
+            process.wait()
+        self._close_control_socket()
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.context.destroy(linger=0)
+
+
+# --- cells ------------------------------------------------------------------------------------------------------------
+
+
+def _not_copied(said: str) -> list[Note]:
+    """Of which files the sandbox said that it left them out."""
+    found = []
+    for line in said.splitlines():
+        if line.startswith(inside.NOT_COPIED):
+            name, _, why = line.removeprefix(inside.NOT_COPIED).partition("\t")
+            found.append(note(Kind.FILE_NOT_COPIED, name, why) if why else note(Kind.FILES_NOT_COPIED, name))
+    return found
+
+
+# --- surroundings -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM run every `finally`, where nobody else handles it."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,259 @@
+"""Processes that run notebooks for the grader, forked from one that has loaded the executor: each is there at once.
+
+    grader ── socket ──▶ loader: imports the executor, then forks a worker for each request
+       └───── socket ──▶ worker: takes a function and its arguments, sends back what it returned or raised
+
+The loader is this file, as a program. What a dead worker was doing is `Lost`; the next call gets a new worker.
+Linux alone has what this needs; elsewhere the same calls run in the grader's own process (`Here`).
+"""
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autograder.sandbox.warm import Parent
+
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
+PR_SET_PDEATHSIG = 1
+GRACE_S = 5.0  # for workers to clean up
+
+
+class Lost(Exception):
+    """The process that did the work is gone."""
+
+
+@dataclass(frozen=True)
+class OfWork:
+    """A function of `work`, imported only where it is called: it needs torch, and who records does not."""
+
+    function: str
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        from autograder.run import work
+
+        return getattr(work, self.function)(*arguments, **options)
+
+
+class Here:
+    """Calls in the grader's own process."""
+
+    at_once: int | None = None  # how many submissions, where it is not for the caller to say
+    attempts = 3  # to grade a submission whose processes are lost
+
+    def __init__(self):
+        self.forks: Parent | None = None
+
+    def grade(self, *arguments: Any) -> dict[str, Any]:
+        """`work.grade_one`, for one submission."""
+        return self.call(OfWork("grade_one"), *arguments)
+
+    def call(self, function: Callable, *arguments: Any) -> Any:
+        return function(*arguments, forks=self.forks)
+
+    def close(self) -> None:
+        """Nothing is left."""
+
+
+class Processes(Here):
+    """Any number of threads may `call` at the same time: each call has a worker for itself.
+
+    Loads in the background from its making on.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._idle: list[_Worker] = []
+        self._all: set[_Worker] = set()
+        self._lock, self._closed = threading.Lock(), False
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, "-P", "-m", "autograder.run.pool", str(theirs.fileno())]
+            self._loader = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=os.environ | ONE_THREAD
+            )
+
+    def call(self, function: Callable, *arguments: Any) -> Any:
+        """What the function returns, or raises; it gets the warm parent, or None, as `forks`.
+
+        Raises:
+            Lost: the worker died.
+        """
+        worker = self._take()
+        try:
+            kind, value = worker.ask((function, arguments))
+        except (OSError, EOFError) as error:
+            self._drop(worker)
+            raise Lost(str(error) or "it ended") from None
+        with self._lock:
+            self._idle.append(worker)
+        if kind == "raised":
+            raise value
+        return value
+
+    def _take(self) -> "_Worker":
+        with self._lock:
+            if self._closed:
+                raise Lost("the grader is ending")
+            if self._idle:
+                return self._idle.pop()
+            try:
+                worker = _Worker(self._control, self.forks)
+            except OSError as error:
+                raise Lost(f"no process could be started ({error})") from None
+            self._all.add(worker)
+            return worker
+
+    def _drop(self, worker: "_Worker") -> None:
+        with self._lock:
+            self._all.discard(worker)
+        worker.end.close()
+
+    def close(self) -> None:
+        """End all workers: those at work may remove their temporary folders."""
+        with self._lock:
+            self._closed = True
+            workers = list(self._all)
+            busy = [w for w in workers if w not in self._idle and w.pid]
+        for worker in busy:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_S
+        while any(w in self._all for w in busy) and time.monotonic() < deadline:
+            time.sleep(0.02)  # their callers see the end of the connection and drop them
+        self._control.close()
+        for worker in workers:
+            worker.end.close()
+        try:
+            self._loader.wait(GRACE_S)
+        except subprocess.TimeoutExpired:  # it is still importing
+            self._loader.kill()
+            self._loader.wait()
+
+
+class _Worker:
+    """Our end of the connection to one worker."""
+
+    def __init__(self, control: socket.socket, forks: "Parent | None"):
+        self.end, theirs = socket.socketpair()
+        self.pid = 0
+        parts = [theirs]
+        warm = None
+        if forks and forks.alive:
+            parts.append(forks.control)
+            warm = (str(forks.spool), forks.modules, forks.device)
+        with theirs:
+            socket.send_fds(control, [pickle.dumps(warm)], [s.fileno() for s in parts])
+
+    def ask(self, question: Any) -> Any:
+        if not self.pid:
+            self.pid = _receive(self.end)
+        _send(self.end, question)
+        return _receive(self.end)
+
+
+def start() -> Processes | None:
+    """Processes, where there can be any."""
+    return Processes() if sys.platform == "linux" else None
+
+
+def _send(end: socket.socket, value: Any) -> None:
+    data = pickle.dumps(value)
+    end.sendall(struct.pack("<Q", len(data)) + data)
+
+
+def _receive(end: socket.socket) -> Any:
+    with end.makefile("rb") as file:
+        head = file.read(8)
+        if len(head) < 8 or len(data := file.read(struct.unpack("<Q", head)[0])) < struct.unpack("<Q", head)[0]:
+            raise EOFError
+    return pickle.loads(data)
+
+
+# --- the other side ---------------------------------------------------------------------------------------------------
+
+
+def load() -> None:
+    """Import what workers need, once."""
+    import gc
+
+    gc.disable()  # there is no garbage yet
+    import autograder.author.exercise
+    import autograder.run.work  # noqa: F401
+
+    gc.freeze()  # the collector does not write to what all workers share
+    gc.enable()
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    _end_with_parent()  # also while it is importing, when it does not look at the connection
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the grader's to answer; kernels do not inherit this
+    load()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # workers leave no zombies
+    me = os.getpid()
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 65536, 2)
+        if not message:
+            os._exit(0)  # at once: torch takes its time to leave
+        if os.fork() == 0:
+            try:
+                control.close()
+                work(me, pickle.loads(message), *(socket.socket(fileno=d) for d in descriptors))
+            except (EOFError, OSError):  # nobody asks any more
+                pass
+            finally:
+                os._exit(0)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def work(
+    loader: int, warm: tuple[str, tuple[str, ...], str] | None, end: socket.socket, *parent: socket.socket
+) -> None:
+    """Answer calls until the other side hangs up."""
+    _end_with_parent()
+    if os.getppid() != loader:
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    forks = None
+    if warm:
+        from autograder.sandbox.warm import Guest
+
+        forks = Guest(parent[0], *warm)
+    _send(end, os.getpid())
+    while True:
+        function, arguments = _receive(end)
+        try:
+            answer = ("returned", function(*arguments, forks=forks))
+        except Exception as error:
+            answer = ("raised", _sendable(error))
+        _send(end, answer)
+
+
+def _end_with_parent() -> None:
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _sendable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()

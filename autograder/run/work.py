@@ -1,0 +1,177 @@
+"""What is done for one submission before it is recorded: read it, look whether its result is known, run it, keep it.
+
+Nothing here writes to the gradebook, and nothing needs nbgrader: it happens in `pool`'s processes, several at a time.
+"""
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+from autograder.author.generate import CHECKSUMS, points_of
+from autograder.course import STAGED, Course
+from autograder.intake.submissions import Submission, copy_files, stage
+from autograder.notes import NOTES, Kind, as_json, from_json
+from autograder.run import execute as executor
+from autograder.run.cases import digests, hidden_cases, sha, version
+from autograder.sandbox import provisioner, warm
+from autograder.sandbox.warm import Parent, imports
+from autograder.temporary import temporary_folder
+from course_utils.check import CASES_FILE, ExerciseCases, save_cases
+from course_utils.course import write
+from course_utils.notebook import checked, grade_id, read
+
+VISIBLE = {name.encode().hex() for name in (CASES_FILE, CHECKSUMS)}  # of the release: no verdict depends on them
+
+
+def grade_one(
+    course: Course,
+    name: str,
+    submission: Submission,
+    sandboxed: bool,
+    again: bool,
+    device: str = "cpu",
+    compute: Callable[..., dict[str, Any]] | None = None,
+    forks: Parent | None = None,
+) -> dict[str, Any]:
+    """The outcome for one entry of `submitted/`, with what was odd about it as `staged`."""
+    place = course.private(name) / STAGED / submission.student / name
+    notebook = stage(course, name, submission, place)
+    outcome = run(course, name, notebook, place, hidden_cases(course, name), sandboxed, again, forks, compute, device)
+    return outcome | {"staged": notebook.metadata[NOTES]["notes"]}
+
+
+def run(
+    course: Course,
+    name: str,
+    notebook: NotebookNode,
+    place: Path,
+    cases: dict[str, ExerciseCases],
+    sandboxed: bool = True,
+    again: bool = False,
+    forks: Parent | None = None,
+    compute: Callable[..., dict[str, Any]] | None = None,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """The outcome of a repaired notebook: outputs, verdicts, notes, usage; kept, so that it is found out once.
+
+    Where only some exercises' cases have changed since, only their check cells run again, beside all that is no check.
+
+    Args:
+        place: the submission's folder; its files are there when the notebook runs, but the release's win.
+        again: do not use what is kept.
+        forks: the warm parent of the kernels.
+        compute: gives what is `told` of it, in place of `execute` here.
+        device: "cuda" lets it use the GPU.
+    """
+    with temporary_folder() as temporary:
+        files, notes = Path(temporary), []
+        for folder in (place, course.released(name).parent):
+            if folder.is_dir():
+                copy_files(folder, files, notes if folder == place else [])
+        limits = replace(provisioner.DEFAULTS, device=device)
+        around = {path: digest for path, digest in digests(files).items() if path not in VISIBLE}
+        asked = _asked(cases)
+        ran = sha([content(notebook), around, repr(limits), sandboxed, version(course.root)])[:32]
+        key = sha([ran, asked])
+        kept = course.private(name) / "results" / f"{ran}-{key}.json"
+        if not again and (outcome := _load(kept)):
+            return outcome | {"notes": as_json(notes) + outcome["notes"]}
+        earlier, same = ({}, set()) if again else _earlier(kept.parent, ran, asked, notebook)
+        todo = {n: c for n, c in cases.items() if n not in same}
+        if compute:
+            found = compute(_without_checks(notebook, same), todo, files=files, limits=limits)
+        else:
+            options = {"files": files, "limits": limits, "sandbox": sandboxed, "warm": forks}
+            found = told(executor.execute(_without_checks(notebook, same), todo, **options))
+        if same:
+            found["verdicts"] = {n: found["verdicts"].get(n, v) for n, v in earlier["verdicts"].items()}
+            pairs = zip(notebook.cells, found["outputs"], earlier["outputs"], strict=True)
+            found["outputs"] = [old if checked(cell) in same else new for cell, new, old in pairs]
+    outcome = {"key": key, "cells": fingerprint(notebook), "asked": asked} | found
+    write(kept, json.dumps(outcome), 0o600)
+    return outcome | {"notes": as_json(notes) + outcome["notes"]}
+
+
+def _earlier(room: Path, ran: str, asked: dict[str, str], notebook: NotebookNode) -> tuple[dict[str, Any], set[str]]:
+    """An earlier outcome of the same notebook, and the exercises whose verdicts are as good as new.
+
+    None of one that did not go smoothly: in a new kernel, or after an interrupt, one cell's fate hangs on another's.
+    """
+    checks = {name for cell in notebook.cells if (name := checked(cell))}
+    best: tuple[dict[str, Any], set[str]] = ({}, set())
+    for path in room.glob(f"{ran}-*.json"):
+        outcome = _load(path) or {}
+        smooth = outcome.get("usage", {}).get("kernels", 1) == 1
+        smooth &= all(note.kind == Kind.IN_KERNEL for note in from_json(outcome.get("notes", [])))
+        if smooth and outcome.get("asked", {}).keys() == asked.keys():
+            same = {name for name in checks & asked.keys() if outcome["asked"][name] == asked[name]}
+            best = max(best, (outcome, same), key=lambda found: len(found[1]))
+    return best
+
+
+def _without_checks(notebook: NotebookNode, names: set[str]) -> NotebookNode:
+    """The notebook with the check cells of these exercises empty: there is nothing to run or to judge in them."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        if checked(cell) in names:
+            cell.source = ""
+            del cell.metadata["nbgrader"]
+    return notebook
+
+
+_digested: tuple[dict[str, ExerciseCases], dict[str, str]] = ({}, {})
+
+
+def _asked(cases: dict[str, ExerciseCases]) -> dict[str, str]:
+    """A digest of each exercise's cases; every submission asks for those of the same object, so the last ones stay."""
+    global _digested
+    if _digested[0] is not cases:
+        _digested = (cases, {n: hashlib.sha256(save_cases({n: c})).hexdigest() for n, c in cases.items()})
+    return _digested[1]
+
+
+def told(result: executor.Result) -> dict[str, Any]:
+    """A result as JSON holds it."""
+    return {
+        "outputs": [c.get("outputs", []) for c in result.notebook.cells],
+        "verdicts": {grade_id: asdict(verdict) for grade_id, verdict in result.verdicts.items()},
+        "notes": as_json(result.notes),
+        "usage": result.usage,
+    }
+
+
+def content(notebook: NotebookNode) -> list[tuple[str, str, str | None]]:
+    """What of a notebook decides over its result."""
+    return [(c.cell_type, c.source, grade_id(c) or None) for c in notebook.cells]
+
+
+def fingerprint(notebook: NotebookNode) -> str:
+    return sha(content(notebook))
+
+
+def parent(course: Course, name: str) -> Parent | None:
+    """The warm parent for an assignment: it has imported what the solution imports."""
+    return warm.shared(imports(read(course.solution(name))))
+
+
+def points(course: Course, name: str, forks: Parent | None = None) -> dict[str, float]:
+    """`points_of`, for another process to ask."""
+    return points_of(course, name)
+
+
+def prepare_cases(course: Course, name: str, forks: "Parent | None" = None) -> None:
+    """Have the hidden cases made, for another process to ask."""
+    hidden_cases(course, name, forks)
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None

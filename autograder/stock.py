@@ -1,0 +1,137 @@
+"""nbgrader's own steps: its gradebook, made and opened once, and its converters, whose errors become sentences."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autograder.course import Blocked
+from course_utils.course import CourseError
+
+if TYPE_CHECKING:
+    from nbgrader.converters.base import BaseConverter
+
+
+def make_gradebook(url: str) -> None:
+    """Make an empty gradebook like nbgrader's, if there is none (nbgrader starts another Python for that: seconds).
+
+    Raises:
+        Blocked: another program holds it, for longer than the waiting time in its address.
+        CourseError: it is another nbgrader's, or no gradebook at all.
+    """
+    import nbgrader
+    from alembic.script import ScriptDirectory
+    from nbgrader.api import Base
+    from sqlalchemy import create_engine, inspect, text
+    from sqlalchemy.exc import DatabaseError, OperationalError
+
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            if engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # waits for other writers
+            tables = inspect(connection).get_table_names()
+            head = ScriptDirectory(str(Path(nbgrader.__file__).parent / "alembic")).get_current_head()
+            if not tables:
+                Base.metadata.create_all(connection)
+                connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+                connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": head})
+            elif "alembic_version" not in tables or [head] != list(
+                connection.scalars(text("SELECT version_num FROM alembic_version"))
+            ):
+                raise CourseError(
+                    "the gradebook was made by another version of nbgrader: copy the file to a safe place, run "
+                    "`nbgrader db upgrade`, then the same command again"
+                )
+            connection.commit()
+    except OperationalError as error:
+        raise _blocked(str(error)) or error from None
+    except DatabaseError as error:  # it is no database, or damaged
+        raise CourseError(
+            f"the gradebook ({engine.url.database}) cannot be read ({error.orig}): put a copy of it back, or move it "
+            "away (the grader's marks come back when you grade, marks given by hand do not)"
+        ) from None
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def one_engine() -> Iterator[None]:
+    """nbgrader opens its gradebook many times for each student; with one engine, a query is compiled once for all."""
+    import nbgrader.api
+
+    make = nbgrader.api.create_engine
+    engines: dict[str, Any] = {}
+
+    def create_engine(url: str, **options: Any) -> Any:
+        if url not in engines:
+            engines[url] = make(url, **options)
+        return engines[url]
+
+    nbgrader.api.create_engine = create_engine
+    try:
+        yield
+    finally:
+        nbgrader.api.create_engine = make
+        for engine in engines.values():
+            engine.dispose()
+
+
+def _blocked(text: str) -> Blocked | None:
+    if "database is locked" in text:
+        return Blocked("the gradebook is in use by another program: close Formgrader and other graders, then try again")
+    if "readonly database" in text or "unable to open database" in text:
+        return Blocked("the gradebook cannot be written: give yourself the right to, then run the same command again")
+    if "disk is full" in text or "No space left" in text:
+        return Blocked("the disk is full: make room, then run the same command again")
+    return None
+
+
+@contextmanager
+def quiet(log: Path | None = None):
+    """Keep what nbgrader logs: in a file (when given) and in the list that is yielded, not on the terminal."""
+    lines: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    logger = logging.getLogger("traitlets")
+    before = logger.handlers, logger.propagate, logger.level
+    handlers: list[logging.Handler] = [Keep(logging.WARNING)]
+    if log:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(log))
+    logger.handlers, logger.propagate = handlers, False
+    logger.setLevel(logging.INFO)
+    try:
+        yield lines
+    finally:
+        for handler in handlers:
+            handler.close()
+        logger.handlers, logger.propagate = before[:2]
+        logger.setLevel(before[2])
+
+
+def convert(converter: "BaseConverter", log: Path | None = None) -> list[str]:
+    """Run one of nbgrader's steps; its warnings.
+
+    Raises:
+        CourseError: it failed; the text is the last line of what nbgrader said about the cause.
+    """
+    from nbgrader.converters import NbGraderException
+    from sqlalchemy.exc import SAWarning
+
+    with quiet(log) as lines, warnings.catch_warnings():
+        warnings.simplefilter("ignore", SAWarning)  # nbgrader's own
+        try:
+            converter.start()
+        except NbGraderException as error:
+            text = "\n".join(lines) or str(error)
+            if blocked := _blocked(text):
+                raise blocked from None
+            causes = [line for line in text.splitlines() if "Error: " in line or "Exception: " in line]
+            raise CourseError((causes or text.splitlines())[-1].strip()) from None
+    return lines
