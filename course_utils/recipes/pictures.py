@@ -343,7 +343,7 @@ RECIPES = {
     "patch": Recipe(patch_job, steps=1200, hours=0.05, version=2),
     "jigsaw": Recipe(jigsaw_job, steps=700, hours=0.06, version=2),
     "colour": Recipe(colour_job, steps=600, hours=0.04),
-    "simclr": Recipe(simclr_job, steps=1800, hours=0.21),
+    "simclr": Recipe(simclr_job, steps=3000, hours=0.35),
     "supcon": Recipe(supcon_job, steps=1400, hours=0.1),
     "clip": Recipe(clip_job, steps=2400, hours=0.22),
 }
