@@ -16,7 +16,8 @@ import torchvision
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from course_utils import augment, runtime
+from course_utils import runtime
+from course_utils.learn import augment
 
 
 class Pictures(Dataset):

@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils import evaluate, pretrained, runtime
+from course_utils import pretrained, runtime
 from course_utils.data import postcards
+from course_utils.learn import evaluate
 from course_utils.models.autoencoder import corrupt
 from course_utils.models.clip import zero_shot_classifier
 from course_utils.models.convnet import ConvNet, ConvNetConfig

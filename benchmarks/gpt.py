@@ -21,9 +21,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from course_utils import runtime, train
+from course_utils import runtime
 from course_utils.data import text
-from course_utils.losses import next_token_loss
+from course_utils.learn import train
+from course_utils.learn.losses import next_token_loss
 from course_utils.models.ngram import NGramModel
 from course_utils.models.rnn import CharRNN, RNNConfig
 from course_utils.models.transformer import GPT, Config

@@ -23,8 +23,9 @@ from pathlib import Path
 
 import torch
 
-from course_utils import augment, losses, runtime, train
+from course_utils import runtime
 from course_utils.data import postcards, text
+from course_utils.learn import augment, losses, train
 from course_utils.models.convnet import ConvNet, projection_head
 from course_utils.models.transformer import GPT, Config
 from course_utils.recipes.run import RECIPES

@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from results import FOLDER, store
 from torch import nn
 
-from course_utils import evaluate, pretrained, runtime, train
+from course_utils import pretrained, runtime
 from course_utils.data.tales import kinds
+from course_utils.learn import evaluate, train
 from course_utils.models.transformer import BERT, BERTConfig, mean_pool
 
 LABELS = (2, 5, 10, 20, 50, 100)  # per kind

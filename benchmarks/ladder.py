@@ -26,10 +26,11 @@ import torch
 from results import FOLDER, store
 from scipy.optimize import curve_fit
 
-from course_utils import runtime, train
+from course_utils import runtime
 from course_utils.data import text
 from course_utils.data.bpe import BPETokenizer
-from course_utils.losses import next_token_loss
+from course_utils.learn import train
+from course_utils.learn.losses import next_token_loss
 from course_utils.models.transformer import GPT, Config
 
 SIZES = ((16, 1), (32, 1), (48, 2), (80, 2), (128, 3), (176, 4))  # width, layers

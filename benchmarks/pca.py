@@ -11,7 +11,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from course_utils import runtime
-from course_utils.evaluate import principal_angles
+from course_utils.learn.evaluate import principal_angles
 from course_utils.models.autoencoder import LinearAutoencoder
 
 

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils import memorization, pretrained, runtime
+from course_utils import pretrained, runtime
 from course_utils.data import images, real
+from course_utils.learn import privacy
 
 # ---------------------------------------------------------------------------------------------------------------- gpt2
 
@@ -91,12 +92,12 @@ def recite(model, tokenizer, text: str) -> dict:
     codes = tokenizer.encode(" ".join(begin))
     rest = len(tokenizer.encode(" " + " ".join(truth)))
     said = tokenizer.decode(model.generate(codes[None], rest, temperature=0)[0]).split()
-    marks, _ = memorization.common_runs(said, truth)
+    marks, _ = privacy.common_runs(said, truth)
     return {
         "begin": " ".join(begin),
         "words": [[word, mark] for word, mark in zip(said, marks)],
         "truth": " ".join(truth),
-        "verbatim": memorization.verbatim(said, truth),
+        "verbatim": privacy.verbatim(said, truth),
     }
 
 

@@ -10,8 +10,9 @@ from simclr import all_layers
 from torch import Tensor, nn
 from torchvision import datasets
 
-from course_utils import augment, evaluate, losses, pretext, runtime, train
+from course_utils import runtime
 from course_utils.data import images, real
+from course_utils.learn import augment, evaluate, losses, pretext, train
 from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder, corrupt, start_as_pca
 from course_utils.models.convnet import ConvNet, ConvNetConfig, projection_head
 from course_utils.recipes.pictures import VAE_SIGMA, in_full, lit_alone, reading_grey

@@ -12,9 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from torch import nn
 
-from course_utils import pretrained, runtime, train
+from course_utils import pretrained, runtime
 from course_utils.data import text
-from course_utils.losses import next_token_loss
+from course_utils.learn import train
+from course_utils.learn.losses import next_token_loss
 from course_utils.models.ngram import NGramModel
 from course_utils.models.rnn import CharRNN, RNNConfig
 from course_utils.models.transformer import BERT, GPT, BERTConfig, Config, mean_pool

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from sklearn.decomposition import PCA
 from torchvision.io import ImageReadMode, read_image
 
-from course_utils import augment, evaluate, losses, runtime, train
+from course_utils import runtime
+from course_utils.learn import augment, evaluate, losses, train
 from course_utils.models.convnet import ConvNet, projection_head
 
 

@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torchvision.utils import make_grid, save_image
 
-from course_utils import evaluate, pretrained, results, runtime
+from course_utils import pretrained, results, runtime
 from course_utils.data import postcards
+from course_utils.learn import evaluate
 from course_utils.models.convnet import ConvNet, ConvNetConfig
 from course_utils.recipes.pictures import PICTURES, PROBED
 from course_utils.show import plots

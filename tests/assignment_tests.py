@@ -60,9 +60,7 @@ def source(function: Callable, exercise: str) -> str:
         waiting += [n for n in used if n in there and n not in needed]
     needed.sort(key=lambda name: there[name].lineno)
     imports = [s for s in module.body if isinstance(s, (ast.Import, ast.ImportFrom))]
-    imports = [
-        s for s in imports if not (getattr(s, "module", "") or "").startswith(("autograder", "assign"))
-    ]
+    imports = [s for s in imports if not (getattr(s, "module", "") or "").startswith(("autograder", "assign"))]
     statements = imports + [there[name] for name in needed]
     parts = ["\n".join(lines[s.lineno - 1 : s.end_lineno]) for s in statements]
     head, body = "\n".join(parts[: len(imports)]), "\n\n\n".join(parts[len(imports) :])

@@ -9,8 +9,9 @@ from assignment_tests import *  # noqa: F403
 from assignment_tests import Assignment
 from torch import nn
 
-from course_utils import losses, pretrained
+from course_utils import pretrained
 from course_utils.check import answer
+from course_utils.learn import losses
 from course_utils.models import transformer
 from course_utils.models.sampling import next_token_probabilities
 

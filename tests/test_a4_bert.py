@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from autograder.author.exercise import distribution
-from course_utils import evaluate, losses
 from course_utils.compare import difference
+from course_utils.learn import evaluate, losses
 from course_utils.models import transformer
 
 ASSIGNMENT = Assignment(

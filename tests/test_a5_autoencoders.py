@@ -9,7 +9,8 @@ from assignment_tests import Assignment
 from sklearn.decomposition import PCA
 from torch import nn
 
-from course_utils import evaluate, losses, runtime
+from course_utils import runtime
+from course_utils.learn import evaluate, losses
 
 ASSIGNMENT = Assignment(
     "a5_autoencoders",

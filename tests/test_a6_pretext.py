@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from assignment_tests import *  # noqa: F403
 from assignment_tests import Assignment
 
-from course_utils import evaluate, pretext
+from course_utils.learn import evaluate, pretext
 
 ASSIGNMENT = Assignment(
     "a6_pretext",

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from assignment_tests import *  # noqa: F403
 from assignment_tests import Assignment
 
-from course_utils import evaluate, losses
+from course_utils.learn import evaluate, losses
 
 ASSIGNMENT = Assignment(
     "a7_contrastive",

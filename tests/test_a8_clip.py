@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from assignment_tests import *  # noqa: F403
 from assignment_tests import Assignment
 
-from course_utils import losses, runtime
+from course_utils import runtime
 from course_utils.data import captioned
+from course_utils.learn import losses
 from course_utils.models import clip
 from course_utils.show import pictures, plots
 

@@ -8,7 +8,7 @@ import torch
 from assignment_tests import *  # noqa: F403
 from assignment_tests import Assignment
 
-from course_utils import losses, memorization
+from course_utils.learn import privacy
 from course_utils.plain import resolve
 
 ASSIGNMENT = Assignment(
@@ -29,13 +29,13 @@ ASSIGNMENT = Assignment(
 
 def test_librarys_own_is_banned_during_the_check(assignment, name):
     borrowed = [
-        lambda *arguments: losses.dp_sgd_gradient(None, None, max_norm=1.0, noise_multiplier=0.0),
-        lambda *arguments: memorization.PassageIndex(["a", "b"]).longest_match(["a"]),
-        lambda *arguments: memorization.longest_match(["a"], ["a", "b"]),
-        lambda *arguments: memorization.verbatim(["a"], ["a"]),
-        lambda *arguments: memorization.common_runs(["a"], ["a"]),
-        lambda *arguments: memorization.exposure(torch.zeros(4), 1),
-        lambda *arguments: memorization.ngram_overlap(["a"], ["a", "b"], 1),
+        lambda *arguments: privacy.dp_sgd_gradient(None, None, max_norm=1.0, noise_multiplier=0.0),
+        lambda *arguments: privacy.PassageIndex(["a", "b"]).longest_match(["a"]),
+        lambda *arguments: privacy.longest_match(["a"], ["a", "b"]),
+        lambda *arguments: privacy.verbatim(["a"], ["a"]),
+        lambda *arguments: privacy.common_runs(["a"], ["a"]),
+        lambda *arguments: privacy.exposure(torch.zeros(4), 1),
+        lambda *arguments: privacy.ngram_overlap(["a"], ["a", "b"], 1),
     ]
     for function in borrowed:
         result = assignment.judged(function, name)
@@ -84,17 +84,17 @@ def test_solution_agrees_with_the_library(seed):
     for case in ASSIGNMENT.exercises["longest_match"].draw(torch.Generator().manual_seed(seed)):
         generated, training = case
         start, length = ASSIGNMENT.solution("longest_match")(generated, training)
-        found = memorization.longest_match([str(t) for t in generated.tolist()], [str(t) for t in training.tolist()])
+        found = privacy.longest_match([str(t) for t in generated.tolist()], [str(t) for t in training.tolist()])
         assert length == found.length
         assert start <= found.place or not length  # the first of equals
     g = torch.Generator().manual_seed(seed)
     losses, canaries = torch.rand(500, generator=g), torch.tensor([3, 77])
-    expected = [memorization.exposure(-losses, int(c)) for c in canaries]
+    expected = [privacy.exposure(-losses, int(c)) for c in canaries]
     assert ASSIGNMENT.solution("exposure")(losses, canaries).tolist() == pytest.approx(expected)
     training = [f"w{i}" for i in torch.randint(0, 6, (200,), generator=g)]
     questions = [[f"w{i}" for i in torch.randint(0, 6, (9,), generator=g)] for _ in range(5)]
     shares, _ = ASSIGNMENT.solution("contamination")(questions, training, 3, 0.5)
-    assert shares.tolist() == pytest.approx([memorization.ngram_overlap(q, training, 3) for q in questions])
+    assert shares.tolist() == pytest.approx([privacy.ngram_overlap(q, training, 3) for q in questions])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -113,7 +113,7 @@ def test_gradient_without_noise_is_the_librarys(seed):
         own.append([p.grad.clone() for p in model.parameters()])
     gradients = [torch.stack(g) for g in zip(*own)]
     noise = [torch.zeros_like(p) for p in model.parameters()]
-    expected, norms = losses.dp_sgd_gradient(model, loss, x, y, max_norm=1.0, noise_multiplier=0.0)
+    expected, norms = privacy.dp_sgd_gradient(model, loss, x, y, max_norm=1.0, noise_multiplier=0.0)
     assert norms.min() < 1 < norms.max() or seed, "both kinds of samples occur"
     found = ASSIGNMENT.solution("private_gradient")(gradients, 1.0, 0.0, noise)
     for a, b in zip(found, expected.values()):

@@ -8,7 +8,8 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as V
 
-from course_utils import augment, runtime
+from course_utils import runtime
+from course_utils.learn import augment
 
 N = 12
 

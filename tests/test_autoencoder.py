@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from course_utils import runtime
-from course_utils.evaluate import principal_angles
-from course_utils.losses import elbo_loss
+from course_utils.learn.evaluate import principal_angles
+from course_utils.learn.losses import elbo_loss
 from course_utils.models.autoencoder import (
     DeepAutoencoder,
     LinearAutoencoder,

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from course_utils import evaluate, losses, runtime
+from course_utils import runtime
+from course_utils.learn import evaluate, losses
 from course_utils.models.clip import (
     CLIP,
     MAX_LOG_SCALE,

@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from course_utils import evaluate, runtime
+from course_utils import runtime
+from course_utils.learn import evaluate
 from course_utils.models.ngram import NGramModel
 
 

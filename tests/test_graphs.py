@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from course_utils import evaluate, runtime
+from course_utils import runtime
 from course_utils.data import graphs as worlds
 from course_utils.data.graphs import CLASSES, KINDS, Graphs
+from course_utils.learn import evaluate
 
 
 def some(n=300, seed=0, **how):

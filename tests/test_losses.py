@@ -9,10 +9,8 @@ from scipy.stats import binomtest, kstest
 from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
 
 from course_utils import runtime
-from course_utils.losses import (
+from course_utils.learn.losses import (
     clip_loss,
-    dp_sgd_epsilon,
-    dp_sgd_gradient,
     elbo_loss,
     gaussian_kl,
     info_nce,
@@ -23,6 +21,7 @@ from course_utils.losses import (
     reconstruction_nats,
     sup_con,
 )
+from course_utils.learn.privacy import dp_sgd_epsilon, dp_sgd_gradient
 from course_utils.models.transformer import BERT, GPT, BERTConfig, Config
 
 

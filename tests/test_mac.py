@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from mac import pretended
 from torch import nn
 
-from course_utils import augment, evaluate, losses, memorization, pretext, runtime, train
+from course_utils import runtime
 from course_utils.data import graphs, postcards
+from course_utils.learn import augment, evaluate, losses, pretext, privacy, train
 from course_utils.models import autoencoder, clip
 from course_utils.models.convnet import ConvNetConfig
 from course_utils.models.gnn import GNN
@@ -149,7 +150,7 @@ def test_losses(mps):
         assert loss.device == mps
         loss.backward()
     model = nn.Linear(3, 2).to(mps)
-    gradient, norms = losses.dp_sgd_gradient(
+    gradient, norms = privacy.dp_sgd_gradient(
         model, lambda m, x: m(x).square().mean(), other, max_norm=1, noise_multiplier=1, generator=runtime.seed(0)
     )
     assert gradient["weight"].device == norms.device == mps
@@ -190,7 +191,7 @@ def test_evaluate():
         ):
             assert measure.device == mps and measure.isfinite().all()
         assert evaluate.features(nn.Linear(5, 2).to(mps), x).device.type == "cpu"
-        assert 0 <= memorization.exposure(z[:, 0], 3) <= math.log2(80)
+        assert 0 <= privacy.exposure(z[:, 0], 3) <= math.log2(80)
 
 
 def test_pictures(mps):
@@ -263,7 +264,7 @@ _mac = contextlib.ExitStack()
 mac.enter(_mac)
 import torch
 torch.set_num_threads(1)
-from course_utils import train
+from course_utils.learn import train
 _fit = train.fit
 train.fit = lambda *args, steps, every=None, **options: _fit(*args, steps=min(steps, {steps}), **options)
 """

@@ -1,4 +1,4 @@
-"""course_utils.memorization: against slow versions that look at every place, and against values computed by hand."""
+"""course_utils.learn.privacy: against slow versions that look at every place, and against values computed by hand."""
 
 import math
 import random
@@ -8,8 +8,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from course_utils import memorization
-from course_utils.memorization import Match, PassageIndex, common_runs, exposure, longest_match, ngram_overlap, verbatim
+from course_utils.learn import privacy
+from course_utils.learn.privacy import (
+    Match,
+    PassageIndex,
+    common_runs,
+    exposure,
+    longest_match,
+    ngram_overlap,
+    verbatim,
+)
 
 TEXT = "a rose is a rose is a rose said she".split()
 
@@ -151,4 +159,4 @@ def test_overlap_says_what_it_cannot_do(words, n, said):
 
 def test_every_public_name_is_documented():
     for name in ("Match", "PassageIndex", "longest_match", "verbatim", "common_runs", "exposure", "ngram_overlap"):
-        assert getattr(memorization, name).__doc__
+        assert getattr(privacy, name).__doc__

@@ -72,7 +72,7 @@ def test_noise_is_drawn_where_one_says():
 
 
 def test_two_encoders_are_asked_for_one_factor():
-    from course_utils.evaluate import ReportCard
+    from course_utils.learn.evaluate import ReportCard
 
     score = torch.tensor([[0.5, 0.25], [1.0, -0.5]])
     card = ReportCard(["x", "y"], ["object", "size"], ["accuracy", "R²"], score, score * 0, torch.tensor([0.5, 0.0]))

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from course_utils import augment, pretext
+from course_utils.learn import augment, pretext
 from course_utils.models.convnet import ConvNetConfig
 from course_utils.runtime import seed
 

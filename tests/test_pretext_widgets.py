@@ -2,7 +2,7 @@
 
 import torch
 
-from course_utils import pretext
+from course_utils.learn import pretext
 from course_utils.runtime import seed
 from course_utils.show.picture_widgets import colour_explorer, jigsaw_explorer
 

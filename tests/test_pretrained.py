@@ -27,9 +27,10 @@ from transformers import (
     GPTNeoXForCausalLM,
 )
 
-from course_utils import evaluate, pretrained, runtime
+from course_utils import pretrained, runtime
 from course_utils.data.bpe import BERT_SPECIAL, BPETokenizer
 from course_utils.data.text import CharTokenizer
+from course_utils.learn import evaluate
 from course_utils.models import weight_files
 from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder
 from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer

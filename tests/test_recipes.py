@@ -9,9 +9,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from course_utils import losses, pretext, pretrained, runtime, train
+from course_utils import pretrained, runtime
 from course_utils.cli import app
 from course_utils.data import postcards, text
+from course_utils.learn import losses, pretext, train
 from course_utils.models.autoencoder import DeepAutoencoder
 from course_utils.models.clip import CLIP
 from course_utils.models.convnet import ConvNet, ConvNetConfig, OnTiles

@@ -619,7 +619,7 @@ def test_captions_explorer_scores_what_one_writes():
 
 
 def test_report_card_says_the_scores_and_marks_the_best(axes, shown):
-    from course_utils.evaluate import ReportCard
+    from course_utils.learn.evaluate import ReportCard
 
     score = torch.tensor([[0.5, 0.25], [1.0, -0.5]])
     card = ReportCard(["a", "b"], ["object", "size"], ["accuracy", "R²"], score, score * 0, torch.tensor([0.5, 0.0]))
@@ -634,7 +634,7 @@ def test_report_card_says_the_scores_and_marks_the_best(axes, shown):
 
 
 def test_augmentation_explorer_shows_each_by_its_strength():
-    from course_utils import augment
+    from course_utils.learn import augment
     from course_utils.show import picture_widgets
 
     explorer = picture_widgets.augmentation_explorer(

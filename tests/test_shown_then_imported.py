@@ -11,7 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from course_utils import pretext, runtime
+from course_utils import runtime
+from course_utils.learn import pretext
 from course_utils.models import transformer
 from course_utils.models.rnn import MultiplicativeRNN
 from course_utils.models.transformer import Block, Config
@@ -93,7 +94,8 @@ def test_block():
 
 
 def test_autoencoders():
-    from course_utils import evaluate, losses, runtime
+    from course_utils import runtime
+    from course_utils.learn import evaluate, losses
     from course_utils.models import autoencoder
 
     names = names_of("07_autoencoders.ipynb", "angles", "denoise-train", "vae-train")
@@ -110,7 +112,7 @@ def test_autoencoders():
 
 @pytest.mark.parametrize("n, temperature", [(2, 0.1), (9, 0.5), (30, 2.0)])
 def test_nt_xent(n, temperature):
-    from course_utils import losses
+    from course_utils.learn import losses
 
     nt_xent = names_of("09_contrastive.ipynb", "nt-xent")["nt_xent"]
     views = torch.randn(2, n, 6, requires_grad=True)

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from course_utils import losses, pretrained, runtime
+from course_utils import pretrained, runtime
 from course_utils.data import tales
 from course_utils.data.tales import kinds
+from course_utils.learn import losses
 from course_utils.models.rnn import CharRNN, RNNConfig
 from course_utils.models.transformer import BERT, GPT, BERTConfig, Config
 from course_utils.recipes import kinds as kinds_recipe

@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils import runtime, train
-from course_utils.losses import next_token_loss
+from course_utils import runtime
+from course_utils.learn import train
+from course_utils.learn.losses import next_token_loss
 from course_utils.models.transformer import GPT, Config
 
 

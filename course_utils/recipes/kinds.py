@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_utils import losses, pretrained, runtime, train
+from course_utils import pretrained, runtime
 from course_utils.data.tales import kinds
+from course_utils.learn import losses, train
 from course_utils.models.transformer import BERT, BERTConfig
 from course_utils.recipes.job import Job, Recipe
 

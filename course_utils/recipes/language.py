@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_utils import losses, pretrained, runtime, train
+from course_utils import pretrained, runtime
 from course_utils.data import text
 from course_utils.data.bpe import BERT_SPECIAL, BPETokenizer
+from course_utils.learn import losses, train
 from course_utils.models.rnn import CharRNN, RNNConfig
 from course_utils.models.transformer import BERT, GPT, BERTConfig, Config
 from course_utils.recipes.job import Job, Recipe

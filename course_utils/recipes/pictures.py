@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_utils import augment, evaluate, losses, pretext, pretrained, runtime
+from course_utils import pretrained, runtime
 from course_utils.data import postcards
+from course_utils.learn import augment, evaluate, losses, pretext
 from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder, corrupt, start_as_pca
 from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer
 from course_utils.models.convnet import ConvNet, ConvNetConfig, OnTiles, projection_head

@@ -23,7 +23,8 @@ import torch
 from filelock import FileLock, Timeout
 from torch import nn
 
-from course_utils import pretrained, runtime, train
+from course_utils import pretrained, runtime
+from course_utils.learn import train
 from course_utils.recipes import kinds, language, pictures, tales
 from course_utils.recipes.job import Job, Recipe
 

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_utils import losses, runtime, train
+from course_utils import runtime
 from course_utils.data import tales
 from course_utils.data.bpe import BPETokenizer
+from course_utils.learn import losses, train
 from course_utils.models.ngram import NGramModel
 from course_utils.models.rnn import CharRNN, RNNConfig
 from course_utils.models.transformer import GPT, Config

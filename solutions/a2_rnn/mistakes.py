@@ -15,8 +15,8 @@ from torch import Tensor
 from autograder.author.exercise import Case, Exercise, Seed, accuracy, close, distribution
 
 LIBRARY = [
-    "course_utils.losses.mean_cross_entropy",
-    "course_utils.losses.next_token_loss",
+    "course_utils.learn.losses.mean_cross_entropy",
+    "course_utils.learn.losses.next_token_loss",
     "course_utils.models.rnn.CharRNN",
     "course_utils.models.rnn.MultiplicativeRNN",
     "course_utils.models.sampling.next_token_probabilities",

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from autograder.author.exercise import Exercise, Module, close, exact
 
 LIBRARY = [
-    "course_utils.losses.mean_cross_entropy",
-    "course_utils.losses.next_token_loss",
+    "course_utils.learn.losses.mean_cross_entropy",
+    "course_utils.learn.losses.next_token_loss",
     "course_utils.models.sampling.next_token_probabilities",
     "course_utils.models.transformer.Block",
     "course_utils.models.transformer.GPT",

@@ -14,9 +14,9 @@ from torch import Tensor
 from autograder.author.exercise import Case, Exercise, Seed, accuracy, close, distribution
 
 LIBRARY = [
-    "course_utils.losses.mask_tokens",
-    "course_utils.losses.masked_language_modelling_loss",
-    "course_utils.losses.mean_cross_entropy",
+    "course_utils.learn.losses.mask_tokens",
+    "course_utils.learn.losses.masked_language_modelling_loss",
+    "course_utils.learn.losses.mean_cross_entropy",
     "course_utils.models.transformer.attention",
     "course_utils.models.transformer.mean_pool",
 ]
@@ -564,7 +564,7 @@ which_library = Exercise(
     points=4,
     compare=accuracy(0.45),
     banned=LIBRARY
-    + ["course_utils.evaluate.linear_probe", "course_utils.evaluate.logistic_regression"]
+    + ["course_utils.learn.evaluate.linear_probe", "course_utils.learn.evaluate.logistic_regression"]
     + [f"sklearn.linear_model.{name}.__init__" for name in LINEAR_MODELS],
 )
 

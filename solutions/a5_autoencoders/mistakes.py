@@ -13,10 +13,10 @@ from torch import Tensor
 from autograder.author.exercise import Case, Exercise, accuracy, close
 
 LIBRARY = [
-    "course_utils.evaluate.principal_angles",
-    "course_utils.losses.elbo_loss",
-    "course_utils.losses.gaussian_kl",
-    "course_utils.losses.reconstruction_nats",
+    "course_utils.learn.evaluate.principal_angles",
+    "course_utils.learn.losses.elbo_loss",
+    "course_utils.learn.losses.gaussian_kl",
+    "course_utils.learn.losses.reconstruction_nats",
     "course_utils.models.autoencoder.corrupt",
     "course_utils.models.autoencoder.draw",
     "course_utils.models.autoencoder.LinearAutoencoder",

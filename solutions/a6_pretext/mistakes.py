@@ -15,18 +15,18 @@ from torch import Tensor
 from autograder.author.exercise import Exercise, close, exact
 
 LIBRARY = [
-    "course_utils.pretext.patch_pairs",
-    "course_utils.pretext.cut",
-    "course_utils.pretext.permutation_set",
-    "course_utils.pretext.jigsaw",
-    "course_utils.pretext.cut_tiles",
-    "course_utils.pretext.shuffle_tiles",
-    "course_utils.pretext.colour_targets",
-    "course_utils.pretext.rebalanced_weights",
-    "course_utils.pretext.annealed_mean",
-    "course_utils.evaluate.knn_probe",
-    "course_utils.evaluate.linear_probe",
-    "course_utils.evaluate.accuracy",
+    "course_utils.learn.pretext.patch_pairs",
+    "course_utils.learn.pretext.cut",
+    "course_utils.learn.pretext.permutation_set",
+    "course_utils.learn.pretext.jigsaw",
+    "course_utils.learn.pretext.cut_tiles",
+    "course_utils.learn.pretext.shuffle_tiles",
+    "course_utils.learn.pretext.colour_targets",
+    "course_utils.learn.pretext.rebalanced_weights",
+    "course_utils.learn.pretext.annealed_mean",
+    "course_utils.learn.evaluate.knn_probe",
+    "course_utils.learn.evaluate.linear_probe",
+    "course_utils.learn.evaluate.accuracy",
 ]
 
 OFFSETS = torch.tensor([[-1, -1], [-1, 0], [-1, 1], [0, -1], [0, 1], [1, -1], [1, 0], [1, 1]])

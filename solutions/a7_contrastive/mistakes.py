@@ -14,16 +14,16 @@ from torch import Tensor
 from autograder.author.exercise import Case, Exercise, Recipe, accuracy, close
 
 LIBRARY = [
-    "course_utils.losses.nt_xent",
-    "course_utils.losses.sup_con",
-    "course_utils.losses.info_nce",
-    "course_utils.losses.clip_loss",
-    "course_utils.evaluate.alignment",
-    "course_utils.evaluate.uniformity",
-    "course_utils.evaluate.info_nce_bound",
-    "course_utils.evaluate.hsic",
-    "course_utils.augment.two_views",
-    "course_utils.augment.crop_resize",
+    "course_utils.learn.losses.nt_xent",
+    "course_utils.learn.losses.sup_con",
+    "course_utils.learn.losses.info_nce",
+    "course_utils.learn.losses.clip_loss",
+    "course_utils.learn.evaluate.alignment",
+    "course_utils.learn.evaluate.uniformity",
+    "course_utils.learn.evaluate.info_nce_bound",
+    "course_utils.learn.evaluate.hsic",
+    "course_utils.learn.augment.two_views",
+    "course_utils.learn.augment.crop_resize",
 ]
 
 

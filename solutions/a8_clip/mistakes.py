@@ -16,9 +16,9 @@ from course_utils.data import captioned
 from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer
 
 LIBRARY = [
-    "course_utils.losses.clip_loss",
-    "course_utils.losses.nt_xent",
-    "course_utils.losses.info_nce",
+    "course_utils.learn.losses.clip_loss",
+    "course_utils.learn.losses.nt_xent",
+    "course_utils.learn.losses.info_nce",
     "course_utils.models.clip.zero_shot_classifier",
     "course_utils.models.clip.recall_at_k",
 ]

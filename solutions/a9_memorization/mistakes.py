@@ -13,13 +13,13 @@ from torch import Tensor
 from autograder.author.exercise import Case, Exercise, Recipe, accuracy, close, exact
 
 LIBRARY = [
-    "course_utils.losses.dp_sgd_gradient",
-    "course_utils.memorization.PassageIndex",
-    "course_utils.memorization.verbatim",
-    "course_utils.memorization.common_runs",
-    "course_utils.memorization.longest_match",
-    "course_utils.memorization.exposure",
-    "course_utils.memorization.ngram_overlap",
+    "course_utils.learn.privacy.dp_sgd_gradient",
+    "course_utils.learn.privacy.PassageIndex",
+    "course_utils.learn.privacy.verbatim",
+    "course_utils.learn.privacy.common_runs",
+    "course_utils.learn.privacy.longest_match",
+    "course_utils.learn.privacy.exposure",
+    "course_utils.learn.privacy.ngram_overlap",
 ]
 
 

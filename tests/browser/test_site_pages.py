@@ -6,7 +6,7 @@ from lecture_runs import built_site
 from pages import watched
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-PAGES = ["index", "lectures/03_transformers", "assignments/a1_markov_chains", "library/course_utils.losses"]
+PAGES = ["index", "lectures/03_transformers", "assignments/a1_markov_chains", "library/course_utils.learn.losses"]
 
 
 @pytest.fixture(scope="module")

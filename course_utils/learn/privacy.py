@@ -1,26 +1,29 @@
-"""What a model knows by heart: verbatim copies, exposure of planted secrets, questions that were in the training text.
+"""What a model knows by heart, and training that keeps it from it.
 
     index = PassageIndex(train.text.split())            # once, a second for 300,000 words
     index.longest_match(continuation.split())           # Match(start=3, length=27, place=81_204)
     index.count("if it is a tuple".split())             # how often this passage occurs
     exposure(log_p, secret=4821)                        # bits
     ngram_overlap(question.split(), index, n=8)         # 0 … 1
+    dp_sgd_gradient(model, loss, x, max_norm=1, noise_multiplier=1)     # in place of loss.backward()
+    dp_sgd_epsilon(1, sample_rate=0.01, steps=1000, delta=1e-6)         # what it guarantees
 
 Passages are lists of words (any strings), so the caller decides what counts as the same: `text.split()` is verbatim,
 `data.text.words(text)` forgives capitals and punctuation.
 """
 
-# ruff: noqa: F722  (jaxtyping writes shapes as strings)
+# ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from course_utils.finite import DIVERGED, check_finite
 
@@ -179,3 +182,102 @@ def ngram_overlap(words: Sequence[str], source: Sequence[str] | PassageIndex, n:
     n = min(n, len(words))
     ngrams = [words[i : i + n] for i in range(len(words) - n + 1)]
     return sum(index.count(ngram) > 0 for ngram in ngrams) / len(ngrams)
+
+
+# ------------------------------------------------------------------------------------------------ training with privacy
+
+
+def dp_sgd_gradient(
+    model: nn.Module,
+    loss: Callable[..., Tensor],
+    *batch: Tensor,
+    max_norm: float,
+    noise_multiplier: float,
+    generator: torch.Generator | None = None,
+    chunk: int = 16,
+) -> tuple[dict[str, Tensor], Float[Tensor, " batch"]]:
+    """Return DP-SGD's gradient (by parameter name) and the norm that each sample's own gradient had.
+
+    Each sample's gradient is cut to length `max_norm`; their sum gets normal noise, σ = noise_multiplier · max_norm;
+    then it is divided by the number of samples B. No sample moves it by more than max_norm / B; the noise hides that.
+
+    loss: called as loss(model, *sample) with each sample a batch of one; returns a number.
+    batch: tensors (B, …), cut into samples along the first axis.
+    chunk: how many samples at once (each needs memory for a gradient of its own).
+    Only parameters with `requires_grad` get a gradient. The model must not mix samples (no batch norm).
+    Raises ValueError for a max_norm that is not positive, a negative noise_multiplier, an empty batch.
+    Source: M. Abadi et al., Deep Learning with Differential Privacy (2016), algorithm 1.
+    """
+    if not max_norm > 0 or not noise_multiplier >= 0:
+        raise ValueError(f"max_norm must be > 0 and noise_multiplier ≥ 0, got {max_norm} and {noise_multiplier}")
+    if not batch or len(batch[0]) == 0:
+        raise ValueError("the batch is empty: give tensors of shape (B, …) with B ≥ 1")
+    parameters = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+    def sample_loss(parameters: dict[str, Tensor], *sample: Tensor) -> Tensor:
+        def predict(*args, **kwargs):
+            return torch.func.functional_call(model, parameters, args, kwargs)
+
+        return loss(predict, *(tensor[None] for tensor in sample))
+
+    per_sample = torch.func.vmap(
+        torch.func.grad(sample_loss), in_dims=(None, *[0] * len(batch)), randomness="different"
+    )
+    total, norms = {name: torch.zeros_like(p) for name, p in parameters.items()}, []
+    for part in zip(*(tensor.split(chunk) for tensor in batch)):
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):  # the fast kernels know no vmap
+            gradients = per_sample(parameters, *part)  # each (chunk, *shape of the parameter)
+        norm = torch.stack([g.flatten(1).norm(dim=1) for g in gradients.values()]).norm(dim=0)  # (chunk,)
+        scale = (max_norm / norm.clamp(min=1e-12)).clamp(max=1)  # 1 for those that are short enough
+        for name, g in gradients.items():
+            total[name] += torch.einsum("b,b...->...", scale, g)
+        norms.append(norm)
+    B = len(batch[0])
+    for name, g in total.items():
+        where = generator.device if generator is not None else g.device
+        noise = torch.randn(g.shape, generator=generator, device=where).to(g)
+        total[name] = (g + noise_multiplier * max_norm * noise) / B
+    return total, torch.cat(norms)
+
+
+def dp_sgd_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
+    """Return ε: after `steps` steps of DP-SGD the model is (ε, δ)-differentially private.
+
+    e ** ε bounds how much likelier any result can become because one sample was used; δ is the chance that the bound
+    fails (choose it far below 1 / number of samples). Small ε is strong: 1 is good, 10 says little.
+    sample_rate: batch size / size of the data set; in the theory each sample joins each batch with this probability.
+    noise_multiplier: 0 gives infinity; below about 0.7 the bound is looser than it need be (whole orders α only).
+    Raises ValueError for a sample_rate outside [0, 1], delta outside (0, 1), negative steps or noise.
+    Source: I. Mironov, K. Talwar and L. Zhang, Rényi Differential Privacy of the Sampled Gaussian Mechanism (2019),
+    section 3.3; from there to (ε, δ): B. Balle et al., Hypothesis Testing Interpretations and Renyi Differential
+    Privacy (2020), theorem 21.
+    """
+    if not 0 <= sample_rate <= 1 or not 0 < delta < 1 or not steps >= 0 or not noise_multiplier >= 0:
+        raise ValueError(
+            "sample_rate must be in [0, 1], delta in (0, 1), steps and noise_multiplier ≥ 0, "
+            f"got {sample_rate}, {delta}, {steps}, {noise_multiplier}"
+        )
+    if steps == 0 or sample_rate == 0:
+        return 0.0
+    if noise_multiplier == 0:
+        return math.inf
+    best = math.inf
+    for order in range(2, 257):  # any order gives a valid bound: take the best
+        spent = steps * renyi_divergence(noise_multiplier, sample_rate, order)
+        epsilon = spent + math.log((order - 1) / order) - (math.log(delta) + math.log(order)) / (order - 1)
+        best = min(best, epsilon)
+    return max(best, 0.0)
+
+
+def renyi_divergence(noise_multiplier: float, sample_rate: float, order: int) -> float:
+    """Return the Rényi divergence of order α ≥ 2 between one step with and without a sample, at most.
+
+    It is ln(Σ_k C(α, k) q^k (1 - q)^(α - k) e^((k² - k) / 2σ²)) / (α - 1).
+    Source: Mironov, Talwar & Zhang (2019), section 3.3.
+    """
+    k = torch.arange(order + 1, dtype=torch.double)
+    if sample_rate == 1:
+        return order / (2 * noise_multiplier**2)
+    choose = math.lgamma(order + 1) - torch.lgamma(k + 1) - torch.lgamma(order - k + 1)  # ln of α over k
+    chance = k * math.log(sample_rate) + (order - k) * math.log1p(-sample_rate)
+    return float(torch.logsumexp(choose + chance + (k * k - k) / (2 * noise_multiplier**2), 0)) / (order - 1)
