@@ -59,7 +59,7 @@ def neighbours(model: BERT) -> float:
 def kinds_job(config: dict[str, Any], size: int, lr: float) -> Job:
     """Masked language modelling on texts about things of five kinds."""
     tokenizer = kinds.tokenizer()
-    judged = hide(tokenizer.encode_batch(kinds.write(2000, runtime.seed(2)))[0], runtime.seed(3))
+    judged = hide(tokenizer.encode_batch(kinds.write(8000, runtime.seed(2)))[0], runtime.seed(3))  # error: 0.012
     length = judged[0].shape[1]
 
     def batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
