@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from course_utils import course
+from course_utils import paths
 
 if TYPE_CHECKING:
     from nbgrader.coursedir import CourseDirectory
@@ -13,11 +13,11 @@ STAGED = "staged"  # folder in `Course.private`: submissions that are repaired a
 IGNORED = {"mistakes.py", "__pycache__", ".ipynb_checkpoints", ".DS_Store"}
 
 
-class Blocked(course.CourseError):
+class Blocked(paths.CourseError):
     """Nothing can go on until this is put right: no room on the disk, a gradebook that others hold."""
 
 
-class Course(course.Course):
+class Course(paths.Course):
     """The folder of a course, with nbgrader's configuration in it."""
 
     def private(self, name: str) -> Path:
@@ -28,7 +28,7 @@ class Course(course.Course):
         """What `nbgrader_config.py` says."""
         from traitlets.config.loader import PyFileConfigLoader
 
-        return PyFileConfigLoader(course.CONFIG, str(self.root)).load_config()
+        return PyFileConfigLoader(paths.CONFIG, str(self.root)).load_config()
 
     def directory(self, **traits: str) -> "CourseDirectory":
         """nbgrader's view of the course, e.g. `directory(assignment_id="a1_markov_chains")`."""

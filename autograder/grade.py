@@ -23,8 +23,8 @@ from autograder.run import pool as pools
 from autograder.sandbox import gpu, provisioner
 from autograder.stock import one_engine
 from autograder.temporary import remove_parts, temporary_folder
-from course_utils.course import CourseError, write
 from course_utils.notebook import read
+from course_utils.paths import CourseError, write
 
 if TYPE_CHECKING:
     from autograder.run.cluster import Cluster

@@ -5,7 +5,6 @@ the last copy, and leaves everything else in the gradebook (marks given by hand 
 """
 
 import json
-import os
 import shutil
 import sqlite3
 import zipfile
@@ -25,8 +24,8 @@ from autograder.grade import alone, grade
 from autograder.intake.submissions import submissions
 from autograder.stock import make_gradebook
 from autograder.temporary import temporary_folder
-from course_utils.course import CourseError, write
 from course_utils.notebook import grading, read
+from course_utils.paths import CourseError, replacing, write
 
 COPIES = "before"  # folder in `Course.private`: a dated folder per regrade
 GRADEBOOK, NOTEBOOKS, MARKS, DONE = "gradebook.db", "autograded.zip", "marks.json", "done"
@@ -198,11 +197,9 @@ def _database(course: Course) -> Path:
 
 def _copy(database: Path, target: Path) -> None:
     """A whole copy, whoever writes at the same time (SQLite's online backup)."""
-    temporary = target.with_name(f".{target.name}.part")
-    with closing(sqlite3.connect(database, timeout=30)) as source, closing(sqlite3.connect(temporary)) as copy:
-        source.backup(copy)
-    temporary.chmod(0o600)
-    os.replace(temporary, target)
+    with replacing(target, 0o600) as file, closing(sqlite3.connect(database, timeout=30)) as source:
+        with closing(sqlite3.connect(file.name)) as copy:
+            source.backup(copy)
 
 
 def _restore(database: Path, copy: Path, name: str) -> None:

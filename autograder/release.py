@@ -14,8 +14,8 @@ from autograder.course import Course
 from autograder.run.cases import build_cases
 from autograder.temporary import temporary_folder
 from course_utils.check import CASES_FILE, load_cases, save_cases
-from course_utils.course import write
 from course_utils.notebook import normalise, read, sync, text
+from course_utils.paths import write
 
 if TYPE_CHECKING:
     from course_utils.plain import Answer

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autograder.course import Blocked
-from course_utils.course import CourseError
+from course_utils.paths import CourseError
 
 if TYPE_CHECKING:
     from nbgrader.converters.base import BaseConverter

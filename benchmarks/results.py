@@ -1,12 +1,12 @@
 """Where what the benchmarks measured is kept: JSON with the date, the machine and the command, for lectures to show."""
 
 import json
-import os
 import platform
 import sys
 import time
 from pathlib import Path
 
+from course_utils.paths import write
 from course_utils.results import FOLDER
 
 __all__ = ["FOLDER", "store"]
@@ -41,8 +41,5 @@ def store(path: Path, found: dict, seconds: float) -> Path:
         "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "processor_seconds": round(seconds),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(about | rounded(found), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write(path, json.dumps(about | rounded(found), indent=1, ensure_ascii=False) + "\n")
     return path

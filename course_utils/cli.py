@@ -24,7 +24,7 @@ def clear(command: Callable) -> Callable:
 
     @wraps(command)
     def run(*args, **kwargs):
-        from course_utils.course import CourseError, explain
+        from course_utils.paths import CourseError, explain
 
         for stream in (sys.stdout, sys.stderr):  # on Windows a file or a pipe may not know “→”
             if hasattr(stream, "reconfigure"):

@@ -259,13 +259,14 @@ def files_row(root: Path = setup.ROOT) -> Row:
 
 def data_sets_row() -> Row:
     """What was fetched, and what interrupted downloads left behind."""
-    from course_utils.data import cache, real
+    from course_utils.data import real
+    from course_utils.paths import cache_folder
 
     begun = [name for name in real.ITEMS if real.state(name) == "begun, not whole"]
     if begun:
         advice = f"course fetch {' '.join(begun)} (it goes on where it stopped)"
         return Row("data sets", NOTE, f"only a part is here of {', '.join(begun)}", advice)
-    left = sorted(path for path in cache.folder().rglob("*") if path.is_file() and _is_half(path))
+    left = sorted(path for path in cache_folder().rglob("*") if path.is_file() and _is_half(path))
     if left:
         names = ", ".join(str(path) for path in left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
         size = sum(path.stat().st_size for path in left) / 1e6
@@ -353,9 +354,9 @@ def disk_row(root: Path = setup.ROOT) -> Row:
 
 def cache_row() -> Row:
     """Tries to write a file where the course keeps its cache, or would make it."""
-    from course_utils.data.cache import folder
+    from course_utils.paths import cache_folder
 
-    cache = folder()
+    cache = cache_folder()
     place = next(place for place in [cache, *cache.parents] if place.exists())
     try:
         with tempfile.TemporaryFile(dir=place) as trial:

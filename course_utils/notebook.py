@@ -7,7 +7,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from course_utils.course import CourseError
+from course_utils.paths import CourseError
 
 CHECK = re.compile(r"check\(\s*(\w+)\s*\)")
 DEFINITION = re.compile(r"^(?:def|class)\s+(\w+)", re.MULTILINE)

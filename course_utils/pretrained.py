@@ -30,6 +30,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, pro
 from tokenizers import Tokenizer as Backend
 from torch import Tensor, nn
 
+from course_utils import paths
 from course_utils.data import real
 from course_utils.data.bpe import BPETokenizer
 from course_utils.data.text import CharTokenizer
@@ -147,9 +148,7 @@ def _write(folder: str | os.PathLike, files: dict[str, bytes], card: Mapping[str
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        temporary = folder / f".{name}.new"
-        temporary.write_bytes(content)
-        temporary.replace(folder / name)  # each file is the old one or the new one, never a part of it
+        paths.write(folder / name, content)
 
 
 # -------------------------------------------------------------------------------------------------- models of pictures

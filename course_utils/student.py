@@ -20,8 +20,8 @@ from nbformat import NotebookNode
 
 from course_utils import progress
 from course_utils.check import CASES_FILE, JUDGE_VARIABLE, VERDICT, ExerciseCases, Verdict, load_cases
-from course_utils.course import Course, CourseError, write
 from course_utils.notebook import grade_id, grading, read, sync
+from course_utils.paths import Course, CourseError, write
 
 TIMESTAMP = "timestamp.txt"  # beside a notebook that was handed in: when; nbgrader reads it, too
 RECEIPT = "receipt.json"

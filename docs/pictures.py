@@ -21,11 +21,11 @@ from course_utils import pretrained, results, runtime
 from course_utils.data import postcards
 from course_utils.learn import evaluate
 from course_utils.models.convnet import ConvNet, ConvNetConfig
+from course_utils.paths import ROOT
 from course_utils.recipes.pictures import PICTURES, PROBED
 from course_utils.show import plots
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "browser")]  # how a browser is started, a class that is made
 CLASS = "ada alan grace first_half forgot_the_empty_row nothing_done prints_and_warns equals_everything exits json_cut"
 

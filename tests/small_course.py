@@ -16,7 +16,7 @@ from autograder.run import execute, pool
 from autograder.run.judge import no_verdict
 from autograder.sandbox import provisioner
 from course_utils.check import answer, verdict
-from course_utils.course import CONFIG
+from course_utils.paths import CONFIG
 
 NAME = "a0_small"
 MISTAKES = """

@@ -12,7 +12,7 @@ from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
 from autograder.intake import arrivals
 from autograder.intake.arrivals import take_in
-from course_utils.course import CourseError
+from course_utils.paths import CourseError
 from course_utils.student import submit
 
 

@@ -18,6 +18,9 @@ def pictures(n=N, height=32, width=32, seed=0):
     return torch.rand(n, 3, height, width, generator=runtime.seed(seed))
 
 
+ROUNDED = 1.5e-4  # torchvision rounds red's share of the brightness, .299, down to .2989
+
+
 def same(found, *slow, **tolerance):
     torch.testing.assert_close(found, torch.stack(slow), **{"atol": 2e-5, "rtol": 1e-4, **tolerance})
 
@@ -62,7 +65,7 @@ def test_rotate(height, width):
 
 def test_colour_drop():
     x = pictures()
-    same(augment.colour_drop(x), *(V.rgb_to_grayscale(a, 3) for a in x))
+    same(augment.colour_drop(x), *(V.rgb_to_grayscale(a, 3) for a in x), atol=ROUNDED)
 
 
 @pytest.mark.parametrize("name, factors", [
@@ -79,7 +82,7 @@ def test_each_adjustment(name, factors):
     x.requires_grad_(False)
     before = x.clone()
     theirs = getattr(V, f"adjust_{name}")
-    same(getattr(augment, f"adjust_{name}")(x, factor), *(theirs(a, float(f)) for a, f in zip(x, factor)))
+    same(getattr(augment, f"adjust_{name}")(x, factor), *(theirs(a, float(f)) for a, f in zip(x, factor)), atol=ROUNDED)
     assert torch.equal(x, before)
 
 
@@ -92,7 +95,7 @@ def test_colour_jitter_with_orders():
         for which in p["order"][i].tolist():
             one = getattr(V, f"adjust_{names[which]}")(one, float(p[names[which]][i]))
         slow.append(one)
-    same(augment.colour_jitter(x, **{k: v for k, v in p.items() if k != "chosen"}), *slow, atol=1e-4)
+    same(augment.colour_jitter(x, **{k: v for k, v in p.items() if k != "chosen"}), *slow, atol=5e-4)
     assert len({tuple(o) for o in p["order"].tolist()}) > 8
     fixed = augment.colour_jitter(x, *(p[name] for name in names))
     same(fixed, *augment.colour_jitter(x, *(p[name] for name in names), torch.arange(4).expand(24, 4)))

@@ -12,7 +12,7 @@ from autograder.book.sheets import Sheet, failures, sheets
 from autograder.grade import grade, watch
 from autograder.intake import submissions
 from autograder.notes import Kind, note, sentence
-from course_utils.course import CourseError, explain
+from course_utils.paths import CourseError, explain
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from autograder.book.record import hidden_cases
 from autograder.cli import app
 from autograder.sandbox import provisioner
 from autograder.sandbox.provisioner import SandboxError
-from course_utils import course as course_module
+from course_utils import paths
 
 COMMANDS = ["lab", "doctor", "check", "submit", "fetch", "release", "grade", "regrade", "report", "train"]
 
@@ -98,7 +98,7 @@ def test_trouble_with_the_disk_is_a_sentence(course, monkeypatch, number, said):
     def replace(source, target):
         raise OSError(number, os.strerror(number), str(target))
 
-    monkeypatch.setattr(course_module.os, "replace", replace)
+    monkeypatch.setattr(paths.os, "replace", replace)
     assert re.search(said, run("grade", NAME, code=1))
     assert not list(course.root.rglob("*.part")) and not (course.root / "grades.csv").exists()
 

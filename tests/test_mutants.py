@@ -15,7 +15,7 @@ from autograder.author.exercise import Case, Exercise, accuracy, close, complete
 from autograder.author.mutants import GOOD_ENOUGH, SAMPLE, Score, Worker, mutants, score, scores, write_table
 from autograder.cli import app
 from autograder.course import Course
-from course_utils.course import CourseError
+from course_utils.paths import CourseError
 
 SETUP = "import torch\nfrom course_utils.check import Checker\ncheck = Checker('a0')"
 

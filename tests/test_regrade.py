@@ -16,7 +16,7 @@ from autograder.notes import Kind, note
 from autograder.regrade import COPIES, regrade, undo
 from autograder.release import release
 from autograder.sandbox import provisioner
-from course_utils.course import CourseError
+from course_utils.paths import CourseError
 
 RIGHT_CHECK = "    yield torch.zeros(0),\n"  # a case of `total` on which bob's fails
 

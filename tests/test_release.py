@@ -11,7 +11,7 @@ from small_course import MISTAKES, NAME, install, released_course, small_course
 
 from autograder.release import CASES_FILE, CHECKSUMS, _same, check_release, release
 from course_utils.check import load_cases, save_cases
-from course_utils.course import CourseError
+from course_utils.paths import CourseError
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from autograder.book.report import write_canvas, write_report
 from autograder.book.sheets import Sheet, sheets
 from autograder.grade import grade
 from autograder.notes import Kind, note
-from course_utils.course import CourseError
+from course_utils.paths import CourseError
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from typing import Any
 from autograder.course import IGNORED, Course
 from autograder.stock import convert, make_gradebook
 from autograder.temporary import temporary_folder
-from course_utils.course import write
 from course_utils.notebook import normalise, read, sync, text
+from course_utils.paths import write
 
 CHECKSUMS = "checksums.sha256"  # `sha256sum --check` reads it, from the course's folder
 

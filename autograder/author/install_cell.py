@@ -13,7 +13,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from course_utils import paths
+from course_utils.paths import ROOT
+
 ID = "install"
 # collapsed in JupyterLab; not on the site and not on slides, which have nothing to install
 METADATA = {"jupyter": {"source_hidden": True}, "slideshow": {"slide_type": "skip"}, "tags": ["remove-cell"]}
@@ -66,7 +68,7 @@ def write(root: Path = ROOT, check: bool = False) -> list[Path]:
         if before != after:
             changed.append(path)
             if not check:
-                path.write_text(after, encoding="utf-8", newline="\n")
+                paths.write(path, after)
     for name in {} if check else dict.fromkeys(p.stem for p in changed if p.parent.parent != root):
         stamp(Course(root), name)
     return changed

@@ -33,8 +33,8 @@ from autograder.author.generate import points_of
 from autograder.course import Course
 from course_utils.check import JUDGE_VARIABLE, ExerciseCases, answer
 from course_utils.compare import difference
-from course_utils.course import CourseError
 from course_utils.notebook import grade_id, read, sync
+from course_utils.paths import CourseError
 from course_utils.plain import Answer, cook, pack, unpack
 
 SLOW = 1.0  # seconds of processor time for all cases: a solution that takes longer trains a model

@@ -21,7 +21,7 @@ from autograder.run.judge import no_verdict
 from autograder.run.work import fingerprint
 from autograder.stock import convert, one_engine
 from autograder.temporary import temporary_folder
-from course_utils.course import write
+from course_utils.paths import write
 
 
 def publish(course: Course, name: str, students: list[str] | None = None, workers: int = 1) -> None:

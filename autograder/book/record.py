@@ -23,8 +23,8 @@ from autograder.notes import NOTES, as_json, from_json, sentence
 from autograder.run.cases import hidden_cases
 from autograder.run.work import fingerprint, parent, run
 from autograder.sandbox import provisioner
-from course_utils.course import CourseError
 from course_utils.notebook import read
+from course_utils.paths import CourseError
 
 
 class SubmissionExporter(NotebookExporter):

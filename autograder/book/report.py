@@ -18,8 +18,8 @@ from autograder.course import Course
 from autograder.notes import DEATHS, TIME_OUTS, UNANSWERED, Kind, sentence
 from autograder.stock import make_gradebook
 from course_utils.check import CASES_FILE, hints
-from course_utils.course import CourseError, write
 from course_utils.notebook import read
+from course_utils.paths import CourseError, write
 
 BINS = 10
 SLOW_S, SLOW_TIMES = 10, 3  # slow: takes so many seconds, and so many times as long as the median

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from autograder.course import Course
+from autograder.intake.plain_file import NotPlain, open_plain
 from autograder.intake.repair import MAX_BYTES
 from autograder.intake.submissions import shown, student_name
-from course_utils.course import CourseError, write
+from course_utils.paths import CourseError, write
 from course_utils.student import RECEIPT, TIMESTAMP
 
 MAX_ZIP = 2 * MAX_BYTES
@@ -131,13 +132,12 @@ def _bytes(path: Path) -> tuple[bytes, datetime]:
     if not path.is_file():
         raise _Refused("it is no plain file")
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        file, status = open_plain(path)
+    except NotPlain:
+        raise _Refused("it is no plain file") from None
     except OSError as error:
         raise _Refused(f"it cannot be opened ({error.strerror})") from None
-    with open(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise _Refused("it is no plain file")
+    with file:
         most = MAX_ZIP if path.suffix == ".zip" else MAX_BYTES
         if status.st_size > most:
             raise _Refused(f"it is too large ({status.st_size / 2**20:.0f} MiB; {most // 2**20} are allowed)")

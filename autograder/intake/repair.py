@@ -6,9 +6,7 @@ release.
 
 import copy
 import json
-import os
 import re
-import stat
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from autograder.intake.plain_file import NotPlain, open_plain
 from autograder.notes import NOTES, Kind, Note, as_json, note
 from course_utils.notebook import KERNEL
 
@@ -75,15 +74,14 @@ class _Unusable(Exception):
 def _bytes(path: Path) -> bytes:
     """The file's content, if it is a plain file of a sane size (never a link, a pipe or a device)."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        file, status = open_plain(path)
     except FileNotFoundError:
         raise _Unusable(Kind.NO_FILE) from None
+    except NotPlain:
+        raise _Unusable(Kind.NOT_PLAIN) from None
     except OSError as error:
         raise _Unusable(Kind.NOT_OPENED, error.strerror) from None
-    with open(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise _Unusable(Kind.NOT_PLAIN)
+    with file:
         if status.st_size > MAX_BYTES:
             raise _Unusable(Kind.TOO_LARGE, f"{status.st_size / 2**20:.0f}", MAX_BYTES // 2**20)
         return file.read(MAX_BYTES + 1)

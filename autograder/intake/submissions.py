@@ -12,10 +12,11 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from autograder.course import Course
+from autograder.intake.plain_file import NotPlain, open_plain
 from autograder.intake.repair import blank, repair
 from autograder.notes import NOTES, Kind, Note, as_json, note
-from course_utils.course import write
 from course_utils.notebook import read, text
+from course_utils.paths import write
 from course_utils.student import TIMESTAMP
 
 MAX_FILES = 500
@@ -163,15 +164,14 @@ def copy_files(place: Path, target: Path, notes: list[Note]) -> None:
             continue
         count += 1
         try:
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+            source, status = open_plain(path)
+        except NotPlain:
+            continue
         except OSError as error:
             notes.append(note(Kind.CLOSED_FILE, shown(path.name), error.strerror))
             continue
-        with open(descriptor, "rb") as source:
-            status = os.fstat(source.fileno())
+        with source:
             total += status.st_size
-            if not stat.S_ISREG(status.st_mode):
-                continue
             if count > MAX_FILES or total > MAX_TOTAL:
                 notes.append(note(Kind.TOO_MUCH, MAX_FILES, MAX_TOTAL // 2**20))
                 return

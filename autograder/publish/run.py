@@ -12,10 +12,8 @@ import nbformat
 from nbformat import NotebookNode
 
 import course_utils
-from course_utils.course import CourseError
-from course_utils.data import cache
+from course_utils.paths import ROOT, CourseError, cache_folder, write
 
-ROOT = Path(__file__).parents[2]
 CELL_S = 600
 NOT_IN_LECTURES = {"jupyter", "__pycache__"}  # folders of the library that no lecture imports
 
@@ -70,19 +68,16 @@ def kept(path: Path, folder: Path | None = None) -> NotebookNode | None:
 def keep(path: Path, notebook: NotebookNode, folder: Path | None = None) -> None:
     """Remember a run of a lecture."""
     file = _file(path, folder)
-    part = file.with_suffix(f".{os.getpid()}.part")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(nbformat.writes(notebook), encoding="utf-8")
-        part.replace(file)
-    except OSError:
+        write(file, nbformat.writes(notebook))
+    except OSError:  # the cache only saves time
         if folder is not None:
             raise
-        part.unlink(missing_ok=True)  # the cache only saves time
 
 
 def _file(path: Path, folder: Path | None) -> Path:
-    kept = cache.folder().with_name(f"{cache.folder().name}_lectures")  # apart: students' kernels see the other one
+    kept = cache_folder()
+    kept = kept.with_name(f"{kept.name}_lectures")  # apart: students' kernels see the other one
     return (folder or kept) / f"{path.stem}-{key(path)[:32]}.ipynb"
 
 

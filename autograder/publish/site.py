@@ -22,7 +22,7 @@ import autograder
 import course_utils
 from autograder.publish.run import ROOT
 from autograder.publish.still import still
-from course_utils.course import CourseError
+from course_utils.paths import CourseError
 
 STATIC = Path(__file__).parent / "static"
 TITLE = "From Shannon to CLIP"

@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from autograder.publish.still import still
-from course_utils.course import CourseError
+from course_utils.paths import CourseError
 
 HERE = Path(__file__).parent
 MINUTES = re.compile(r" *\*\((\d+) min\)\*")

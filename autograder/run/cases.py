@@ -17,8 +17,8 @@ from autograder.course import Course
 from autograder.notes import sentence
 from autograder.temporary import temporary_folder
 from course_utils.check import ExerciseCases, load_cases, save_cases
-from course_utils.course import CourseError, write
 from course_utils.notebook import read, sync
+from course_utils.paths import CourseError, write
 
 if TYPE_CHECKING:
     from autograder.sandbox.warm import Parent

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from autograder.course import Blocked, Course
 from autograder.run.pool import Here, Lost
-from course_utils.course import CourseError, explain
+from course_utils.paths import CourseError, explain
 
 if TYPE_CHECKING:
     from distributed import Client, Future

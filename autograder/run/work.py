@@ -23,8 +23,8 @@ from autograder.sandbox import provisioner, warm
 from autograder.sandbox.warm import Parent, imports
 from autograder.temporary import temporary_folder
 from course_utils.check import CASES_FILE, ExerciseCases, save_cases
-from course_utils.course import write
 from course_utils.notebook import checked, grade_id, read
+from course_utils.paths import write
 
 VISIBLE = {name.encode().hex() for name in (CASES_FILE, CHECKSUMS)}  # of the release: no verdict depends on them
 

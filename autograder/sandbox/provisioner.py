@@ -27,6 +27,7 @@ import course_utils
 from autograder import temporary
 from autograder.sandbox import gpu, inside, seccomp
 from autograder.sandbox.relay import listen, relay, shut, start_thread
+from course_utils.paths import cache_folder
 
 MiB = 2**20
 PARTS = ("bin", "lib", "lib32", "lib64", "libexec", "share", "pyvenv.cfg")  # of /usr and of Python's folders
@@ -379,8 +380,7 @@ def _environment(limits: Limits) -> dict[str, str]:
 
 def _cache() -> Path | None:
     """The course's cache of texts, if there is one."""
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    path = Path(os.environ.get("COURSE_CACHE") or f"{home}/course_utils").expanduser()
+    path = cache_folder()
     return path if path.is_dir() else None
 
 

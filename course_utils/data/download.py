@@ -6,7 +6,6 @@ What comes is gathered in the folder `.fetching`, checked, and only then moved t
 A download that was cut off goes on where it was.
 """
 
-import errno
 import gzip
 import os
 import shutil
@@ -19,6 +18,7 @@ from typing import IO
 
 from course_utils.data import real
 from course_utils.data.real import File, Item, Source
+from course_utils.paths import FULL, replacing
 
 KNOWN = ("tiny_shakespeare", "sms_spam")  # what text.load reads
 SECONDS = 20  # without a byte, before the next address is tried
@@ -78,7 +78,7 @@ def fetch(name: str, *, to: Path | None = None, progress: bool = False) -> Path:
     except NotFetched:
         raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             shutil.rmtree(staging, ignore_errors=True)
             raise _no_room(item, to) from None
         where = error.filename or to
@@ -179,13 +179,10 @@ def _copy_file(source: Path, target: Path, bar) -> None:
     if target.exists() and target.stat().st_size == source.stat().st_size:
         bar.update(target.stat().st_size)
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    with source.open("rb") as read, part.open("wb") as written:
+    with source.open("rb") as read, replacing(target) as written:
         while block := read.read(2**20):
             written.write(block)
             bar.update(len(block))
-    os.replace(part, target)
 
 
 # ---------------------------------------------------------------------------------------------------- from the network
@@ -219,11 +216,8 @@ def _unpack(archive: Path, targets: list[Path]) -> None:
     for name, content in _content(archive):
         for target in targets:
             if name in (target.name, ""):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                part = target.with_name(f"{target.name}.part")
-                with part.open("wb") as file:
+                with replacing(target) as file:
                     shutil.copyfileobj(content, file, 2**20)
-                os.replace(part, target)
 
 
 def _content(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:

@@ -7,7 +7,6 @@ test = images.torchvision("CIFAR10", part="test")                     # fetched 
 # ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
 from __future__ import annotations
 
-import errno
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -18,28 +17,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from course_utils.data import real
+from course_utils.paths import FORBIDDEN, FULL
 
-ENDINGS = (
-    *(
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".gif",
-        ".bmp",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-    ),
-    *(".avif", ".jp2"),
-)
+ENDINGS = tuple(".png .jpg .jpeg .jpe .jfif .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2".split())
 NOT_READ = (".heic", ".heif", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf")
 """Endings of pictures that Pillow alone does not read: they are counted among what is left out."""
+
+LUMA = (0.299, 0.587, 0.114)
+"""How much red, green and blue add to the brightness that we see. Source: ITU-R BT.601."""
+
+
+def grey(images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 1 H W"]:
+    """The brightness of each pixel: 0.299 R + 0.587 G + 0.114 B."""
+    r, g, b = images.split(1, dim=1)
+    return (r * LUMA[0]).add_(g, alpha=LUMA[1]).add_(b, alpha=LUMA[2])
 
 
 @dataclass(frozen=True)
@@ -179,7 +170,7 @@ def torchvision(
             data = made(root, download=True, **which)
         except Exception as error:  # each data set has its own ways to fail
             said = " ".join(str(error).split()) or type(error).__name__
-            if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC):
+            if isinstance(error, OSError) and error.errno in FULL | FORBIDDEN:
                 raise OSError(f"cannot write {name} into {root} ({said}): give another folder as root") from None
             rest = f" What lies in {place} is not whole." if place != root and place.exists() else ""
             raise ConnectionError(

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_utils.data import cache
+from course_utils.paths import cache_folder
 
 if TYPE_CHECKING:
     from course_utils.show.tables import Table
@@ -404,7 +404,7 @@ def of_lecture(number: str) -> list[str]:
 
 def folder() -> Path:
     """Return the folder of all that is fetched, in the course's cache. It need not exist."""
-    return cache.folder() / "real"
+    return cache_folder() / "real"
 
 
 def find(name: str, within: Path | None = None) -> Path | None:

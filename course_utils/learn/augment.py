@@ -22,6 +22,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from course_utils.data.images import LUMA, grey
+
 Images = Float[Tensor, "n 3 height width"]
 Numbers = Float[Tensor, " n"]
 Parameters = dict[str, Tensor]  # each (n, …), on the pictures' device
@@ -79,12 +81,6 @@ def rotate(images: Images, angle: Numbers) -> Images:
     return F.grid_sample(images, grid, align_corners=False)
 
 
-def grey(images: Images) -> Float[Tensor, "n 1 height width"]:
-    """Return the luminance."""
-    r, g, b = images.split(1, dim=1)
-    return (r * 0.2989).add_(g, alpha=0.587).add_(b, alpha=0.114)
-
-
 def colour_drop(images: Images) -> Images:
     """Make each picture grey, still in three channels. torchvision: `rgb_to_grayscale`."""
     return grey(images).expand_as(images)
@@ -97,7 +93,7 @@ def adjust_brightness(images: Images, factor: Numbers) -> Images:
 
 def adjust_contrast(images: Images, factor: Numbers) -> Images:
     """Move away from the picture's mean grey: 0 is that grey all over. torchvision: `adjust_contrast`."""
-    mean = (images.mean((2, 3)) @ images.new_tensor([0.2989, 0.587, 0.114]))[:, None, None, None]
+    mean = (images.mean((2, 3)) @ images.new_tensor(LUMA))[:, None, None, None]
     return torch.lerp(mean, images, per_picture(factor)).clamp_(0, 1)
 
 

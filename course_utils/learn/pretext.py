@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from course_utils.data.images import LUMA, grey
 from course_utils.finite import check_finite
 from course_utils.models.convnet import ConvNet, ConvNetConfig, initialise, layer
 
@@ -217,18 +218,17 @@ def drop_channels(patches: Float[Tensor, "n 3 h w"], generator: torch.Generator 
 
 # --------------------------------------------------------------------------------------------------------------- colour
 
-LUMA = (0.299, 0.587, 0.114)  # how much red, green and blue add to the brightness that we see
 CB, CR = 2 * (1 - LUMA[2]), 2 * (1 - LUMA[0])  # so that both chroma coordinates reach from -1/2 to 1/2
 
 
 def split_colour(images: Float[Tensor, "n 3 h w"]) -> tuple[Float[Tensor, "n 1 h w"], Float[Tensor, "n 2 h w"]]:
     """Take pictures apart into what is grey and what is colour; together they are the picture (`join_colour`).
 
-    grey Y = 0.299 R + 0.587 G + 0.114 B, in [0, 1]; chroma (B - Y) / 1.772 and (R - Y) / 1.402, in [-1/2, 1/2], both 0
+    grey Y (`images.grey`), in [0, 1]; chroma (B - Y) / 1.772 and (R - Y) / 1.402, in [-1/2, 1/2], both 0
     where there is no colour. Source: ITU-R BT.601 (Y'CbCr).
     """
-    grey = (images * images.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
-    return grey, torch.cat([(images[:, 2:] - grey) / CB, (images[:, :1] - grey) / CR], dim=1)
+    Y = grey(images)
+    return Y, torch.cat([(images[:, 2:] - Y) / CB, (images[:, :1] - Y) / CR], dim=1)
 
 
 def join_colour(grey: Float[Tensor, "n 1 h w"], chroma: Float[Tensor, "n 2 h2 w2"]) -> Float[Tensor, "n 3 h w"]:

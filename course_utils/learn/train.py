@@ -19,7 +19,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course_utils.finite import DIVERGED, check_finite
+from course_utils.paths import write
 
 Batch = Tensor | tuple[Tensor, ...]
 
@@ -444,17 +445,9 @@ class Run:
             buffer,
         )
         path, content = Path(path), buffer.getvalue()
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(hashlib.sha256(content).digest() + content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
+            write(path, hashlib.sha256(content).digest() + content)
         except OSError as error:
-            with suppress(OSError):
-                temporary.unlink()
             raise OSError(
                 error.errno,
                 f"cannot write the checkpoint of step {self.step} ({len(content):,} bytes) to {path}: {error.strerror}."

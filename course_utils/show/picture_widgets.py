@@ -8,6 +8,7 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor
 
+from course_utils.data.images import grey
 from course_utils.show import pictures
 from course_utils.show.widgets import _INK, _NOTE, _SLIDER, _WIDE, Explorer, _menu, _named
 
@@ -239,7 +240,7 @@ def colour_explorer(
 
     def render(picture: int, temperature: float) -> str:
         image = images[picture : picture + 1]
-        shown = {"grey": pictures_grey(image)}
+        shown = {"grey": grey(image).expand_as(image)}
         shown |= {name: paint(image, temperature) for name, paint in painters.items()}
         shown["true"] = image
         titles = [f"{name}: {spread(part[0]):.2f}" for name, part in shown.items()]
@@ -260,11 +261,6 @@ def colour_explorer(
             ),
         },
     )  # fmt: skip
-
-
-def pictures_grey(images: Tensor) -> Tensor:
-    """(N, 3, H, W) -> the same shape, without colour."""
-    return (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True).expand_as(images)
 
 
 def walk_explorer(

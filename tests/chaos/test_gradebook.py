@@ -8,7 +8,7 @@ import pytest
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
 from autograder.grade import grade
-from course_utils.course import CourseError
+from course_utils.paths import CourseError
 
 HOLD = """
 import sqlite3, sys, time

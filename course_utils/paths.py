@@ -1,13 +1,19 @@
-"""Where a course keeps its things, and files that are written whole or not at all."""
+"""Where things are (this copy, a course's folders, the cache), and files that are written whole or not at all."""
 
 import errno
 import os
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
+ROOT = Path(__file__).resolve().parents[1]  # of this copy of the course
 CONFIG = "nbgrader_config.py"
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # the disk, or this user's part of it
+FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class CourseError(Exception):
@@ -59,25 +65,54 @@ class Course:
         return name
 
 
-def write(path: Path, data: bytes | str, mode: int = 0o644) -> None:
-    """Write a file whole: another name first, then moved into its place."""
+def cache_folder() -> Path:
+    """Where what is slow to make or to fetch is kept. The folder need not exist.
+
+    Returns:
+        `$COURSE_CACHE`, else `$XDG_CACHE_HOME/course_utils`, else `~/.cache/course_utils`. As the XDG
+        specification asks, an XDG_CACHE_HOME that is not absolute is ignored.
+    """
+    if os.environ.get("COURSE_CACHE"):
+        return Path(os.environ["COURSE_CACHE"]).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME")
+    if home and os.path.isabs(home):
+        return Path(home) / "course_utils"
+    try:
+        return Path.home() / ".cache" / "course_utils"
+    except RuntimeError:  # a user without a home folder
+        return Path(tempfile.gettempdir()) / "course_utils"
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A new file, open for writing, that takes its place at `path` once the block has ended without an error.
+
+    Until then, and after an error, what was there before stays. `autograder.temporary` knows the name it has meanwhile.
+    """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}-{threading.get_ident()}.part")
     try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            yield file
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def write(path: Path, data: bytes | str, mode: int = 0o644) -> None:
+    """Write a file whole, on the disk when this returns; text as UTF-8."""
+    with replacing(path, mode) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def explain(error: OSError) -> str:
     """An error of the operating system as a sentence that says what to do."""
     place = f" ({error.filename})" if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return f"the disk is full{place}: make room, then run the same command again; nothing half-written was kept"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno in FORBIDDEN:
         return f"{error.strerror}{place}: give yourself the right to write there, then run the same command again"
     return f"{error.strerror or error}{place}"
