@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autograder.limits import Limits, read_limits
 from course_utils import paths
 
 if TYPE_CHECKING:
@@ -23,6 +24,14 @@ class Course(paths.Course):
     def private(self, name: str) -> Path:
         """Where the grader keeps what students must not see: the seed, hidden cases, results."""
         return self.root / ".grading" / name
+
+    def limits(self, name: str) -> Limits:
+        """What a submission may hold and use.
+
+        Raises:
+            CourseError: `limits.toml` is wrong.
+        """
+        return read_limits(self.root, name, self.names())
 
     def config(self) -> "Config":
         """What `nbgrader_config.py` says."""

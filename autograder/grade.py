@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,14 +60,15 @@ def grade(
         raise CourseError(
             f"{course.root / 'submitted'} is empty: put each student's folder there, submitted/NAME/{name}/"
         )
+    limits = course.limits(name)  # what is wrong in them is said at once
     if (
         device == "cuda"
         and not unsafe
         and not cluster
-        and (problem := gpu.missing() or gpu.crowded(workers, provisioner.DEFAULTS.gpu_memory_bytes))
+        and (problem := gpu.missing() or gpu.crowded(workers, limits.gpu_memory_bytes))
     ):
         raise CourseError(problem)
-    before = {s.student: signature(s) for s in found}
+    before = {s.student: signature(s, limits.files) for s in found}
     failed: dict[str, str] = {}
     with alone(course, name), _pool(course, name, len(found), unsafe, cluster, device) as pool, ExitStack() as engine:
         shutil.rmtree(course.private(name) / STAGED, ignore_errors=True)
@@ -84,7 +86,7 @@ def grade(
                 engine.enter_context(one_engine())
                 for number, (submission, future) in enumerate(outcomes, start=1):
                     sheet = finish(course, name, submission, future, not unsafe)
-                    if signature(submission) != before[sheet.student]:
+                    if signature(submission, limits.files) != before[sheet.student]:
                         sheet.notes.append(note(Kind.CHANGED))
                     if sheet.failed:
                         failed[sheet.student] = sentence(sheet.notes[0])
@@ -114,7 +116,7 @@ def _pool(
         if submissions > 1 and not unsafe:
             from autograder.sandbox import warm
 
-            forks = warm.shared(warm.imports(read(course.solution(name))), device)
+            forks = warm.shared(warm.imports(read(course.solution(name))), replace(course.limits(name), device=device))
         pool = pool or pools.Here()
         pool.forks = forks
         yield pool
@@ -205,11 +207,12 @@ def watch(
         say: is told what keeps the grader from its work (it tries again at the next look).
         options: as for `grade`.
     """
+    files = course.limits(name).files
     seen: dict[str, object] = {}
     done: dict[str, object] = {}
     said = ""
     while not stop():
-        there = {s.student: signature(s) for s in all_submissions(course, name)}
+        there = {s.student: signature(s, files) for s in all_submissions(course, name)}
         there = {s: what for s, what in there.items() if s in students or not students}
         ready = [s for s, what in there.items() if seen.get(s) == what != done.get(s)]
         seen = there

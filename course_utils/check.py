@@ -141,8 +141,13 @@ def _exercises(found: list[dict[str, Any]]) -> dict[str, ExerciseCases]:
 # --- calling ----------------------------------------------------------------------------------------------------------
 
 
-def answer(function: Callable, arguments: tuple, banned: list[str] = ()) -> Answer:
-    """What one call of the student's function or class gave, as plain data; never raises for what it does."""
+def answer(function: Callable, arguments: tuple, banned: list[str] = (), most: int = plain.MAX_BYTES) -> Answer:
+    """What one call of the student's function or class gave, as plain data; never raises for what it does.
+
+    Args:
+        banned: names of functions and classes that raise when they are called.
+        most: bytes that the answer may have.
+    """
     try:
         arguments = plain.resolve(arguments)  # outside the ban: a recipe may use what the student may not
         with _ban(banned):
@@ -151,7 +156,7 @@ def answer(function: Callable, arguments: tuple, banned: list[str] = ()) -> Answ
                     value = case.run(function)
                 case _:
                     value = function(*arguments)
-        return unpack(pack({"value": value}))  # a copy: nothing that the student's objects do later can change it
+        return unpack(pack({"value": value}), most)  # a copy: nothing that the student's objects do later can change it
     except (Exception, SystemExit) as error:
         return {"error": type(error).__name__, "message": str(error)[:500]}
 
@@ -317,6 +322,6 @@ def _serve(function: Callable, path: str) -> None:
     with plain.connect(path) as connection:
         hello = receive(connection)
         for _ in range(hello["cases"]):
-            send(connection, answer(function, receive(connection), hello["banned"]))
+            send(connection, answer(function, receive(connection), hello["banned"], hello["most"]))
         receive(connection)  # the judge has all answers
     print("Checked by the grader.")

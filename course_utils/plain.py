@@ -27,7 +27,7 @@ Answer = dict[
     str, Any
 ]  # what one call gave: {"value": plain data} or {"error": the exception's type, "message": its text}
 
-MAX_BYTES = 16 * 2**20  # of one message; an honest answer is far smaller
+MAX_BYTES = 16 * 2**20  # of one message, unless something else is agreed on; an honest answer is far smaller
 
 
 @dataclass(frozen=True)
@@ -118,14 +118,17 @@ def pack(value: Any) -> bytes:
     return _with_metadata(body, metadata)
 
 
-def unpack(data: bytes) -> Any:
+def unpack(data: bytes, most: int = MAX_BYTES) -> Any:
     """The value that `pack` was given (numpy arrays come back as tensors).
+
+    Args:
+        most: bytes that there may be.
 
     Raises:
         ValueError: the bytes are cut short, changed, too many, or not from `pack`.
     """
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"{len(data)} bytes are more than one message may have ({MAX_BYTES})")
+    if len(data) > most:
+        raise ValueError(f"{len(data)} bytes are more than one message may have ({most})")
     try:
         metadata, body = _without_metadata(data)
         if _checksum(metadata["value"], body) != metadata["sha256"]:
@@ -190,17 +193,20 @@ def send(connection: socket.socket, value: Any) -> None:
     connection.sendall(struct.pack("<Q", len(data)) + data)
 
 
-def receive(connection: socket.socket) -> Any:
+def receive(connection: socket.socket, most: int = MAX_BYTES) -> Any:
     """The value of the next message.
+
+    Args:
+        most: bytes that it may have.
 
     Raises:
         EOFError: the other side closed the connection.
         ValueError: the message is too large or damaged.
     """
     (length,) = struct.unpack("<Q", _exactly(connection, 8))
-    if length > MAX_BYTES:
-        raise ValueError(f"a message of {length} bytes is more than {MAX_BYTES}")
-    return unpack(_exactly(connection, length))
+    if length > most:
+        raise ValueError(f"a message of {length} bytes is more than {most}")
+    return unpack(_exactly(connection, length), most)
 
 
 def _exactly(connection: socket.socket, length: int) -> bytes:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
-from autograder.intake import arrivals
 from autograder.intake.arrivals import take_in
+from autograder.limits import DEFAULTS
 from course_utils.paths import CourseError
 from course_utils.student import submit
 
@@ -118,9 +118,9 @@ def test_a_receipt_that_does_not_fit_is_said(course, box, notebook):
 
 def lying(path: Path, notebook: bytes) -> None:
     """A zip that says its notebook is small, and unpacks to much more."""
-    zipped(path, {"x.ipynb": b"0" * (arrivals.MAX_BYTES + 5_000_000)})
+    zipped(path, {"x.ipynb": b"0" * (DEFAULTS.notebook_bytes + 5_000_000)})
     data = path.read_bytes()
-    size = struct.pack("<I", arrivals.MAX_BYTES + 5_000_000)
+    size = struct.pack("<I", DEFAULTS.notebook_bytes + 5_000_000)
     assert data.count(size) == 2
     path.write_bytes(data.replace(size, struct.pack("<I", 1000)))
 
@@ -144,7 +144,7 @@ HOSTILE = {
     "slip beside": (lambda p, n: zipped(p, {"x.ipynb": n, "/etc/passwd": "x"}), "leads out of it"),
     "windows slip": (lambda p, n: zipped(p, {"..\\x.ipynb": n}), "leads out of it"),
     "drive": (lambda p, n: zipped(p, {"C:\\x.ipynb": n}), "leads out of it"),
-    "bomb": (lambda p, n: zipped(p, {"x.ipynb": b"0" * (arrivals.MAX_BYTES + 1)}), "larger than"),
+    "bomb": (lambda p, n: zipped(p, {"x.ipynb": b"0" * (DEFAULTS.notebook_bytes + 1)}), "larger than"),
     "lying bomb": (lying, "larger than|damaged"),
     "link": (lambda p, n: zipped(p, {"x.ipynb": "/etc/passwd"}, stat.S_IFLNK | 0o777), "holds a link"),
     "many": (lambda p, n: zipped(p, {f"{i}.txt": b"" for i in range(1001)}), "1001 files"),

@@ -11,6 +11,7 @@ from autograder import grade as gradebook_module
 from autograder.book.sheets import Sheet, failures, sheets
 from autograder.grade import grade, watch
 from autograder.intake import submissions
+from autograder.limits import DEFAULTS
 from autograder.notes import Kind, note, sentence
 from course_utils.paths import CourseError, explain
 
@@ -84,7 +85,7 @@ def test_too_many_files_too_large_files_and_links_out(course, executor):
     assert found["cyd"].notes == [note(Kind.TOO_LARGE, 2048, 32)]
     assert {"a0_small.ipynb", "up", "round"} == {n.text[0] for n in found["dan"].notes if n.kind == Kind.LINKED_FILE}
     staged = sum(1 for _ in (course.private(NAME) / "staged" / "ann").rglob("*"))
-    assert staged <= submissions.MAX_FILES + 2
+    assert staged <= DEFAULTS.files + 2
 
 
 def test_two_hand_ins_of_one_student_are_both_graded_and_told_apart(course):

@@ -314,7 +314,7 @@ def test_in_the_grader_it_serves_the_judge(tmp_path, monkeypatch, capsys):
     def serve():
         connection, _ = listener.accept()
         with connection:
-            plain.send(connection, {"cases": 2, "banned": []})
+            plain.send(connection, {"cases": 2, "banned": [], "most": plain.MAX_BYTES})
             for x in (1, "a"):
                 plain.send(connection, (x,))
                 got.append(plain.receive(connection))

@@ -284,7 +284,7 @@ def test_files_beside_the_notebook(course, executor, tmp_path, monkeypatch):
     assert {"secret.db", "everything", "timestamp.txt"} == {n.text[0] for n in sheet.notes}
     staged = course.private(NAME) / "staged" / "ann" / NAME
     assert not any(p.is_symlink() for p in staged.rglob("*"))
-    monkeypatch.setattr("autograder.intake.submissions.MAX_FILES", 1)
+    (course.root / "limits.toml").write_text(f"[{NAME}]\nfiles = 1\n")
     assert Kind.TOO_MUCH in {note.kind for note in graded(course)["ann"].notes}
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_course import POINTS, solution_notebook
 
-from autograder.intake import repair as repair_module
 from autograder.intake.repair import repair
+from autograder.limits import DEFAULTS, Limits
 from autograder.notes import NOTES, UNANSWERED, Kind, as_json, note, sentence
 from course_utils.notebook import normalise, sync
 
@@ -30,12 +30,12 @@ GRADED = [c.metadata.nbgrader.grade_id for c in RELEASE.cells if "nbgrader" in c
 def submit(tmp_path):
     """Repairs a notebook (or text, or bytes), and holds what must always be true against the result."""
 
-    def repaired(content):
+    def repaired(content, limits=DEFAULTS):
         path = tmp_path / "submitted.ipynb"
         if isinstance(content, dict):
             content = json.dumps(content)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        notebook, notes = repair(path, RELEASE)
+        notebook, notes = repair(path, RELEASE, limits)
         hold(notebook, notes)
         return notebook, notes
 
@@ -103,7 +103,8 @@ def test_what_cannot_be_read_is_graded_unanswered(submit, content):
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "link", "pipe", "large"])
-def test_what_is_no_plain_file_is_not_opened(tmp_path, kind, monkeypatch):
+def test_what_is_no_plain_file_is_not_opened(tmp_path, kind):
+    limits = DEFAULTS
     path = tmp_path / "notebook.ipynb"
     other = tmp_path / "other.ipynb"
     nbformat.write(RELEASE, other)
@@ -115,8 +116,8 @@ def test_what_is_no_plain_file_is_not_opened(tmp_path, kind, monkeypatch):
         os.mkfifo(path)  # opening it would wait for ever
     elif kind == "large":
         path.write_bytes(other.read_bytes())
-        monkeypatch.setattr(repair_module, "MAX_BYTES", 100)
-    notebook, notes = repair(path, RELEASE)
+        limits = Limits(notebook_bytes=100)
+    notebook, notes = repair(path, RELEASE, limits)
     hold(notebook, notes)
     assert len(notes) == 1 and notes[0].kind in UNANSWERED and "unanswered" in sentence(notes[0])
 
@@ -242,11 +243,10 @@ def test_pasted_pictures_stay_and_other_attachments_go(submit):
     assert cell(repaired, "why").attachments == {"a.png": {"image/png": "iVBO"}}
 
 
-def test_too_many_cells_are_left_out(submit, monkeypatch):
-    monkeypatch.setattr(repair_module, "MAX_CELLS", 20)
+def test_too_many_cells_are_left_out(submit):
     notebook = fresh()
     notebook.cells += [nbformat.v4.new_code_cell("1")] * 30
-    repaired, notes = submit(notebook)
+    repaired, notes = submit(notebook, Limits(cells=20))
     assert len(repaired.cells) == 20 and note(Kind.CELLS_LEFT_OUT, 19) in notes
 
 

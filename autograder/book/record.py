@@ -35,7 +35,8 @@ class SubmissionExporter(NotebookExporter):
         submitted = Path(directory.format_path(directory.submitted_directory, "x", "x")).parents[1]
         if submitted.name == STAGED or submitted not in Path(filename).parents:
             return super().from_filename(filename, resources, **kw)
-        notebook, notes = repair(Path(filename), read(Course(Path(directory.root)).released(name)))
+        course = Course(Path(directory.root))
+        notebook, notes = repair(Path(filename), read(course.released(name)), course.limits(name))
         notebook.metadata[NOTES] = {"notes": as_json(notes)}
         resources["metadata"] = {"name": Path(filename).stem, "path": str(Path(filename).parent)}
         return self.from_notebook_node(notebook, resources, **kw)

@@ -18,13 +18,11 @@ from typing import Any
 
 from autograder.course import Course
 from autograder.intake.plain_file import NotPlain, open_plain
-from autograder.intake.repair import MAX_BYTES
 from autograder.intake.submissions import shown, student_name
+from autograder.limits import Limits, mib
 from course_utils.paths import CourseError, write
 from course_utils.student import RECEIPT, TIMESTAMP
 
-MAX_ZIP = 2 * MAX_BYTES
-MAX_MEMBERS = 1000
 KEPT = "earlier"  # folder in `Course.private`: hand-ins that were replaced
 STAMP = "%Y-%m-%d %H:%M:%S.%f"
 
@@ -69,10 +67,10 @@ def take_in(course: Course, name: str, folder: Path) -> list[Arrival]:
     """
     if not folder.is_dir():
         raise CourseError(f"{folder} is no folder: name the one that holds the hand-ins (*.zip, *.ipynb)")
-    arrivals, found = [], []
+    arrivals, found, limits = [], [], course.limits(name)
     for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
         try:
-            found.append(_read(course, name, path))
+            found.append(_read(course, name, path, limits))
         except _Refused as reason:
             arrivals.append(Arrival(shown(path.name), f"left where it is: {reason}", left=True))
     found.sort(key=lambda h: (h.student, h.own_name, h.time))
@@ -92,18 +90,18 @@ def take_in(course: Course, name: str, folder: Path) -> list[Arrival]:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _read(course: Course, name: str, path: Path) -> _HandIn:
+def _read(course: Course, name: str, path: Path, limits: Limits) -> _HandIn:
     stem = path.stem.removesuffix(f"_{name}")
     others = [other for other in course.names() if other != name and path.stem.endswith(f"_{other}")]
     if path.suffix not in (".zip", ".ipynb"):
         raise _Refused("it is neither a zip nor a notebook")
     if others:
         raise _Refused(f"it is for {others[0]}, by its name")
-    data, time = _bytes(path)
+    data, time = _bytes(path, limits)
     if path.suffix == ".ipynb":
         return _HandIn(shown(path.name), _folder(stem), data, time)
     try:
-        notebook, receipt, notes = _unpack(data)
+        notebook, receipt, notes = _unpack(data, limits)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError) as error:
         raise _Refused(f"the zip is damaged ({type(error).__name__}: {str(error)[:80]})") from None
     except RuntimeError:  # what zipfile says about encryption
@@ -125,7 +123,7 @@ def _read(course: Course, name: str, path: Path) -> _HandIn:
     )
 
 
-def _bytes(path: Path) -> tuple[bytes, datetime]:
+def _bytes(path: Path, limits: Limits) -> tuple[bytes, datetime]:
     """Content and time of a plain file of a sane size."""
     if path.is_symlink():
         raise _Refused("it is a link")
@@ -138,18 +136,18 @@ def _bytes(path: Path) -> tuple[bytes, datetime]:
     except OSError as error:
         raise _Refused(f"it cannot be opened ({error.strerror})") from None
     with file:
-        most = MAX_ZIP if path.suffix == ".zip" else MAX_BYTES
+        most = limits.notebook_bytes * (2 if path.suffix == ".zip" else 1)
         if status.st_size > most:
-            raise _Refused(f"it is too large ({status.st_size / 2**20:.0f} MiB; {most // 2**20} are allowed)")
+            raise _Refused(f"it is too large ({mib(status.st_size)} MiB; {mib(most)} are allowed)")
         return file.read(most), datetime.fromtimestamp(status.st_mtime, UTC)
 
 
-def _unpack(data: bytes) -> tuple[bytes, bytes | None, list[str]]:
+def _unpack(data: bytes, limits: Limits) -> tuple[bytes, bytes | None, list[str]]:
     """The one notebook of a zip, its receipt, and what else is to be said."""
     with zipfile.ZipFile(BytesIO(data)) as archive:
         members = [m for m in archive.infolist() if not m.is_dir()]
-        if len(members) > MAX_MEMBERS:
-            raise _Refused(f"the zip holds {len(members)} files; {MAX_MEMBERS} are allowed")
+        if len(members) > limits.zip_files:
+            raise _Refused(f"the zip holds {len(members)} files; {limits.zip_files} are allowed")
         for member in members:
             parts = member.filename.replace("\\", "/").split("/")
             if ".." in parts or parts[0] == "" or ":" in parts[0]:
@@ -164,7 +162,7 @@ def _unpack(data: bytes) -> tuple[bytes, bytes | None, list[str]]:
         others = [shown(m.filename) for m in members if m not in notebooks + receipts[:1]]
         notes = [f"Not taken from the zip: {', '.join(others[:5])}{' …' if len(others) > 5 else ''}."] if others else []
         receipt = _member(archive, receipts[0], 10_000) if receipts else None
-        return _member(archive, notebooks[0], MAX_BYTES), receipt, notes
+        return _member(archive, notebooks[0], limits.notebook_bytes), receipt, notes
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes:
@@ -172,7 +170,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> byt
     with archive.open(member) as file:
         data = file.read(most + 1)
     if len(data) > most or member.file_size > most:
-        raise _Refused(f"{shown(member.filename)} in the zip is larger than {most / 2**20:.2g} MiB")
+        raise _Refused(f"{shown(member.filename)} in the zip is larger than {mib(most)} MiB")
     return data
 
 

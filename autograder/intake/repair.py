@@ -15,24 +15,23 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.intake.plain_file import NotPlain, open_plain
+from autograder.limits import DEFAULTS, Limits, mib
 from autograder.notes import NOTES, Kind, Note, as_json, note
 from course_utils.notebook import KERNEL
 
-MAX_BYTES = 32 * 2**20
-MAX_CELLS = 2000
-MAX_TEXT = 500_000  # characters in all cells together
 PICTURES = ("image/png", "image/jpeg", "image/gif")
 
 
-def repair(path: Path, release: NotebookNode) -> tuple[NotebookNode, list[Note]]:
+def repair(path: Path, release: NotebookNode, limits: Limits = DEFAULTS) -> tuple[NotebookNode, list[Note]]:
     """The notebook to be graded, and what had to be put right. Never raises.
 
     Args:
         path: what the student handed in; it may be missing, broken or hostile.
         release: the released notebook.
+        limits: how large it may be.
     """
     try:
-        cells, kernel, notes = _parse(_bytes(Path(path)))
+        cells, kernel, notes = _parse(_bytes(Path(path), limits.notebook_bytes), limits)
     except _Unusable as error:
         return blank(release, error.note)
     except Exception as error:  # the parsers' own troubles with hostile files
@@ -71,7 +70,7 @@ class _Unusable(Exception):
         self.note = note(kind, *text)
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, most: int) -> bytes:
     """The file's content, if it is a plain file of a sane size (never a link, a pipe or a device)."""
     try:
         file, status = open_plain(path)
@@ -82,12 +81,12 @@ def _bytes(path: Path) -> bytes:
     except OSError as error:
         raise _Unusable(Kind.NOT_OPENED, error.strerror) from None
     with file:
-        if status.st_size > MAX_BYTES:
-            raise _Unusable(Kind.TOO_LARGE, f"{status.st_size / 2**20:.0f}", MAX_BYTES // 2**20)
-        return file.read(MAX_BYTES + 1)
+        if status.st_size > most:
+            raise _Unusable(Kind.TOO_LARGE, mib(status.st_size), mib(most))
+        return file.read(most + 1)
 
 
-def _parse(data: bytes) -> tuple[list[NotebookNode], str, list[Note]]:
+def _parse(data: bytes, limits: Limits) -> tuple[list[NotebookNode], str, list[Note]]:
     """New cells with the types and texts of the file's, what may identify them, the kernel's name, and notes."""
     if not data.strip():
         raise _Unusable(Kind.EMPTY)
@@ -104,9 +103,9 @@ def _parse(data: bytes) -> tuple[list[NotebookNode], str, list[Note]]:
         notes.append(note(Kind.OLD_FORMAT))
     if not isinstance(tree.get("cells"), list):
         raise _Unusable(Kind.NO_CELLS)
-    cells = [cell for cell in map(_cell, tree["cells"][:MAX_CELLS]) if cell]
+    cells = [cell for cell in map(_cell, tree["cells"][: limits.cells]) if cell]
     lengths = accumulate(len(cell.source) for cell in cells)
-    cells = [cell for cell, length in zip(cells, lengths) if length <= MAX_TEXT]
+    cells = [cell for cell, length in zip(cells, lengths) if length <= limits.characters]
     if len(cells) < len(tree["cells"]):
         notes.append(note(Kind.CELLS_LEFT_OUT, len(tree["cells"]) - len(cells)))
     metadata = tree.get("metadata")

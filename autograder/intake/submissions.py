@@ -14,14 +14,13 @@ from nbformat import NotebookNode
 from autograder.course import Course
 from autograder.intake.plain_file import NotPlain, open_plain
 from autograder.intake.repair import blank, repair
+from autograder.limits import Limits, mib
 from autograder.notes import NOTES, Kind, Note, as_json, note
 from course_utils.notebook import read, text
 from course_utils.paths import write
 from course_utils.student import TIMESTAMP
 
-MAX_FILES = 500
 MAX_WALK = 100_000  # files among which notebooks are looked for
-MAX_TOTAL = 200 * 2**20
 # What turns the direction of a line of text, or is not seen at all: one name could be shown as another.
 UNSEEN = "\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
 PASSED_OVER = re.compile(r"\..*|__pycache__|.*\.pyc|Thumbs\.db|desktop\.ini|.*\.ipynb")
@@ -94,7 +93,7 @@ def stage(course: Course, name: str, submission: Submission, target: Path) -> No
     place = submission.place
     release = read(course.released(name))
     try:
-        notebook, said = _take(name, place, target, release, notes)
+        notebook, said = _take(name, place, target, release, notes, course.limits(name))
     except OSError as error:
         if place is None or place not in (Path(error.filename or "/"), *Path(error.filename or "/").parents):
             raise  # not the student's doing
@@ -106,7 +105,7 @@ def stage(course: Course, name: str, submission: Submission, target: Path) -> No
 
 
 def _take(
-    name: str, place: Path | None, target: Path, release: NotebookNode, notes: list[Note]
+    name: str, place: Path | None, target: Path, release: NotebookNode, notes: list[Note], limits: Limits
 ) -> tuple[NotebookNode, list[Note]]:
     """The repaired notebook and what had to be repaired; the files beside it are copied."""
     if place is None:
@@ -114,20 +113,24 @@ def _take(
     if place.is_symlink():
         return blank(release, note(Kind.LINK))
     where = _notebook(place, name, notes)
-    notebook, said = repair(where, release) if where else blank(release, note(Kind.NO_NOTEBOOK))
+    notebook, said = repair(where, release, limits) if where else blank(release, note(Kind.NO_NOTEBOOK))
     if place.is_dir():
-        copy_files(place, target, said)
+        copy_files(place, target, said, limits)
     return notebook, said
 
 
-def signature(submission: Submission) -> object:
-    """What tells whether an entry was changed: names, sizes and times of its files (of a sane number of them)."""
+def signature(submission: Submission, files: int) -> object:
+    """What tells whether an entry was changed: names, sizes and times of its files.
+
+    Args:
+        files: how many may be handed in; twice as many are looked at.
+    """
     if submission.place is None:
         return None
     try:
         paths = [submission.place]
         if submission.place.is_dir() and not submission.place.is_symlink():
-            paths += islice(_walk(submission.place, notes=[]), 2 * MAX_FILES)
+            paths += islice(_walk(submission.place, notes=[]), 2 * files)
         return [(str(p), (s := p.lstat()).st_size, s.st_mtime_ns, s.st_ino) for p in paths]
     except OSError as error:  # it went away, or may not be read
         return error.errno
@@ -155,7 +158,7 @@ def _notebook(place: Path, name: str, notes: list[Note]) -> Path | None:
     return chosen
 
 
-def copy_files(place: Path, target: Path, notes: list[Note]) -> None:
+def copy_files(place: Path, target: Path, notes: list[Note], limits: Limits) -> None:
     """Copy the plain files of a folder, up to the limits, but no notebooks and nothing hidden."""
     count = total = 0
     target.mkdir(parents=True, exist_ok=True)
@@ -172,8 +175,8 @@ def copy_files(place: Path, target: Path, notes: list[Note]) -> None:
             continue
         with source:
             total += status.st_size
-            if count > MAX_FILES or total > MAX_TOTAL:
-                notes.append(note(Kind.TOO_MUCH, MAX_FILES, MAX_TOTAL // 2**20))
+            if count > limits.files or total > limits.files_bytes:
+                notes.append(note(Kind.TOO_MUCH, limits.files, mib(limits.files_bytes)))
                 return
             if path.name == TIMESTAMP and not _is_time(source.read(200)):
                 notes.append(note(Kind.NO_TIME, TIMESTAMP))

@@ -51,8 +51,9 @@ def build_cases(course: Course, name: str, seed: int, forks: "Parent | None" = N
         copy(folder, Path(files), notebooks=False)
         # it is the course's own code: an ordinary kernel does, too
         sandboxed = forks is not None or provisioner.missing() is None
+        options = {"files": Path(files), "limits": course.limits(name)}
         try:
-            result = execute(notebook, cases, files=Path(files), judge_class=Recorder, sandbox=sandboxed, warm=forks)
+            result = execute(notebook, cases, **options, judge_class=Recorder, sandbox=sandboxed, warm=forks)
         except provisioner.SandboxError as error:
             raise CourseError(f"{name}: the solution did not run: {error}") from None
         wrong.result()

@@ -266,19 +266,20 @@ def perform(job: dict[str, Any]) -> dict[str, Any]:
         return {"refused": problem}
     import nbformat
 
+    from autograder.limits import Limits
     from autograder.run import execute as executor
     from autograder.run.work import told
     from autograder.sandbox import provisioner, warm
     from autograder.temporary import temporary_folder
     from course_utils.check import cases_from
 
-    notebook, limits = nbformat.from_dict(json.loads(job["notebook"])), provisioner.Limits(**job["limits"])
+    notebook, limits = nbformat.from_dict(json.loads(job["notebook"])), Limits(**job["limits"])
     with temporary_folder() as files:
         for name, data in job["files"].items():
             (Path(files) / name).parent.mkdir(parents=True, exist_ok=True)
             (Path(files) / name).write_bytes(data)
         try:
-            forks = warm.shared(job["modules"])
+            forks = warm.shared(job["modules"], limits)
             found = executor.execute(notebook, cases_from(job["cases"]), files=Path(files), limits=limits, warm=forks)
         except provisioner.SandboxError as error:
             return {"refused": f"{platform.node()}: {error}"}

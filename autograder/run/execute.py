@@ -5,6 +5,7 @@ The kernel is the student's: what it says is shown, never believed. Whatever it 
 
 import asyncio
 import copy
+import math
 import os
 import shutil
 import signal
@@ -29,12 +30,13 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 from autograder import temporary
+from autograder.limits import DEFAULTS, Limits
 from autograder.notes import Kind, Note, note
 from autograder.run import judge as judges
 from autograder.run import outputs
 from autograder.run.judge import Judge, no_verdict
 from autograder.sandbox import gpu, inside
-from autograder.sandbox.provisioner import DEFAULTS, Limits, SandboxError, missing
+from autograder.sandbox.provisioner import SandboxError, missing
 from autograder.sandbox.warm import Parent
 from course_utils.check import ExerciseCases, Verdict
 from course_utils.notebook import exercise, grade_id, grading, is_code, points
@@ -84,7 +86,7 @@ def execute(
     Raises:
         SandboxError: no kernel can be started here; never for what the notebook does.
     """
-    warm = warm if sandbox and warm and warm.alive and warm.device == limits.device else None
+    warm = warm if sandbox and warm and warm.alive and warm.fits(limits) else None
     if sandbox and not warm and (problem := missing() or (limits.device == "cuda" and gpu.missing())):
         raise SandboxError(problem)
     begin = time.monotonic()
@@ -109,7 +111,7 @@ def _run(
         judge_folder = Path(name, "judge")
         judge_folder.mkdir()
         judge_folder.chmod(0o755)  # whatever the umask
-        with judge_class(exercises, judge_folder) as judge:
+        with judge_class(exercises, judge_folder, limits.answer_bytes) as judge:
             run = _Run(
                 notebook,
                 judge,
@@ -151,7 +153,7 @@ class _Run(NotebookClient):
             iopub_timeout=IOPUB_S,
             raise_on_iopub_timeout=True,
             record_timing=False,
-            startup_timeout=int(place.limits.startup_s),
+            startup_timeout=math.ceil(place.limits.startup_s),
             on_cell_executed=self._keep_reply,
         )
         self.original, self.judge, self.place, self.limits = notebook, judge, place, place.limits
@@ -420,7 +422,8 @@ class _Manager(AsyncKernelManager):
             return {}
         self.work.mkdir()
         if self.place.files:
-            inside.copy_files(str(self.place.files), str(self.work), self.place.limits.disk_bytes)
+            limits = self.place.limits
+            inside.copy_files(str(self.place.files), str(self.work), 10 * limits.files, limits.disk_bytes)
         judge = {"COURSE_JUDGE": self.place.judge}
         return {
             "cwd": str(self.work),

@@ -35,10 +35,11 @@ class Judge:
     Args:
         exercises: the cases with their expected answers.
         folder: where `judge.sock` is made (its path must stay below 100 characters).
+        most: bytes that one answer may have.
     """
 
-    def __init__(self, exercises: dict[str, ExerciseCases], folder: Path):
-        self.exercises = exercises
+    def __init__(self, exercises: dict[str, ExerciseCases], folder: Path, most: int = plain.MAX_BYTES):
+        self.exercises, self.most = exercises, most
         self._path = Path(folder) / SOCKET
         self._listener = socket.socket(socket.AF_UNIX if UNIX else socket.AF_INET)
         self._token = "" if UNIX else secrets.token_hex(16)
@@ -79,7 +80,7 @@ class Judge:
         deadline = time.monotonic() + 1
         while select.select([self._listener], [], [], 0)[0] and time.monotonic() < deadline:
             time.sleep(0.001)  # the listener is turning them away
-        self._session = _Session(self.exercises[name])
+        self._session = _Session(self.exercises[name], self.most)
 
     def close(self) -> Verdict:
         """Answer no more; the verdict on what came."""
@@ -123,8 +124,8 @@ class Judge:
 class Recorder(Judge):
     """Takes the solution's answers instead of judging them: `answers[name]` is the reference."""
 
-    def __init__(self, exercises: dict[str, ExerciseCases], folder: Path):
-        super().__init__(exercises, folder)
+    def __init__(self, exercises: dict[str, ExerciseCases], folder: Path, most: int = plain.MAX_BYTES):
+        super().__init__(exercises, folder, most)
         self.answers: dict[str, list[Answer]] = {}
 
     def _judge(self, exercise: ExerciseCases, answers: list[Answer], problem: str) -> Verdict:
@@ -137,8 +138,8 @@ class Recorder(Judge):
 class _Session:
     """One exercise while its check cell runs: the first connection gets the inputs and leaves the answers."""
 
-    def __init__(self, exercise: ExerciseCases):
-        self.exercise = exercise
+    def __init__(self, exercise: ExerciseCases, most: int):
+        self.exercise, self.most = exercise, most
         self.problem = ""
         self._answers: list[Answer] = []
         self._connection: socket.socket | None = None
@@ -168,10 +169,11 @@ class _Session:
 
     def _talk(self) -> None:
         try:
-            send(self._connection, {"cases": len(self.exercise.inputs), "banned": self.exercise.banned})
+            hello = {"cases": len(self.exercise.inputs), "banned": self.exercise.banned, "most": self.most}
+            send(self._connection, hello)
             for inputs in self.exercise.inputs:
                 send(self._connection, plain.cook(inputs))
-                self._answers.append(_answer(receive(self._connection)))
+                self._answers.append(_answer(receive(self._connection, self.most)))
             send(self._connection, "done")
         except EOFError:
             self.problem = "the connection ended before its time"

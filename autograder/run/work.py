@@ -19,7 +19,7 @@ from autograder.intake.submissions import Submission, copy_files, stage
 from autograder.notes import NOTES, Kind, as_json, from_json
 from autograder.run import execute as executor
 from autograder.run.cases import digests, hidden_cases, sha, version
-from autograder.sandbox import provisioner, warm
+from autograder.sandbox import warm
 from autograder.sandbox.warm import Parent, imports
 from autograder.temporary import temporary_folder
 from course_utils.check import CASES_FILE, ExerciseCases, save_cases
@@ -69,12 +69,12 @@ def run(
         compute: gives what is `told` of it, in place of `execute` here.
         device: "cuda" lets it use the GPU.
     """
+    limits = replace(course.limits(name), device=device)
     with temporary_folder() as temporary:
         files, notes = Path(temporary), []
         for folder in (place, course.released(name).parent):
             if folder.is_dir():
-                copy_files(folder, files, notes if folder == place else [])
-        limits = replace(provisioner.DEFAULTS, device=device)
+                copy_files(folder, files, notes if folder == place else [], limits)
         around = {path: digest for path, digest in digests(files).items() if path not in VISIBLE}
         asked = _asked(cases)
         ran = sha([content(notebook), around, repr(limits), sandboxed, version(course.root)])[:32]
@@ -157,7 +157,7 @@ def fingerprint(notebook: NotebookNode) -> str:
 
 def parent(course: Course, name: str) -> Parent | None:
     """The warm parent for an assignment: it has imported what the solution imports."""
-    return warm.shared(imports(read(course.solution(name))))
+    return warm.shared(imports(read(course.solution(name))), course.limits(name))
 
 
 def points(course: Course, name: str, forks: Parent | None = None) -> dict[str, float]:

@@ -3,7 +3,8 @@
 Called by `sandbox.py` under bubblewrap as `python -I -B inside.py SPEC` with a JSON object (at a warm start `parent.py`
 calls the same functions):
 sockets: port -> file descriptor of a listening socket; uid: become this user (or null); limits: rlimit -> value;
-files_bytes: how much is copied of the submission's files; gpu_share: how much of the GPU's memory it may use (or null).
+files, files_bytes: how many and how much is copied of the submission's files; gpu_share: how much of the GPU's memory
+it may use (or null).
 """
 
 import ctypes
@@ -13,12 +14,11 @@ import shutil
 import sys
 
 HOME, WORK, FILES, KERNEL, CODE = "/tmp/notebook/home", "/tmp/notebook/work", "/run/files", "/run/kernel", "/opt/course"
-MAX_FILES = 5000
 NOT_COPIED = "not copied\t"  # before a file's name on stderr, and the reason; without one, it was the first of many
 PR_SET_DUMPABLE = 4
 
 
-def copy_files(source: str, target: str, most_bytes: int) -> None:
+def copy_files(source: str, target: str, most: int, most_bytes: int) -> None:
     """Copy plain files and links, no notebooks; what is not copied is said on stderr."""
     count, size = 0, 0
     for folder, folders, files in os.walk(source):
@@ -32,7 +32,7 @@ def copy_files(source: str, target: str, most_bytes: int) -> None:
                     os.symlink(os.readlink(path), copy)
                 elif os.path.isfile(path) and not name.endswith(".ipynb"):
                     size += os.path.getsize(path)
-                    if size > most_bytes or count > MAX_FILES:
+                    if size > most_bytes or count > most:
                         return print(f"{NOT_COPIED}{name!a}", file=sys.stderr)
                     shutil.copyfile(path, copy)
             except OSError as error:
@@ -52,7 +52,7 @@ def prepare(spec: dict) -> None:
     for folder in (HOME, WORK):
         os.makedirs(folder)
     if os.path.isdir(FILES):
-        copy_files(FILES, WORK, spec["files_bytes"])
+        copy_files(FILES, WORK, spec["files"], spec["files_bytes"])
     copy_fonts()
     if uid := spec["uid"]:
         for folder, folders, files in (*os.walk(HOME), *os.walk(WORK)):

@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,11 @@ from traitlets import Instance
 
 import course_utils
 from autograder import temporary
+from autograder.limits import DEFAULTS, Limits, MiB
 from autograder.sandbox import gpu, inside, seccomp
 from autograder.sandbox.relay import listen, relay, shut, start_thread
 from course_utils.paths import cache_folder
 
-MiB = 2**20
 PARTS = ("bin", "lib", "lib32", "lib64", "libexec", "share", "pyvenv.cfg")  # of /usr and of Python's folders
 SYSTEM = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime", "/sys/devices/system/cpu")
 CHANNELS = ("shell", "iopub", "control", "stdin", "hb")
@@ -39,29 +38,6 @@ RIGHTS = ("SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE")  # that root's `inside.py
 
 class SandboxError(RuntimeError):
     """The grader's own surroundings do not allow a kernel to start: nothing that a student did."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a submission may use. Times in seconds of wall clock, sizes in bytes."""
-
-    cell_s: float = 60
-    notebook_s: float = 600
-    startup_s: float = 60
-    memory_bytes: int = 4096 * MiB  # of all its processes together
-    processes: int = 128  # and threads
-    file_bytes: int = 256 * MiB
-    disk_bytes: int = 512 * MiB  # its folder, /tmp and HOME together; /dev/shm has as much again
-    output_bytes: int = MiB  # kept of one cell's outputs
-    message_bytes: int = 16 * MiB  # of one output
-    traffic_bytes: int = 64 * MiB  # sent by one kernel
-    threads: int = 1
-    deaths: int = 3  # of kernels, then no more cells run
-    device: str = "cpu"  # or "cuda": the sandbox shows the GPU's device files
-    gpu_memory_bytes: int = 4096 * MiB  # of the GPU's, of all its processes together
-
-
-DEFAULTS = Limits()
 
 
 class SandboxProvisioner(LocalProvisioner):
@@ -225,7 +201,7 @@ def missing() -> str | None:
     if not shutil.which("bwrap"):
         return "bubblewrap is missing: install it, on Debian and Ubuntu with `sudo apt install bubblewrap`"
     with temporary.temporary_folder() as folder:
-        process, stderr = _start(Limits(), folder, None, None, {})
+        process, stderr = _start(DEFAULTS, folder, None, None, {})
         code = process.wait()
         said = read(stderr).decode(errors="replace").strip()
         os.close(stderr)
@@ -275,6 +251,7 @@ def kernel_spec(limits: Limits, folder: Path) -> dict[str, Any]:
         "uid": uid,
         "number": number,
         "limits": limited,
+        "files": 10 * limits.files,  # those of the release lie beside the student's
         "files_bytes": limits.disk_bytes // 2,
         "disk_bytes": limits.disk_bytes,
         "gpu_share": limits.gpu_memory_bytes / gpu.total_bytes() if limits.device == "cuda" else None,

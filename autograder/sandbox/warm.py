@@ -23,6 +23,7 @@ import psutil
 from nbformat import NotebookNode
 
 from autograder import temporary
+from autograder.limits import DEFAULTS, Limits
 from autograder.sandbox import inside, provisioner, seccomp
 
 RIGHTS = (
@@ -98,7 +99,7 @@ class Parent:
         self._lock, self._loaded = threading.Lock(), False
         own = self.spool / "parent"
         own.mkdir()
-        limits = replace(provisioner.DEFAULTS, device=device)
+        limits = replace(DEFAULTS, device=device)
         provisioner.kernel_spec(limits, own)
         provisioner.copy_fonts(own / "fonts")
         seen = {"/etc/passwd": own / "passwd", inside.KERNEL: own, "/run/spool": self.spool}
@@ -113,6 +114,10 @@ class Parent:
     @property
     def alive(self) -> bool:
         return not self.problem and not self.gone
+
+    def fits(self, limits: Limits) -> bool:
+        """Whether its kernels can have these limits: a process in which numpy has started threads cannot be forked."""
+        return self.device == limits.device and limits.threads == 1
 
     @property
     def gone(self) -> bool:
@@ -199,21 +204,23 @@ _parents: list[Parent] = []
 _lock = threading.Lock()
 
 
-def shared(modules: Iterable[str] = (), device: str = "cpu") -> Parent | None:
-    """The parent of this process that has these modules, made when it is first asked for.
+def shared(modules: Iterable[str] = (), limits: Limits = DEFAULTS) -> Parent | None:
+    """The parent of this process for kernels with these modules and limits, made when it is first asked for.
 
-    None where three in a row came to nothing.
+    None where there can be none, or three in a row came to nothing.
     """
     modules = tuple(modules)
+    if limits.threads > 1:
+        return None
     with _lock:
-        same = [p for p in _parents if (p.modules, p.device) == (modules, device)]
+        same = [p for p in _parents if p.modules == modules and p.fits(limits)]
         if same and same[-1].alive:
             return same[-1]
         if len(same) >= 3 or provisioner.missing():
             return None
         if not _parents:
             atexit.register(close)
-        _parents.append(Parent(modules, device))
+        _parents.append(Parent(modules, limits.device))
         return _parents[-1]
 
 

@@ -7,9 +7,10 @@ import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
 from autograder.author.exercise import Exercise, close, complete
+from autograder.limits import Limits
 from autograder.run.execute import Result, execute
 from autograder.sandbox import warm
-from autograder.sandbox.provisioner import Limits, missing
+from autograder.sandbox.provisioner import missing
 from course_utils.check import CASES_FILE, answer, save_cases
 
 LIMITS = Limits(
