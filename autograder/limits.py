@@ -1,6 +1,5 @@
 """What a submission may hold and use. An instructor sets it in `limits.toml`, for the course or for one assignment."""
 
-import math
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -98,7 +97,7 @@ def _value(path: Path, section: str, key: str, value: Any) -> float | int:
     kind = KEYS[key].type
     most = MOST[kind.__name__]
     whole = kind is int and not key.endswith("_mib")
-    fits = isinstance(value, int if whole else int | float) and not isinstance(value, bool) and math.isfinite(value)
+    fits = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
     if not fits or not (1 <= value if whole else 0 < value) or value > most:
         allowed = f"a whole number from 1 to {most}" if whole else f"a number above 0, and at most {most}"
         raise CourseError(f"{path}: [{section}] {key} = {value!r}: it must be {allowed}{_unit(key)}")
