@@ -21,8 +21,8 @@ from course_utils import pretrained, results, runtime
 from course_utils.data import postcards
 from course_utils.learn import evaluate
 from course_utils.models.convnet import ConvNet, ConvNetConfig
+from course_utils.models.encoders import ENCODERS, FACTORS
 from course_utils.paths import ROOT
-from course_utils.recipes.pictures import PICTURES, PROBED
 from course_utils.show import plots
 
 HERE = Path(__file__).parent
@@ -49,16 +49,15 @@ def make_report_card() -> Path:
     cards, learned = postcards.draw(3000, runtime.seed(3)), small(postcards.draw(3000, runtime.seed(0)))
     mean = learned.mean(0)
     _, vectors = torch.linalg.eigh((learned - mean).T @ (learned - mean))
-    names = {"ae": "AE", "dae": "DAE", "vae": "VAE", "simclr": "SimCLR", "supcon": "SupCon", "clip": "CLIP"}
     random = ConvNet(ConvNetConfig(32), runtime.seed(0))
     features = {
         "pixels": small(cards),
         "PCA": (small(cards) - mean) @ vectors[:, -64:],
         "random": evaluate.features(random, cards.images),
     }
-    for name in PICTURES:
-        features[names.get(name, name)] = evaluate.features(pretrained.load_encoder(name), cards.images)
-    card = evaluate.report_card(features, {f: cards.factors[f] for f in PROBED}, share=2 / 3, l2=1e-3)
+    for name, title in ENCODERS.items():
+        features[title] = evaluate.features(pretrained.load_encoder(name), cards.images)
+    card = evaluate.report_card(features, {f: cards.factors[f] for f in FACTORS}, share=2 / 3, l2=1e-3)
     print(card)
     figure = Figure(figsize=(9.6, 5.9), dpi=110, layout="constrained", facecolor="white")
     title = "Which encoder kept which factor (linear probes of frozen features; the best in bold)"

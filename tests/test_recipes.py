@@ -16,12 +16,13 @@ from course_utils.learn import losses, pretext, train
 from course_utils.models.autoencoder import DeepAutoencoder
 from course_utils.models.clip import CLIP
 from course_utils.models.convnet import ConvNet, ConvNetConfig, OnTiles
-from course_utils.recipes import run
+from course_utils.models.encoders import ENCODERS, FACTORS
+from course_utils.recipes import pictures, run
 from course_utils.recipes.job import Job, Recipe
-from course_utils.recipes.pictures import PICTURES, PROBED, probes
+from course_utils.recipes.pictures import probes
 from course_utils.recipes.run import RECIPES, make
 
-LANGUAGE = tuple(name for name in RECIPES if name not in PICTURES)
+LANGUAGE = tuple(name for name in RECIPES if name not in ENCODERS)
 
 
 # --- the harness ------------------------------------------------------------------------------------------------------
@@ -147,8 +148,8 @@ def test_two_side_by_side_one_of_which_fails(tmp_path):
     assert done.returncode == 1
     assert "patch: " in done.stdout and "is no checkpoint" in done.stdout and "1 of 2 recipes" in done.stderr
     card = pretrained.card(tmp_path / "jigsaw")
-    assert card["command"] == "course train jigsaw --steps 1" and set(card["probes"]) == set(PROBED)
-    assert set(PROBED) < set(card["curve"])
+    assert card["command"] == "course train jigsaw --steps 1" and set(card["probes"]) == set(FACTORS)
+    assert set(FACTORS) < set(card["curve"])
     assert pretrained.load_encoder(tmp_path / "jigsaw").config.dim == 128
     assert not (tmp_path / "patch").exists() and not (tmp_path / ".jigsaw.state").exists()
 
@@ -209,7 +210,11 @@ def test_unknown_recipe(tmp_path):
 
 
 def test_every_recipe_has_its_checkpoint():
-    assert set(pretrained.names()) == {*LANGUAGE, *PICTURES}
+    assert set(pretrained.names()) == {*LANGUAGE, *ENCODERS}
+
+
+def test_every_model_of_pictures_stands_on_the_report_card():
+    assert list(ENCODERS) == list(pictures.RECIPES)
 
 
 @pytest.mark.parametrize("name", LANGUAGE)
@@ -270,7 +275,7 @@ def picture_jobs():
     return job
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", ENCODERS)
 def test_a_job_of_pictures(name, picture_jobs):
     job = picture_jobs(name)
     first, again = (job.batch(runtime.seed(5)) for _ in range(2))
@@ -331,7 +336,7 @@ def test_clip_never_reads_a_held_out_combination(picture_jobs):
     assert kinds == {(True, False), (False, False), (False, True)}, "the thing alone, thing and colour, whole scenes"
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", ENCODERS)
 def test_bundled_encoder_keeps_what_its_card_says(name):
     """With the weights as they are bundled (float16), and with the postcards as they are drawn here."""
     encoder, card = pretrained.load_encoder(name), pretrained.card(name)
@@ -344,7 +349,7 @@ def test_bundled_encoder_keeps_what_its_card_says(name):
         assert score == pytest.approx(card["probes"][factor], abs=0.01), factor
 
 
-@pytest.mark.parametrize("name", [n for n in PICTURES if n in ("ae", "dae", "vae", "clip")])
+@pytest.mark.parametrize("name", [n for n in ENCODERS if n in ("ae", "dae", "vae", "clip")])
 def test_held_out_loss_of_whole_models_of_pictures(name, picture_jobs):
     model, job = pretrained.load_model(name), picture_jobs(name)
     assert isinstance(model, CLIP if name == "clip" else DeepAutoencoder)

@@ -18,6 +18,7 @@ from course_utils.learn import augment, evaluate, losses, pretext
 from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoencoder, corrupt, start_as_pca
 from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer
 from course_utils.models.convnet import ConvNet, ConvNetConfig, OnTiles, projection_head
+from course_utils.models.encoders import FACTORS
 from course_utils.recipes.job import Job, Recipe
 
 WIDTH = 32  # of the ConvNets: 128 features
@@ -25,7 +26,6 @@ PAIRS = "nats per picture: the right one among the batch's"
 CODE = 64  # numbers of an autoencoder's code
 VAE_SIGMA = 0.1  # of each number of a picture, given the code
 TILE = 8  # pixels a side, of patches and of the jigsaw's tiles
-PROBED = ("object", "colour", "biome", "weather", "night", "size", "x", "y")
 
 COLOURS = tuple(postcards.COLOURS)
 
@@ -42,8 +42,8 @@ def probes(encoder: nn.Module, cards: int = 3000) -> dict[str, float]:
     """
     drawn = postcards.draw(cards, runtime.seed(3))
     features = {"encoder": evaluate.features(encoder, drawn.images)}
-    card = evaluate.report_card(features, {name: drawn.factors[name] for name in PROBED}, share=2 / 3, l2=1e-3)
-    return {name: round(card["encoder", name][0], 4) for name in PROBED}
+    card = evaluate.report_card(features, {name: drawn.factors[name] for name in FACTORS}, share=2 / 3, l2=1e-3)
+    return {name: round(card["encoder", name][0], 4) for name in FACTORS}
 
 
 def quick_probes(model: nn.Module) -> dict[str, float]:
@@ -357,4 +357,3 @@ RECIPES = {
     "supcon": Recipe(supcon_job, steps=1400, hours=0.1),
     "clip": Recipe(clip_job, steps=2400, hours=0.22),
 }
-PICTURES = tuple(RECIPES)

@@ -1,0 +1,21 @@
+"""Who stands on the report card: the course's encoders of pictures, and the factors that each of them is asked about.
+
+for name, title in ENCODERS.items():
+    features[title] = evaluate.features(pretrained.load_encoder(name), cards.images)
+"""
+
+ENCODERS = {
+    "ae": "AE",
+    "dae": "DAE",
+    "vae": "VAE",
+    "patch": "patch",
+    "jigsaw": "jigsaw",
+    "colour": "colour",
+    "simclr": "SimCLR",
+    "supcon": "SupCon",
+    "clip": "CLIP",
+}
+"""Each bundled checkpoint, and what it is called in figures."""
+
+FACTORS = ("object", "colour", "biome", "weather", "night", "size", "x", "y")
+"""Of the postcards: what the probes look for."""
