@@ -160,7 +160,7 @@ def rnn_job(config: dict[str, Any], size: int, lr: float) -> Job:
 
 
 RECIPES = {
-    "tales-gpt": Recipe(lambda: gpt_job(dict(dim=192, layers=4, heads=6), size=32, lr=0.02), steps=3000, hours=0.45),
+    "tales-gpt": Recipe(lambda: gpt_job(dict(dim=192, layers=4, heads=6), size=32, lr=0.02), steps=7000, hours=1.0),
     "tales-gpt-small": Recipe(
         lambda: gpt_job(dict(dim=64, layers=2, heads=4), size=32, lr=0.02), steps=3000, hours=0.1
     ),
