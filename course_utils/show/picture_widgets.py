@@ -10,7 +10,9 @@ from torch import Tensor
 
 from course_utils.data.images import grey
 from course_utils.show import pictures
-from course_utils.show.widgets import _INK, _NOTE, _SLIDER, _WIDE, Explorer, _menu, _named
+from course_utils.show.moving import NOTE
+from course_utils.show.parts import INK, SLIDER, WIDE, menu, named_bar
+from course_utils.show.widgets import Explorer
 
 
 def captions_explorer(
@@ -40,7 +42,7 @@ def captions_explorer(
             note = f" (unknown: {', '.join(strange)})" if strange else ""
             bar = f'<div style="width: {100 * p:.1f}%; height: 0.7em; background: #0072B2"></div>'
             rows.append(
-                f'<p style="margin: 0; display: flex; gap: 1em; {_INK}">'
+                f'<p style="margin: 0; display: flex; gap: 1em; {INK}">'
                 f'<span style="flex: 0 0 20em">{escape(line + note)} </span>'
                 f'<span style="flex: 1">{bar}</span><span style="flex: 0 0 4em">{p:6.1%}</span></p>'
             )
@@ -51,13 +53,13 @@ def captions_explorer(
     return Explorer(
         render,
         {
-            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **_SLIDER),
+            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **SLIDER),
             "captions": widgets.Textarea(
                 "\n".join(captions),
                 description="captions",
                 continuous_update=False,
                 rows=max(4, len(captions) + 1),
-                **_WIDE,
+                **WIDE,
             ),
         },
     )
@@ -88,14 +90,14 @@ def augmentation_explorer(
         moved = [float((one - image[0]).abs().mean()) if one.shape == image[0].shape else math.nan for one in found]
         lines = [f"{name}: {change:.2f}" for name, change in zip(augmentations, moved)]
         note = f"how far each moves the pixels, on average (0 … 1): {'; '.join(lines)}"
-        return f'{pictures.html(found, list(augmentations), 5, zoom)}<p style="{_NOTE}">{escape(note)}</p>'
+        return f'{pictures.html(found, list(augmentations), 5, zoom)}<p style="{NOTE}">{escape(note)}</p>'
 
     return Explorer(
         render,
         {
-            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **_SLIDER),
-            "strength": widgets.FloatSlider(strength, min=0, max=1, step=0.1, description="strength", **_SLIDER),
-            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
+            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **SLIDER),
+            "strength": widgets.FloatSlider(strength, min=0, max=1, step=0.1, description="strength", **SLIDER),
+            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **SLIDER),
         },
     )
 
@@ -133,16 +135,16 @@ def circle_explorer(
         said = captions[pull](points) if captions and pull in captions else ""
         note = f"step {step} of {count - 1}" + (f" · {said}" if said else "")
         return (
-            f'<p style="{_NOTE}">{escape(note)}</p><svg role="img" aria-label="{len(angles)} pairs on the circle" '
+            f'<p style="{NOTE}">{escape(note)}</p><svg role="img" aria-label="{len(angles)} pairs on the circle" '
             f'viewBox="-115 -115 230 230" width="320" height="320"><circle r="100" fill="none" stroke="#999"/>'
-            f'{"".join(marks)}</svg><p style="{_NOTE}">the pairs’ angles: {", ".join(angles)}</p>'
+            f'{"".join(marks)}</svg><p style="{NOTE}">the pairs’ angles: {", ".join(angles)}</p>'
         )
 
     return Explorer(
         render,
         {
-            "pull": _menu(paths, "what moves them"),
-            "step": widgets.IntSlider(step, min=0, max=count - 1, description="step", **_SLIDER),
+            "pull": menu(paths, "what moves them"),
+            "step": widgets.IntSlider(step, min=0, max=count - 1, description="step", **SLIDER),
         },
     )
 
@@ -202,7 +204,7 @@ def jigsaw_explorer(
             )
         boxes = "".join(pictures.html(image, titles=[title], zoom=zoom) for image, title in zip(shown, titles))
         return (
-            f'<p aria-live="polite" style="{_NOTE}">{escape(said)}</p>'
+            f'<p aria-live="polite" style="{NOTE}">{escape(said)}</p>'
             f'<div style="display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start">{boxes}</div>'
         )
 
@@ -210,8 +212,8 @@ def jigsaw_explorer(
     return Explorer(
         render,
         {
-            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="puzzle", **_SLIDER),
-            "answer": widgets.Text(first, description="your order", continuous_update=False, **_SLIDER),
+            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="puzzle", **SLIDER),
+            "answer": widgets.Text(first, description="your order", continuous_update=False, **SLIDER),
             "reveal": widgets.Checkbox(False, description="show both answers"),
         },
     )
@@ -248,16 +250,16 @@ def colour_explorer(
             "Below each picture: how colourful it is (largest channel minus smallest, mean). What the grey picture "
             "does not tell, squared error paints grey-brown; classes choose."
         )
-        note = f'<p style="{_NOTE}">{said}</p>'
+        note = f'<p style="{NOTE}">{said}</p>'
         return f"{pictures.html(torch.cat(list(shown.values())), titles=titles, zoom=zoom)}{note}"
 
     return Explorer(
         render,
         {
-            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **_SLIDER),
+            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **SLIDER),
             "temperature": widgets.FloatLogSlider(
                 temperature, base=10, min=-1.5, max=0.5, step=0.05, description="temperature", readout_format=".2f",
-                **_SLIDER,
+                **SLIDER,
             ),
         },
     )  # fmt: skip
@@ -307,16 +309,16 @@ def walk_explorer(
             f"{lengths[1]:.2f}) and is {distances[0]:.2f} from the code of picture {start}, {distances[1]:.2f} from "
             f"that of picture {end}"
         )
-        return f'<p style="{_NOTE}">{escape(note)}</p><div aria-live="polite">{large}{strip}</div>'
+        return f'<p style="{NOTE}">{escape(note)}</p><div aria-live="polite">{large}{strip}</div>'
 
     last = len(images) - 1
     return Explorer(
         render,
         {
-            "start": widgets.IntSlider(start, min=0, max=last, description="from picture", **_SLIDER),
-            "end": widgets.IntSlider(end, min=0, max=last, description="to picture", **_SLIDER),
+            "start": widgets.IntSlider(start, min=0, max=last, description="from picture", **SLIDER),
+            "end": widgets.IntSlider(end, min=0, max=last, description="to picture", **SLIDER),
             "way": widgets.FloatSlider(
-                0.5, min=0, max=1, step=0.05, readout_format=".0%", description="on the way", **_SLIDER
+                0.5, min=0, max=1, step=0.05, readout_format=".0%", description="on the way", **SLIDER
             ),
         },
     )
@@ -371,18 +373,18 @@ def denoise_explorer(
             f"the mean square, 0 … 1). Nearest to the clean picture: {best}."
         )
         row = pictures.html(torch.cat([*shown.values(), clean]), titles, columns=8, zoom=zoom)
-        return f'<p style="{_NOTE}">{escape(note)}</p><div aria-live="polite">{row}</div>'
+        return f'<p style="{NOTE}">{escape(note)}</p><div aria-live="polite">{row}</div>'
 
     return Explorer(
         render,
         {
-            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **_SLIDER),
+            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **SLIDER),
             "sigma": widgets.FloatSlider(
-                sigma, min=0, max=1, step=0.05, readout_format=".2f", description="noise σ", **_SLIDER
+                sigma, min=0, max=1, step=0.05, readout_format=".2f", description="noise σ", **SLIDER
             ),
-            "columns": widgets.IntRangeSlider(value=(1, W), min=1, max=W, description="on columns", **_SLIDER),
-            "rows": widgets.IntRangeSlider(value=(1, H), min=1, max=H, description="on rows", **_SLIDER),
-            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
+            "columns": widgets.IntRangeSlider(value=(1, W), min=1, max=W, description="on columns", **SLIDER),
+            "rows": widgets.IntRangeSlider(value=(1, H), min=1, max=H, description="on rows", **SLIDER),
+            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **SLIDER),
         },
     )
 
@@ -433,7 +435,7 @@ def report_card_explorer(
             apart = sum(abs(value - values[0]) for value in values[1:]) / 7
             said, what = f"R² {score:.2f} ± {error:.2f}", f"{factor} of its 7 nearest differs by {apart:.2f} on average"
         shown = pictures.html(images[near], ["this card", *titles], columns=8, zoom=3)
-        return f'{_named(encoder, max(score, 0.0), said)}<p style="{_NOTE}">{escape(what)}</p>{shown}'
+        return f'{named_bar(encoder, max(score, 0.0), said)}<p style="{NOTE}">{escape(what)}</p>{shown}'
 
     def render(encoder: str, other: str, factor: str, picture: int) -> str:
         number = card.factors.index(factor)
@@ -441,14 +443,14 @@ def report_card_explorer(
         guess = f"{chance:.0%}" if card.kinds[number] == "accuracy" else "R² 0"
         note = f"How well a linear probe finds: {factor} (guessing: {guess}). This card: “{captions[picture]}”."
         lines = [line(name, factor, picture) for name in dict.fromkeys((encoder, other))]
-        return f'<p style="{_NOTE}">{escape(note)}</p><div aria-live="polite">{"".join(lines)}</div>'
+        return f'<p style="{NOTE}">{escape(note)}</p><div aria-live="polite">{"".join(lines)}</div>'
 
     return Explorer(
         render,
         {
-            "encoder": _menu(features, "encoder", encoder),
-            "other": _menu(features, "against", other),
-            "factor": _menu(card.factors, "factor"),
-            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="card", **_SLIDER),
+            "encoder": menu(features, "encoder", encoder),
+            "other": menu(features, "against", other),
+            "factor": menu(card.factors, "factor"),
+            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="card", **SLIDER),
         },
     )

@@ -18,8 +18,8 @@ from typing import Any
 import ipywidgets as widgets
 import torch
 
-from course_utils.show.moving import NOTE as _NOTE
-from course_utils.show.moving import Moving
+from course_utils.show.moving import NOTE, Moving
+from course_utils.show.parts import BOX, INK, SLIDER, TEXT, WIDE, bar, menu, named_bar, temperature_slider
 
 PAUSE_S = 0.03  # settings must stand still for so long before a slow result is computed; a fast one does not wait
 PATIENCE_S = 0.1  # but a slider that is dragged on and on is answered this often
@@ -99,7 +99,7 @@ class Explorer(Moving):
             if isinstance(control.value, str) and len(control.value) > TEXT_LIMIT:
                 part = "last" if name == "prompt" else "first"
                 said = f"{name} is {len(control.value):,} characters long: its {part} {TEXT_LIMIT:,} are read"
-                notes += f'<p style="{_NOTE}">{said}</p>'
+                notes += f'<p style="{NOTE}">{said}</p>'
         try:
             result = self._render(**settings)
             for html in [result] if isinstance(result, str) else result:
@@ -107,7 +107,7 @@ class Explorer(Moving):
         except Exception as error:  # whatever it is, a room full of students gets a sentence
             said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}".strip(": ")
             sentence = f"No result for {_said(settings)}: {said}"
-            yield f'{notes}<p role="alert" style="{_BOX}">{escape(sentence)}</p>'
+            yield f'{notes}<p role="alert" style="{BOX}">{escape(sentence)}</p>'
 
     def _stop(self) -> None:
         if self._waiting is not None:
@@ -147,7 +147,7 @@ class Explorer(Moving):
         for name, control in self._controls.items():
             value = _short(_read(name, control.value))
             said.append(f"{escape(control.description or name)}: <b>{escape(str(value))}</b>")
-        return f'<div class="course-still"><p style="{_NOTE}">{" · ".join(said)}</p>{self.result.value}</div>'
+        return f'<div class="course-still"><p style="{NOTE}">{" · ".join(said)}</p>{self.result.value}</div>'
 
     @property
     def plain(self) -> str:
@@ -201,31 +201,20 @@ def chain_explorer(
             count = sum(word in unknown for word in whole)
             notes.append(f"{count} of {len(whole)} words are not in the corpus (underlined)")
         body = " ".join(_underlined(word) if word in unknown else escape(word) for word in words)
-        return f'<p style="{_NOTE}">{escape(" · ".join(notes))}</p><div aria-live="polite" style="{_TEXT}">{body}</div>'
+        return f'<p style="{NOTE}">{escape(" · ".join(notes))}</p><div aria-live="polite" style="{TEXT}">{body}</div>'
 
     return Explorer(
         render,
         {
-            "order": widgets.SelectionSlider(options=orders, value=order, description="order k", **_SLIDER),
+            "order": widgets.SelectionSlider(options=orders, value=order, description="order k", **SLIDER),
             "temperature": widgets.FloatSlider(
-                temperature, min=0.1, max=2.0, step=0.1, readout_format=".1f", description="temperature", **_SLIDER
+                temperature, min=0.1, max=2.0, step=0.1, readout_format=".1f", description="temperature", **SLIDER
             ),
-            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
+            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **SLIDER),
         },
     )
 
 
-_SLIDER = {"style": {"description_width": "initial"}, "layout": {"width": "21em"}}
-_WIDE = {"style": {"description_width": "initial"}, "layout": {"width": "95%", "max_width": "46em"}}
-# JupyterLab's colours and sizes (they follow its theme and its presentation mode); elsewhere those of the page around.
-_INK = "color: var(--jp-content-font-color1, inherit)"
-_ROW = f"margin: 2px 0; display: flex; align-items: center; gap: 1em; {_INK}"
-_BOX = f"margin: 0; padding: 10px 14px; border-left: 4px solid #D55E00; line-height: 1.5; {_INK}"
-_TEXT = (
-    "font-family: var(--jp-code-font-family, monospace); font-size: calc(1.15 * var(--jp-content-font-size1, 14px));"
-    f" line-height: 1.6; white-space: pre-wrap; overflow-wrap: anywhere; padding: 10px 14px;"
-    f" border-left: 4px solid #0072B2; {_INK}"
-)
 _BLUE, _ORANGE = "var(--course-blue, 0, 114, 178)", "var(--course-orange, 213, 94, 0)"  # lighter on a dark ground
 _STYLE = """<style>
 [data-jp-theme-light=false] .course-explorer { --course-blue: 86, 180, 233; --course-orange: 255, 140, 40; }
@@ -309,15 +298,15 @@ def unit_explorer(
         range_ = f"unit {unit}: from {float(values.min()):.2f} (blue) to {float(values.max()):.2f} (orange)"
         note = " · ".join(filter(None, (range_, note)))
         return (
-            f'<p style="{_NOTE}">{escape(note)}</p>'
-            f'<div aria-live="polite" style="{_TEXT}">{shaded(texts[text], values, least=-1, most=1)}</div>'
+            f'<p style="{NOTE}">{escape(note)}</p>'
+            f'<div aria-live="polite" style="{TEXT}">{shaded(texts[text], values, least=-1, most=1)}</div>'
         )
 
     return Explorer(
         render,
         {
-            "text": _menu(texts, "text"),
-            "unit": widgets.IntSlider(unit, min=0, max=units - 1, description="unit", **_SLIDER),
+            "text": menu(texts, "text"),
+            "unit": widgets.IntSlider(unit, min=0, max=units - 1, description="unit", **SLIDER),
         },
     )
 
@@ -341,15 +330,15 @@ def writer(
 
     def render(prompt: str, temperature: float, sample: int, choice: str | None = None) -> Iterator[str]:
         for text in write(choice, prompt, temperature, sample):
-            yield f'<div aria-live="polite" style="{_TEXT}"><b>{escape(prompt)}</b>{escape(text)}</div>'
+            yield f'<div aria-live="polite" style="{TEXT}"><b>{escape(prompt)}</b>{escape(text)}</div>'
 
     controls = {
-        "prompt": widgets.Text(prompt, description="prompt", continuous_update=False, **_WIDE),
-        "temperature": _temperature(temperature),
-        "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
+        "prompt": widgets.Text(prompt, description="prompt", continuous_update=False, **WIDE),
+        "temperature": temperature_slider(temperature),
+        "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **SLIDER),
     }
     if choices:
-        controls = {"choice": _menu(choices, describe), **controls}
+        controls = {"choice": menu(choices, describe), **controls}
     return Explorer(render, controls)
 
 
@@ -376,10 +365,10 @@ def fill_in(model, tokenizer, text: str, *, most: int = 8) -> Explorer:
             best = row.topk(most)
             likely = zip(best.indices.tolist(), best.values.tolist())
             guesses = ", ".join(f"{tokenizer.decode([code]).replace(' ', '␣')!r} {share:.0%}" for code, share in likely)
-            lines.append(f'<p style="{_TEXT}">[MASK] {number}: {escape(guesses, quote=False)}</p>')
+            lines.append(f'<p style="{TEXT}">[MASK] {number}: {escape(guesses, quote=False)}</p>')
         return f'<div aria-live="polite">{"".join(lines)}</div>'
 
-    field = widgets.Text(text, description="text", continuous_update=False, **_WIDE)
+    field = widgets.Text(text, description="text", continuous_update=False, **WIDE)
     return Explorer(render, {"text": field})
 
 
@@ -414,21 +403,21 @@ def attention_explorer(tokens: Collection[str], maps, *, layer: int = 0, head: i
                 f'<td style="width: 11px; height: 11px; padding: 0; background: rgba({_BLUE}, {w:.2f})"></td>'
                 for w in weights[i].tolist()
             )
-            mark = "font-weight: bold; color: #D55E00" if i == token else _INK
+            mark = "font-weight: bold; color: #D55E00" if i == token else INK
             label = f'<td style="padding: 0 6px 0 0; text-align: right; white-space: pre; font-size: 11px; {mark}">'
             cells.append(f'<tr style="line-height: 11px">{label}{escape(tokens[i])}</td>{line}</tr>')
         note = f"layer {layer}, head {head}: “{tokens[token].strip()}” (token {token}) looks at {said}"
         return (
-            f'<p style="{_NOTE}">{escape(note)}</p><div aria-live="polite" style="{_TEXT}">{"".join(shades)}</div>'
+            f'<p style="{NOTE}">{escape(note)}</p><div aria-live="polite" style="{TEXT}">{"".join(shades)}</div>'
             f'<table style="border-collapse: collapse; margin: 8px 0" aria-hidden="true">{"".join(cells)}</table>'
         )
 
     return Explorer(
         render,
         {
-            "layer": widgets.IntSlider(layer, min=0, max=layers - 1, description="layer", **_SLIDER),
-            "head": widgets.IntSlider(head, min=0, max=heads - 1, description="head", **_SLIDER),
-            "token": widgets.IntSlider(T - 1, min=0, max=T - 1, description="token", **_SLIDER),
+            "layer": widgets.IntSlider(layer, min=0, max=layers - 1, description="layer", **SLIDER),
+            "head": widgets.IntSlider(head, min=0, max=heads - 1, description="head", **SLIDER),
+            "token": widgets.IntSlider(T - 1, min=0, max=T - 1, description="token", **SLIDER),
         },
     )
 
@@ -451,12 +440,12 @@ class SideBySide:
     @property
     def html(self) -> str:
         columns = "".join(
-            f'<div style="flex: 1 1 18em"><p style="margin: 0"><b style="{_INK}">{escape(title)}</b></p>'
-            f'<div style="{_TEXT}; white-space: normal">{_marked(words)}<p></p></div></div>'
+            f'<div style="flex: 1 1 18em"><p style="margin: 0"><b style="{INK}">{escape(title)}</b></p>'
+            f'<div style="{TEXT}; white-space: normal">{_marked(words)}<p></p></div></div>'
             for title, words in self.columns.items()
         )
         row = f'<div aria-live="polite" style="display: flex; flex-wrap: wrap; gap: 1em">{columns}</div>'
-        return (f'<p style="{_NOTE}">{escape(self.note)}</p>' if self.note else "") + row
+        return (f'<p style="{NOTE}">{escape(self.note)}</p>' if self.note else "") + row
 
     @property
     def text(self) -> str:
@@ -521,10 +510,10 @@ def recital_explorer(
     return Explorer(
         render,
         {
-            "passage": _menu(passages, "passage"),
-            "model": _menu(models, "model", list(models)[-1]),
+            "passage": menu(passages, "passage"),
+            "model": menu(models, "model", list(models)[-1]),
             "prompt": widgets.IntSlider(
-                min(prompt, shortest), min=1, max=min(40, shortest), description="words given", **_SLIDER
+                min(prompt, shortest), min=1, max=min(40, shortest), description="words given", **SLIDER
             ),
         },
     )
@@ -557,9 +546,9 @@ def writers_side_by_side(
     return Explorer(
         render,
         {
-            "prompt": widgets.Text(prompt, description="prompt", continuous_update=False, **_WIDE),
-            "temperature": _temperature(temperature),
-            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **_SLIDER),
+            "prompt": widgets.Text(prompt, description="prompt", continuous_update=False, **WIDE),
+            "temperature": temperature_slider(temperature),
+            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **SLIDER),
         },
     )
 
@@ -567,23 +556,6 @@ def writers_side_by_side(
 def _pieces(text: str | list | Iterable) -> Iterator:
     """A text or a list of words at once, or whatever comes piece by piece."""
     return iter([text] if isinstance(text, str | list) else text)
-
-
-def _menu(options: Iterable, description: str, value: Any = None) -> widgets.SelectionSlider:
-    """One of several by the arrow keys, which JupyterLab takes away from a drop-down menu."""
-    options = list(options)
-    value = options[0] if value is None else value
-    longest = max(len(str(option)) for option in options)  # the slider stays where it is, whatever it says beside it
-    labelled = [(str(option).ljust(longest, "\N{NO-BREAK SPACE}"), option) for option in options]
-    layout = {"width": f"{20 + longest / 2:.0f}em", "max_width": "100%"}
-    style = {"description_width": "initial"}
-    return widgets.SelectionSlider(options=labelled, value=value, description=description, style=style, layout=layout)
-
-
-def _temperature(value: float, most: float = 2.0) -> widgets.FloatSlider:
-    return widgets.FloatSlider(
-        value, min=0.0, max=most, step=0.1, readout_format=".1f", description="temperature", **_SLIDER
-    )
 
 
 # -------------------------------------------------------------------------------------------------- what may come next
@@ -630,32 +602,18 @@ class NextExplorer(Explorer):
             for button, piece in itertools.zip_longest(self.go_on, self._next):
                 button.disabled = piece is None
                 button.description = "" if piece is None else _visible(piece)
-        row = f"margin: 0; height: 30px; display: flex; align-items: center; gap: 1em; {_INK}"
+        row = f"margin: 0; height: 30px; display: flex; align-items: center; gap: 1em; {INK}"
         bars = "".join(
             f'<p style="{row}"><code class="course-still-only" style="flex: 0 0 9em">{escape(_visible(piece))} </code>'
             f"{bar}</p>"
             for piece, bar in rows
         )
-        return f'{bars}<p aria-live="polite" style="{_NOTE}">{escape(note)}</p>'
+        return f'{bars}<p aria-live="polite" style="{NOTE}">{escape(note)}</p>'
 
 
 def _visible(piece: str) -> str:
     """A piece of text with signs in the place of its spaces and ends of lines."""
     return piece.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") or "∅"
-
-
-def _bar(share: float, said: str, thin: float | None = None) -> str:
-    """A bar and what it says; `thin`: a grey one below it."""
-    bars = f'<span style="display: block; width: {100 * share:.1f}%; height: 0.7em; background: #0072B2"></span>'
-    if thin is not None:
-        bars += f'<span style="display: block; width: {100 * thin:.1f}%; height: 0.25em; background: #999"></span>'
-    return f'<span style="flex: 1">{bars}</span><span style="flex: 0 0 14em">{escape(said)}</span>'
-
-
-def _named(name: str, share: float, said: str, *, strong: bool = False) -> str:
-    """A line with a name, a bar and what it says."""
-    ink = "font-weight: bold; color: #D55E00" if strong else _INK
-    return f'<p style="{_ROW}"><span style="flex: 0 0 12em; {ink}">{escape(name)} </span>{_bar(share, said)}</p>'
 
 
 def next_letter_explorer(models: Mapping[int, Any], *, prompt: str, order: int, most: int = 10) -> NextExplorer:
@@ -676,7 +634,7 @@ def next_letter_explorer(models: Mapping[int, Any], *, prompt: str, order: int, 
         p, counts = chain.distribution(context), chain.counts_after(context)
         rows = []
         for code in p.topk(min(most, len(p))).indices.tolist():
-            rows.append((symbols[code], _bar(float(p[code]), f"{p[code]:6.1%} ({int(counts[code]):,} times)")))
+            rows.append((symbols[code], bar(float(p[code]), f"{p[code]:6.1%} ({int(counts[code]):,} times)")))
         seen = f"It has seen “{_visible(context)}” {int(counts.sum()):,} times" if context else "It looks at no letter"
         rest = float(1 - p.topk(min(most, len(p))).values.sum())
         return rows, f"{seen}; the other letters have {max(rest, 0):.1%} together."
@@ -684,8 +642,8 @@ def next_letter_explorer(models: Mapping[int, Any], *, prompt: str, order: int, 
     return NextExplorer(
         likely,
         {
-            "prompt": widgets.Text(prompt, description="type here", continuous_update=True, **_WIDE),
-            "order": widgets.SelectionSlider(options=sorted(models), value=order, description="order k", **_SLIDER),
+            "prompt": widgets.Text(prompt, description="type here", continuous_update=True, **WIDE),
+            "order": widgets.SelectionSlider(options=sorted(models), value=order, description="order k", **SLIDER),
         },
         most=most,
     )
@@ -716,7 +674,7 @@ def next_token_explorer(
         rows = [
             (
                 tokenizer.decode([code]),
-                _bar(float(p[code]), f"{p[code]:6.1%} (learned {learned[code]:.1%})", learned[code]),
+                bar(float(p[code]), f"{p[code]:6.1%} (learned {learned[code]:.1%})", learned[code]),
             )
             for code in best.tolist()
         ]
@@ -727,10 +685,10 @@ def next_token_explorer(
     return NextExplorer(
         likely,
         {
-            "prompt": widgets.Text(prompt, description="prompt", continuous_update=True, **_WIDE),
-            "temperature": _temperature(1.0, most=3.0),
-            "top_k": widgets.IntSlider(V, min=1, max=V, description="top-k", **_SLIDER),
-            "top_p": widgets.FloatSlider(1.0, min=0.01, max=1.0, step=0.01, description="top-p", **_SLIDER),
+            "prompt": widgets.Text(prompt, description="prompt", continuous_update=True, **WIDE),
+            "temperature": temperature_slider(1.0, most=3.0),
+            "top_k": widgets.IntSlider(V, min=1, max=V, description="top-k", **SLIDER),
+            "top_p": widgets.FloatSlider(1.0, min=0.01, max=1.0, step=0.01, description="top-p", **SLIDER),
         },
         most=most,
     )
@@ -776,23 +734,23 @@ def canary_explorer(
         rows = []
         for number in shown:
             name = f"{number:0{width}}" + (" ◀ the secret" if number == secret else "")
-            rows.append(_named(name, float(p[number] / p.max()), f"{float(p[number]):.2%}", strong=number == secret))
+            rows.append(named_bar(name, float(p[number] / p.max()), f"{float(p[number]):.2%}", strong=number == secret))
         most_bits = math.log2(N)
         said = f"{who}, planted {times} times: rank {rank:,} of {N:,}, exposure {bits:.1f} of {most_bits:.1f} bits"
         return (
-            f'<p aria-live="polite" style="{_TEXT}">{escape(said)}</p>'
-            f"{_named('exposure', bits / most_bits, f'{bits:.1f} bits')}"
-            f'<p style="{_NOTE}">The likeliest numbers, and the secret:</p>{"".join(rows)}'
+            f'<p aria-live="polite" style="{TEXT}">{escape(said)}</p>'
+            f"{named_bar('exposure', bits / most_bits, f'{bits:.1f} bits')}"
+            f'<p style="{NOTE}">The likeliest numbers, and the secret:</p>{"".join(rows)}'
         )
 
     return Explorer(
         render,
         {
             "times": widgets.SelectionSlider(
-                options=list(people), value=max(people), description="times planted", **_SLIDER
+                options=list(people), value=max(people), description="times planted", **SLIDER
             ),
-            "person": widgets.IntSlider(1, min=1, max=min(map(len, people.values())), description="person", **_SLIDER),
-            "model": _menu(models, "model"),
+            "person": widgets.IntSlider(1, min=1, max=min(map(len, people.values())), description="person", **SLIDER),
+            "model": menu(models, "model"),
         },
     )
 
@@ -810,21 +768,21 @@ def bound_explorer(bound: Callable[[float, int], float], *, nats: float = 5.0, m
         K = 2**negatives - 1
         ceiling = math.log(K + 1)
         bars = {"shared": nats, "shown by InfoNCE": bound(nats, K), "ceiling ln(K + 1)": ceiling}
-        rows = [_named(name, max(value, 0) / most, f"{value:.2f} nats") for name, value in bars.items()]
+        rows = [named_bar(name, max(value, 0) / most, f"{value:.2f} nats") for name, value in bars.items()]
         said = (
             "the ceiling decides what you see, and only more negatives raise it"
             if nats > ceiling
             else "the ceiling is above what they share; the bound comes near it, nearer with more negatives"
         )
         wanted = f"A ceiling of {nats:.1f} nats takes {math.expm1(nats):,.0f} negatives or more."
-        return f'{"".join(rows)}<p aria-live="polite" style="{_TEXT}">K = {K} negatives: {said}. {wanted}</p>'
+        return f'{"".join(rows)}<p aria-live="polite" style="{TEXT}">K = {K} negatives: {said}. {wanted}</p>'
 
     return Explorer(
         render,
         {
             "nats": widgets.FloatSlider(
-                nats, min=0.5, max=most, step=0.5, readout_format=".1f", description="nats shared", **_SLIDER
+                nats, min=0.5, max=most, step=0.5, readout_format=".1f", description="nats shared", **SLIDER
             ),
-            "negatives": widgets.IntSlider(4, min=1, max=10, description="log₂(K + 1)", **_SLIDER),
+            "negatives": widgets.IntSlider(4, min=1, max=10, description="log₂(K + 1)", **SLIDER),
         },
     )
