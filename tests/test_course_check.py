@@ -16,7 +16,10 @@ from class_of_a1 import EXERCISES, FULL, NAME, ROOT, mistakes, notebook_of
 COURSE = str(Path(sys.executable).with_name("course"))
 
 
-@pytest.mark.parametrize("rank", range(max(len(e.mistakes) for e in EXERCISES.values())))
+RANKS = range(max(len(e.mistakes) for e in EXERCISES.values()))
+
+
+@pytest.mark.parametrize("rank", [pytest.param(rank, marks=pytest.mark.soak if rank > 1 else ()) for rank in RANKS])
 def test_course_check_names_every_mistake(rank, tmp_path):
     folder = tmp_path / NAME
     shutil.copytree(ROOT / "assignments" / NAME, folder)
@@ -54,7 +57,8 @@ del signal.SIGKILL, signal.SIGALRM
 warnings.filterwarnings("error", category=EncodingWarning, module="course_utils")  # there it is not UTF-8 by default
 """
 ROOMS = (
-    "cli doctor progress check train pretrained evaluate data.text data.postcards data.images show.widgets show.quiz"
+    "cli doctor progress check learn.train pretrained learn.evaluate "
+    "data.text data.postcards data.images show.widgets show.quiz"
 )
 
 

@@ -26,7 +26,10 @@ def test_an_aim_that_is_missed_is_no_failure_but_is_shown():
 
 @pytest.fixture(scope="module")
 def rows():
-    return floors.pictures(400)
+    """Fewer cards than the table is made with: enough to see what the table says, and not whether it holds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(floors, "LABELLED", 300)
+        return floors.pictures(100)
 
 
 def test_every_promise_has_a_row(rows):

@@ -1,7 +1,6 @@
 """A Mac without a Mac: the library, and the lectures that write text, on a stand-in for its GPU (see `mac.py`)."""
 
 import math
-import os
 from pathlib import Path
 
 import lecture_runs
@@ -269,16 +268,15 @@ _fit = train.fit
 train.fit = lambda *args, steps, every=None, **options: _fit(*args, steps=min(steps, {steps}), **options)
 """
 STEPS = 4  # of training: each of its kernels passes through two modes in Python
-WHOLE = pytest.mark.skipif("COURSE_SOAK" not in os.environ, reason="takes many minutes: set COURSE_SOAK=1 to run it")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param("lectures/02_recurrent_networks.ipynb", marks=WHOLE),
+        "lectures/02_recurrent_networks.ipynb",
         "lectures/04_gpt.ipynb",
-        pytest.param("lectures/05_memorization.ipynb", marks=WHOLE),
+        "lectures/05_memorization.ipynb",
         "solutions/a9_memorization/a9_memorization.ipynb",
     ],
 )

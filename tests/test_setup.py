@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from effort import often, patient
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -28,8 +29,8 @@ REPO = Path(__file__).resolve().parents[1]
 PYTHON = [getattr(sys, "_base_executable", sys.executable)]
 
 
-def wait_for(condition, seconds=180):
-    end = time.monotonic() + seconds
+def wait_for(condition):
+    end = time.monotonic() + patient(180)
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.1)
@@ -192,6 +193,9 @@ def interrupt_often(checkout, environment, seed, times):
         assert checkout.ask("import course_utils, tiny, uv, pip; print(tiny.version)") == "1.0"
 
 
+TIMES = often(2, 10)  # for each of three at a time
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(setup.WINDOWS, reason="ends it with a signal")
 def test_interrupted_at_any_moment_it_touches_no_other_python_and_goes_on(tmp_path, plain_environment):
@@ -199,14 +203,14 @@ def test_interrupted_at_any_moment_it_touches_no_other_python_and_goes_on(tmp_pa
 
     def work(seed):
         kinds, checkout = [], Checkout(tmp_path / str(seed))
-        for kind, _ in interrupt_often(checkout, plain_environment, seed, 10):
+        for kind, _ in interrupt_often(checkout, plain_environment, seed, TIMES):
             assert base_packages() == before
             kinds.append(kind)
         return kinds
 
     with ThreadPoolExecutor(3) as pool:
         kinds = [kind for found in pool.map(work, range(3)) for kind in found]
-    assert len(kinds) == 30 and set(kinds) == {"made again", "updated"}
+    assert len(kinds) == 3 * TIMES and set(kinds) == {"made again", "updated"}
     assert base_packages() == before
 
 

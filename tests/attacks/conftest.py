@@ -63,6 +63,19 @@ def notebook(answer_source: str, before: str = "", after: str = "", plain: str =
     return new_notebook(cells=[c for c in cells if c.source])
 
 
+# How a kernel was started decides what it sees and reaches. Elsewhere (the judge, verdicts; limits, which other tests try
+# from cold, too: test_sandbox.py, test_execute.py) a forked one stands for both, but in a soak.
+ON_BOTH = ("test_escape.py", "test_kernel.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if getattr(item, "callspec", None) and item.callspec.params.get("forks") == "cold":
+            if item.path.name not in ON_BOTH:
+                item.add_marker(pytest.mark.soak)
+
+
 @pytest.fixture(params=["cold", "warm"])
 def forks(request):
     """Every attack is tried on a kernel that was started for it, and on one that was forked from a warm parent."""

@@ -12,11 +12,12 @@ def main() -> None:
     import nbgrader.apps  # noqa: F401
     import torch  # noqa: F401
 
+    from autograder import cli  # adds the instructors' commands
     from autograder import grade as gradebook  # noqa: F401
     from autograder.book import report  # noqa: F401
     from autograder.intake import arrivals  # noqa: F401
     from autograder.sandbox import warm  # noqa: F401
-    from course_utils import cli, compare  # noqa: F401
+    from course_utils import compare  # noqa: F401
 
     print("ready", flush=True)
     for line in sys.stdin:

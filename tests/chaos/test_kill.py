@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from effort import patient
 
 from autograder import temporary
 from autograder.course import Course
@@ -18,6 +19,7 @@ from .conftest import NAME, TIMES, differences, written
 
 pytestmark = pytest.mark.slow
 HOW = ("grader", "group")
+PARTS = min(4, TIMES)  # of a run
 
 
 def kill(grader: psutil.Process, how: str) -> tuple[list[psutil.Process], list[str]]:
@@ -35,12 +37,12 @@ def kill(grader: psutil.Process, how: str) -> tuple[list[psutil.Process], list[s
     return children, folders
 
 
-def gone(processes: list[psutil.Process], within: float = 30) -> bool:
-    _, alive = psutil.wait_procs(processes, timeout=within)
+def gone(processes: list[psutil.Process]) -> bool:
+    _, alive = psutil.wait_procs(processes, timeout=patient(30))
     return not alive
 
 
-@pytest.mark.parametrize("number", range(TIMES or 4))
+@pytest.mark.parametrize("number", range(TIMES))
 def test_a_killed_run_goes_on_to_the_same_marks(number, released, commands, undisturbed, tmp_path):
     expected, seconds = undisturbed
     course = Course(shutil.copytree(released, tmp_path / "course"))
@@ -50,7 +52,7 @@ def test_a_killed_run_goes_on_to_the_same_marks(number, released, commands, undi
     for attempt in range(20):  # a moment after its end does not count
         grader = commands.start(course, "grade", NAME)
         # stratified: over all moments of a proof, each part of a run is met
-        moment = (number % 4 + chance.random()) / 4 if attempt == 0 else chance.random()
+        moment = (number % PARTS + chance.random()) / PARTS if attempt == 0 else chance.random()
         time.sleep(moment * seconds)
         children, folders = kill(grader, HOW[number % 2])
         killed = commands.wait() == -signal.SIGKILL
