@@ -37,8 +37,8 @@ def _cluster(scheduler: str | None, resources: str, unsafe: bool):
         return fail("--resources goes with --scheduler: run the command again with both") if resources else None
     if unsafe:
         fail("--unsafe does not go with --scheduler: workers always have a sandbox; leave one of them out")
-    from autograder.run.cluster import Cluster
     from autograder.run.cluster import resources as parse
+    from autograder.run.options import Cluster
 
     return Cluster(scheduler, parse(resources))
 
@@ -64,7 +64,7 @@ def release(
     wrong = False
     for name in names:
         if mutants:
-            from autograder.author.mutants import scores, write_table
+            from autograder.author.mutation_scores import scores, write_table
 
             found = []
             for score in scores(course, name):
@@ -103,6 +103,7 @@ def grade(
     from autograder.course import Course
     from autograder.grade import grade, watch
     from autograder.intake.arrivals import take_in
+    from autograder.run.options import Options
 
     course = Course.find()
     name, failed = course.require(assignment), False
@@ -111,12 +112,11 @@ def grade(
         print(f"{arrival.file}: {arrival.said}", flush=True)
     if device not in ("cpu", "cuda"):
         fail(f"--device {device}: say cpu or cuda")
-    options = {"again": again, "unsafe": unsafe, "workers": workers, "cluster": _cluster(scheduler, resources, unsafe)}
-    options["device"] = device
+    options = Options(workers, unsafe, again, device, _cluster(scheduler, resources, unsafe))
     if keep:
         print(f"watching {course.root / 'submitted'}, until Ctrl-C", flush=True)
     try:
-        for number, total, sheet in (watch if keep else grade)(course, name, student or [], **options):
+        for number, total, sheet in (watch if keep else grade)(course, name, student or [], options):
             failed |= sheet.failed
             print(f"[{number}/{total}] {sheet.line()}", flush=True)
     except KeyboardInterrupt:
@@ -140,11 +140,12 @@ def regrade(
     """Grade again after a check was corrected: whose marks change, from what to what."""
     from autograder import regrade as room
     from autograder.course import Course
+    from autograder.run.options import Options
 
     course = Course.find()
     name = course.require(assignment)
-    options = {"unsafe": unsafe, "workers": workers, "cluster": _cluster(scheduler, resources, unsafe)}
-    done = room.undo(course, name) if undo else room.regrade(course, name, **options)
+    options = Options(workers, unsafe, cluster=_cluster(scheduler, resources, unsafe))
+    done = room.undo(course, name) if undo else room.regrade(course, name, options)
     print(
         *[change.line() for change in done.changes], *done.notes, sep="\n", end="\n" * bool(done.changes + done.notes)
     )

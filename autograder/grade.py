@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from autograder.author.generate import generate
 from autograder.book.gradebook import finish, publish
@@ -21,33 +20,20 @@ from autograder.intake.submissions import Submission, signature
 from autograder.intake.submissions import submissions as all_submissions
 from autograder.notes import Kind, note, sentence
 from autograder.run import pool as pools
+from autograder.run.options import DEFAULTS, Options
 from autograder.sandbox import gpu, provisioner
 from autograder.stock import one_engine
 from autograder.temporary import remove_parts, temporary_folder
 from course_utils.notebook import read
 from course_utils.paths import CourseError, write
 
-if TYPE_CHECKING:
-    from autograder.run.cluster import Cluster
-
 AHEAD = 50  # submissions that run, or have run, before it is their turn to be recorded
 
 
 def grade(
-    course: Course,
-    name: str,
-    students: list[str],
-    again: bool = False,
-    unsafe: bool = False,
-    workers: int = 2,
-    cluster: "Cluster | None" = None,
-    device: str = "cpu",
+    course: Course, name: str, students: list[str], options: Options = DEFAULTS
 ) -> Iterator[tuple[int, int, Sheet]]:
     """Grade all of `submitted/`, or some students; yields (number, how many, sheet) as they are done.
-
-    Args:
-        cluster: where the notebooks run, in place of this machine.
-        device: "cuda" lets them use the GPU, each a share of its memory.
 
     Raises:
         CourseError: the grader cannot work here; the text says what to do. What one student did never raises.
@@ -61,31 +47,24 @@ def grade(
             f"{course.root / 'submitted'} is empty: put each student's folder there, submitted/NAME/{name}/"
         )
     limits = course.limits(name)  # what is wrong in them is said at once
-    if (
-        device == "cuda"
-        and not unsafe
-        and not cluster
-        and (problem := gpu.missing() or gpu.crowded(workers, limits.gpu_memory_bytes))
-    ):
-        raise CourseError(problem)
+    if options.device == "cuda" and options.sandboxed and not options.cluster:
+        if problem := gpu.missing() or gpu.crowded(options.workers, limits.gpu_memory_bytes):
+            raise CourseError(problem)
     before = {s.student: signature(s, limits.files) for s in found}
     failed: dict[str, str] = {}
-    with alone(course, name), _pool(course, name, len(found), unsafe, cluster, device) as pool, ExitStack() as engine:
+    with alone(course, name), _pool(course, name, len(found), options) as pool, ExitStack() as engine:
         shutil.rmtree(course.private(name) / STAGED, ignore_errors=True)
-        at_once = pool.at_once or workers
+        at_once = pool.at_once or options.workers
         with ThreadPoolExecutor(at_once) as threads:
             try:
                 points = threads.submit(pool.call, pools.OfWork("points"), course, name)
                 cases = threads.submit(pool.call, pools.OfWork("prepare_cases"), course, name)
-                work = (
-                    (s, threads.submit(_outcome, cases, course, name, s, pool, not unsafe, again, device))
-                    for s in found
-                )
+                work = ((s, threads.submit(_outcome, cases, course, name, s, pool, options)) for s in found)
                 outcomes = _in_order(work, max(AHEAD, 2 * at_once))
                 _teach(course, name, points, cases)
                 engine.enter_context(one_engine())
                 for number, (submission, future) in enumerate(outcomes, start=1):
-                    sheet = finish(course, name, submission, future, not unsafe)
+                    sheet = finish(course, name, submission, future, options.sandboxed)
                     if signature(submission, limits.files) != before[sheet.student]:
                         sheet.notes.append(note(Kind.CHANGED))
                     if sheet.failed:
@@ -96,27 +75,29 @@ def grade(
                 pool.close()
         kept = {s: why for s, why in failures(course, name).items() if s not in before}
         write(course.private(name) / FAILED, json.dumps(kept | failed), 0o600)
-        publish(course, name, students or None, workers)
+        publish(course, name, students or None, options.workers)
 
 
 @contextmanager
-def _pool(
-    course: Course, name: str, submissions: int, unsafe: bool, cluster: "Cluster | None", device: str
-) -> Iterator[pools.Here]:
+def _pool(course: Course, name: str, submissions: int, options: Options) -> Iterator[pools.Here]:
     """Where work is done beside the gradebook; it loads while the caller goes on."""
-    if cluster:
-        with cluster.connect(course) as remote:
+    if options.cluster:
+        from autograder.run.cluster import connect
+
+        with connect(options.cluster, course) as remote:
             yield remote
         return
-    pool = None if unsafe else pools.start()  # first, since it takes longest
+    pool = None if options.unsafe else pools.start()  # first, since it takes longest
     try:
-        if not unsafe and (missing := provisioner.missing()):
+        if options.sandboxed and (missing := provisioner.missing()):
             raise CourseError(f"{missing} (or say --unsafe: students' code then can do all that you can)")
         forks = None
-        if submissions > 1 and not unsafe:
+        if submissions > 1 and options.sandboxed:
             from autograder.sandbox import warm
 
-            forks = warm.shared(warm.imports(read(course.solution(name))), replace(course.limits(name), device=device))
+            forks = warm.shared(
+                warm.imports(read(course.solution(name))), replace(course.limits(name), device=options.device)
+            )
         pool = pool or pools.Here()
         pool.forks = forks
         yield pool
@@ -141,12 +122,14 @@ def _teach(course: Course, name: str, points: Future, cases: Future) -> None:
         raise CourseError(f"a process of the grader was lost ({error}): run the same command again") from None
 
 
-def _outcome(cases: Future, course: Course, name: str, submission: Submission, pool: pools.Here, *options: Any) -> dict:
+def _outcome(
+    cases: Future, course: Course, name: str, submission: Submission, pool: pools.Here, options: Options
+) -> dict:
     """What came of one submission; found out once more where the process that worked on it was lost."""
     cases.result()
     for _ in range(pool.attempts):
         try:
-            return pool.grade(course, name, submission, *options)
+            return pool.grade(course, name, submission, options)
         except pools.Lost as error:
             lost = error
     return {"lost": str(lost)}
@@ -193,19 +176,18 @@ def watch(
     course: Course,
     name: str,
     students: list[str],
+    options: Options = DEFAULTS,
     *,
     every: float = 3.0,
     stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], object] = print,
     pause: Callable[[float], object] = time.sleep,
-    **options: Any,
 ) -> Iterator[tuple[int, int, Sheet]]:
     """Grade what arrives in `submitted/`, until `stop()`; what is still being written waits until it stays the same.
 
     Args:
         every: seconds between two looks; an entry is graded when two looks in a row find it the same.
         say: is told what keeps the grader from its work (it tries again at the next look).
-        options: as for `grade`.
     """
     files = course.limits(name).files
     seen: dict[str, object] = {}
@@ -218,7 +200,7 @@ def watch(
         seen = there
         try:
             if ready:
-                yield from grade(course, name, ready, **options)
+                yield from grade(course, name, ready, options)
                 done |= {s: there[s] for s in ready}
             said = ""
         except CourseError as error:

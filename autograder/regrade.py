@@ -22,6 +22,7 @@ from autograder.book.sheets import Sheet, sheets
 from autograder.course import Course
 from autograder.grade import alone, grade
 from autograder.intake.submissions import submissions
+from autograder.run.options import DEFAULTS, Options
 from autograder.stock import make_gradebook
 from autograder.temporary import temporary_folder
 from course_utils.notebook import grading, read
@@ -65,11 +66,8 @@ class Outcome:
     copy: Path | None
 
 
-def regrade(course: Course, name: str, **options: Any) -> Outcome:
+def regrade(course: Course, name: str, options: Options = DEFAULTS) -> Outcome:
     """Grade again who is in the gradebook; a notebook runs again only if its hidden cases (or it) have changed.
-
-    Args:
-        options: as for `grade`.
 
     Raises:
         CourseError: nobody has been graded yet, or the release does not fit the check.
@@ -84,7 +82,7 @@ def regrade(course: Course, name: str, **options: Any) -> Outcome:
     notes = [f"{student} is no longer in submitted/: marks as they were" for student in gone]
     folder, before = _begin(course, name, database, found)
     if students := [s.student for s in found if s.student in there]:
-        for _, _, sheet in grade(course, name, students, **options):
+        for _, _, sheet in grade(course, name, students, options):
             if sheet.failed:
                 notes.append(sheet.line())
     after = _marks(sheets(course, name))

@@ -13,6 +13,7 @@ from autograder.grade import grade, watch
 from autograder.intake import submissions
 from autograder.limits import DEFAULTS
 from autograder.notes import Kind, note, sentence
+from autograder.run.options import Options
 from course_utils.paths import CourseError, explain
 
 
@@ -26,8 +27,8 @@ def course(tmp_path, executor):
     return released_course(tmp_path / "course")
 
 
-def graded(course, **options):
-    return {sheet.student: sheet for _, _, sheet in grade(course, NAME, options.pop("students", []), **options)}
+def graded(course, students=(), **options):
+    return {sheet.student: sheet for _, _, sheet in grade(course, NAME, list(students), Options(**options))}
 
 
 NAMES = {
@@ -202,7 +203,7 @@ def test_whom_the_grader_failed_is_remembered_until_it_succeeds(course, executor
 def test_watching_grades_what_arrives_once_it_is_whole(course, executor, monkeypatch):
     asked = []
 
-    def grade_(course, name, students, **options):
+    def grade_(course, name, students, options):
         asked.append((students, options))
         if "full" in students:
             raise CourseError("the disk is full")
@@ -231,10 +232,10 @@ def test_watching_grades_what_arrives_once_it_is_whole(course, executor, monkeyp
     def stop():
         return len(seen) == 18
 
-    found = watch(course, NAME, [], every=5, stop=stop, say=said.append, pause=pause, workers=1)
+    found = watch(course, NAME, [], Options(workers=1), every=5, stop=stop, say=said.append, pause=pause)
     assert [sheet.student for _, _, sheet in found] == ["ann", "bob", "ann"]
     assert [students for students, _ in asked[:3]] == [["ann"], ["bob"], ["ann"]]
-    assert said == ["the disk is full"] and len(asked) > 4 and asked[0][1] == {"workers": 1}
+    assert said == ["the disk is full"] and len(asked) > 4 and asked[0][1] == Options(workers=1)
     # looks:    0  1  2 (two looks alike: ann)  … bob's last piece came after look 4, looks 5 and 6 are alike
     assert seen[:7] == [0, 0, 1, 1, 1, 1, 2]
 

@@ -19,6 +19,7 @@ from autograder.book.sheets import failures
 from autograder.course import Course
 from autograder.run import cluster
 from autograder.run import pool as pools
+from autograder.run.options import Cluster, Options
 from autograder.sandbox import provisioner
 from course_utils.check import save_cases
 from course_utils.paths import CourseError
@@ -63,8 +64,8 @@ def expected(released, tmp_path_factory) -> list[tuple]:
     """The marks of one worker, with kernels from cold."""
     course = Course(shutil.copytree(released, tmp_path_factory.mktemp("expected") / "course"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autograder.sandbox.warm.shared", lambda modules, device="cpu": None)
-        sheets = [s for _, _, s in gradebook.grade(course, NAME, [], workers=1)]
+        patch.setattr("autograder.sandbox.warm.shared", lambda modules, limits=None: None)
+        sheets = [s for _, _, s in gradebook.grade(course, NAME, [], Options(workers=1))]
     assert [s.points for s in sheets] == [FULL, FULL - 2, FULL, FULL, sheets[4].points, FULL] and sheets[4].points < 3
     return marks(course)
 
@@ -96,12 +97,12 @@ class Dies(pools.Here):
         super().__init__()
         self.student, self.times, self.calls = student, times, 0
 
-    def grade(self, course, name, submission, *arguments):
+    def grade(self, course, name, submission, options):
         if submission.student == self.student:
             self.calls += 1
             if self.calls <= self.times:
                 raise pools.Lost("it ended")
-        return super().grade(course, name, submission, *arguments)
+        return super().grade(course, name, submission, options)
 
 
 @pytest.mark.parametrize("times", [1, 100])
@@ -223,7 +224,7 @@ def test_on_a_local_cluster_where_one_submission_takes_its_worker_along_each_tim
 def test_without_a_scheduler_or_with_another_version_it_is_said(course, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_S", 1)
     with pytest.raises(CourseError, match="no Dask scheduler answers at tcp://127.0.0.1:1 .*dask scheduler"):
-        list(gradebook.grade(course, NAME, [], cluster=cluster.Cluster("tcp://127.0.0.1:1")))
+        list(gradebook.grade(course, NAME, [], Options(cluster=Cluster("tcp://127.0.0.1:1"))))
     expects = cluster.expected(Path(__file__).parents[1])
     assert expects["course_utils"] and expects["numpy"] and cluster._difference(expects) is None
     job = {"expects": expects | {"numpy": "0.1"}}
@@ -289,7 +290,7 @@ def test_an_error_of_the_grader_on_a_worker_is_one_students_trouble(monkeypatch)
         return deep(*arguments, **options)
 
     monkeypatch.setattr("autograder.run.execute.execute", deep)
-    monkeypatch.setattr("autograder.sandbox.warm.shared", lambda modules: None)
+    monkeypatch.setattr("autograder.sandbox.warm.shared", lambda modules, limits: None)
     job = {
         "expects": {},
         "notebook": '{"cells": []}',

@@ -21,6 +21,7 @@ from autograder.cli import app
 from autograder.grade import grade
 from autograder.notes import sentence
 from autograder.run.execute import SandboxError
+from autograder.run.options import Options
 from autograder.sandbox import gpu, inside, provisioner, warm
 
 CUDA = replace(QUICK, device="cuda", gpu_memory_bytes=1000 * MiB, memory_bytes=2048 * MiB)
@@ -119,7 +120,7 @@ def test_the_device_is_part_of_what_a_result_depends_on(driver, monkeypatch, tmp
 
     monkeypatch.setattr("autograder.run.execute.execute", execute)
     for device in ("cpu", "cuda", "cuda"):
-        assert [s.points for _, _, s in grade(course, NAME, [], workers=1, device=device)] == [6]
+        assert [s.points for _, _, s in grade(course, NAME, [], Options(workers=1, device=device))] == [6]
     assert [d for d in devices if d][-2:] == ["cpu", "cuda"]
 
 

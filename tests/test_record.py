@@ -18,6 +18,7 @@ from autograder.book.record import hidden_cases
 from autograder.grade import grade
 from autograder.notes import Kind, sentence
 from autograder.release import release
+from autograder.run.options import Options
 from autograder.sandbox import provisioner
 from course_utils.check import CASES_FILE, load_cases
 from course_utils.paths import CourseError
@@ -35,8 +36,8 @@ def course(tmp_path, executor):
     return released_course(tmp_path)
 
 
-def graded(course, **options):
-    return {sheet.student: sheet for _, _, sheet in grade(course, NAME, options.pop("students", []), **options)}
+def graded(course, students=(), **options):
+    return {sheet.student: sheet for _, _, sheet in grade(course, NAME, list(students), Options(**options))}
 
 
 def page(course, student):
@@ -179,7 +180,7 @@ def test_a_new_hand_in_is_graded_anew_and_keeps_what_was_given_by_hand(course):
 def test_a_grader_that_was_killed_goes_on(course, executor):
     for name in ("ann", "bob", "cyd"):
         hand_in(course, name, RIGHT | {"why": name})
-    work = grade(course, NAME, [], workers=1)
+    work = grade(course, NAME, [], Options(workers=1))
     next(work)
     work.close()
     sheets = graded(course)

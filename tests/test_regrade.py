@@ -15,6 +15,7 @@ from autograder.grade import grade
 from autograder.notes import Kind, note
 from autograder.regrade import COPIES, regrade, undo
 from autograder.release import release
+from autograder.run.options import Options
 from autograder.sandbox import provisioner
 from course_utils.paths import CourseError
 
@@ -122,7 +123,7 @@ def test_where_cells_hang_on_one_another_all_of_them_are_judged_again(course, ex
         release(course, NAME)
         list(grade(course, NAME, []))
     correct(course)
-    regrade(course, NAME, again=how == "again")
+    regrade(course, NAME, Options(again=how == "again"))
     assert executor.judged[-2:] == 2 * [{"double", "total"}]
 
 
@@ -137,7 +138,7 @@ def test_marks_are_those_of_a_whole_run(tmp_path):
     correct(course)
     assert [change.student for change in regrade(course, NAME).changes] == ["bob"]
     found = [(s.points, s.cells, s.verdicts, s.notes) for s in sheets(course, NAME)]
-    list(grade(course, NAME, [], again=True))
+    list(grade(course, NAME, [], Options(again=True)))
     assert [(s.points, s.cells, s.verdicts, s.notes) for s in sheets(course, NAME)] == found
 
 

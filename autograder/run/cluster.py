@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autograder.course import Blocked, Course
+from autograder.run.options import Cluster, Options
 from autograder.run.pool import Here, Lost
 from course_utils.paths import CourseError, explain
 
@@ -33,35 +34,28 @@ FEW = 8
 GOES_ON = "what is graded is kept, the same command goes on"
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A scheduler.
+@contextmanager
+def connect(cluster: Cluster, course: Course) -> Iterator["Remote"]:
+    """The workers of a scheduler.
 
-    Attributes:
-        resources: what a submission takes of a worker's, such as {"GPU": 0.25}.
+    Raises:
+        CourseError: nobody answers there.
     """
+    from distributed import Client
 
-    address: str
-    resources: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def connect(self, course: Course) -> Iterator["Remote"]:
-        """Raises CourseError: nobody answers there."""
-        from distributed import Client
-
-        try:
-            client = Client(self.address, timeout=CONNECT_S, set_as_default=False, name="course-grade")
-        except (OSError, TimeoutError, ValueError, RuntimeError) as error:
-            raise CourseError(
-                f"no Dask scheduler answers at {self.address} ({_short(error)}): start one with `dask scheduler`, "
-                "and workers with `dask worker`; then the same command goes on"
-            ) from None
-        remote = Remote(client, self, expected(course.root))
-        try:
-            yield remote
-        finally:
-            remote.close()
-            client.close(timeout=5)
+    try:
+        client = Client(cluster.address, timeout=CONNECT_S, set_as_default=False, name="course-grade")
+    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        raise CourseError(
+            f"no Dask scheduler answers at {cluster.address} ({_short(error)}): start one with `dask scheduler`, "
+            "and workers with `dask worker`; then the same command goes on"
+        ) from None
+    remote = Remote(client, cluster, expected(course.root))
+    try:
+        yield remote
+    finally:
+        remote.close()
+        client.close(timeout=5)
 
 
 def resources(text: str) -> dict[str, float]:
@@ -94,7 +88,7 @@ class Remote(Here):
         self._looked, self._slots = 0.0, 0
         self._suspected: set[str] = set()  # students whose notebooks were on workers that died
 
-    def grade(self, course: Course, name: str, submission: Any, *arguments: Any) -> dict[str, Any]:
+    def grade(self, course: Course, name: str, submission: Any, options: Options) -> dict[str, Any]:
         from autograder.run.work import grade_one
         from autograder.sandbox.warm import imports
         from course_utils.notebook import read
@@ -103,7 +97,7 @@ class Remote(Here):
         student = submission.student
         compute = partial(self._compute, alone=student in self._suspected)
         try:
-            return grade_one(course, name, submission, *arguments, compute=compute)
+            return grade_one(course, name, submission, options, compute=compute)
         except Lost:
             self._suspected.add(student)
             raise
@@ -238,7 +232,7 @@ def _installed(name: str) -> str | None:
     if name == "Python":
         return ".".join(platform.python_version_tuple()[:2])
     if name == "course_utils":
-        from autograder.run.work import library
+        from autograder.run.cases import library
 
         return library()
     try:

@@ -21,11 +21,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from autograder.temporary import end_with_parent
+
 if TYPE_CHECKING:
+    from autograder.course import Course
+    from autograder.intake.submissions import Submission
+    from autograder.run.options import Options
     from autograder.sandbox.warm import Parent
 
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
-PR_SET_PDEATHSIG = 1
 GRACE_S = 5.0  # for workers to clean up
 
 
@@ -54,9 +58,9 @@ class Here:
     def __init__(self):
         self.forks: Parent | None = None
 
-    def grade(self, *arguments: Any) -> dict[str, Any]:
+    def grade(self, course: "Course", name: str, submission: "Submission", options: "Options") -> dict[str, Any]:
         """`work.grade_one`, for one submission."""
-        return self.call(OfWork("grade_one"), *arguments)
+        return self.call(OfWork("grade_one"), course, name, submission, options)
 
     def call(self, function: Callable, *arguments: Any) -> Any:
         return function(*arguments, forks=self.forks)
@@ -197,7 +201,7 @@ def load() -> None:
 
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
-    _end_with_parent()  # also while it is importing, when it does not look at the connection
+    end_with_parent()  # also while it is importing, when it does not look at the connection
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the grader's to answer; kernels do not inherit this
     load()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # workers leave no zombies
@@ -222,7 +226,7 @@ def work(
     loader: int, warm: tuple[str, tuple[str, ...], str] | None, end: socket.socket, *parent: socket.socket
 ) -> None:
     """Answer calls until the other side hangs up."""
-    _end_with_parent()
+    end_with_parent()
     if os.getppid() != loader:
         return
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -239,12 +243,6 @@ def work(
         except Exception as error:
             answer = ("raised", _sendable(error))
         _send(end, answer)
-
-
-def _end_with_parent() -> None:
-    import ctypes
-
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _sendable(error: Exception) -> Exception:

@@ -19,6 +19,7 @@ from autograder.intake.submissions import Submission, copy_files, stage
 from autograder.notes import NOTES, Kind, as_json, from_json
 from autograder.run import execute as executor
 from autograder.run.cases import digests, hidden_cases, sha, version
+from autograder.run.options import Options
 from autograder.sandbox import warm
 from autograder.sandbox.warm import Parent, imports
 from autograder.temporary import temporary_folder
@@ -33,16 +34,14 @@ def grade_one(
     course: Course,
     name: str,
     submission: Submission,
-    sandboxed: bool,
-    again: bool,
-    device: str = "cpu",
+    options: Options,
     compute: Callable[..., dict[str, Any]] | None = None,
     forks: Parent | None = None,
 ) -> dict[str, Any]:
     """The outcome for one entry of `submitted/`, with what was odd about it as `staged`."""
     place = course.private(name) / STAGED / submission.student / name
     notebook = stage(course, name, submission, place)
-    outcome = run(course, name, notebook, place, hidden_cases(course, name), sandboxed, again, forks, compute, device)
+    outcome = run(course, name, notebook, place, hidden_cases(course, name), options, forks, compute)
     return outcome | {"staged": notebook.metadata[NOTES]["notes"]}
 
 
@@ -52,11 +51,9 @@ def run(
     notebook: NotebookNode,
     place: Path,
     cases: dict[str, ExerciseCases],
-    sandboxed: bool = True,
-    again: bool = False,
+    options: Options,
     forks: Parent | None = None,
     compute: Callable[..., dict[str, Any]] | None = None,
-    device: str = "cpu",
 ) -> dict[str, Any]:
     """The outcome of a repaired notebook: outputs, verdicts, notes, usage; kept, so that it is found out once.
 
@@ -64,12 +61,10 @@ def run(
 
     Args:
         place: the submission's folder; its files are there when the notebook runs, but the release's win.
-        again: do not use what is kept.
         forks: the warm parent of the kernels.
         compute: gives what is `told` of it, in place of `execute` here.
-        device: "cuda" lets it use the GPU.
     """
-    limits = replace(course.limits(name), device=device)
+    limits = replace(course.limits(name), device=options.device)
     with temporary_folder() as temporary:
         files, notes = Path(temporary), []
         for folder in (place, course.released(name).parent):
@@ -77,18 +72,18 @@ def run(
                 copy_files(folder, files, notes if folder == place else [], limits)
         around = {path: digest for path, digest in digests(files).items() if path not in VISIBLE}
         asked = _asked(cases)
-        ran = sha([content(notebook), around, repr(limits), sandboxed, version(course.root)])[:32]
+        ran = sha([content(notebook), around, repr(limits), options.sandboxed, version(course.root)])[:32]
         key = sha([ran, asked])
         kept = course.private(name) / "results" / f"{ran}-{key}.json"
-        if not again and (outcome := _load(kept)):
+        if not options.again and (outcome := _load(kept)):
             return outcome | {"notes": as_json(notes) + outcome["notes"]}
-        earlier, same = ({}, set()) if again else _earlier(kept.parent, ran, asked, notebook)
+        earlier, same = ({}, set()) if options.again else _earlier(kept.parent, ran, asked, notebook)
         todo = {n: c for n, c in cases.items() if n not in same}
         if compute:
             found = compute(_without_checks(notebook, same), todo, files=files, limits=limits)
         else:
-            options = {"files": files, "limits": limits, "sandbox": sandboxed, "warm": forks}
-            found = told(executor.execute(_without_checks(notebook, same), todo, **options))
+            how = {"files": files, "limits": limits, "sandbox": options.sandboxed, "warm": forks}
+            found = told(executor.execute(_without_checks(notebook, same), todo, **how))
         if same:
             found["verdicts"] = {n: found["verdicts"].get(n, v) for n, v in earlier["verdicts"].items()}
             pairs = zip(notebook.cells, found["outputs"], earlier["outputs"], strict=True)

@@ -8,6 +8,7 @@ import pytest
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
 from autograder.grade import grade
+from autograder.run.options import Options
 from course_utils.paths import CourseError
 
 HOLD = """
@@ -61,7 +62,7 @@ def points(run) -> dict[str, float]:
 
 
 def test_a_lock_in_mid_run_is_waited_for(course, hold):
-    run = grade(course, NAME, [], workers=1)
+    run = grade(course, NAME, [], Options(workers=1))
     next(run)
     hold(1.5)
     assert len(points(run)) == 2
@@ -70,7 +71,7 @@ def test_a_lock_in_mid_run_is_waited_for(course, hold):
 
 def test_a_lock_without_end_stops_the_run_and_keeps_the_results(course, hold, executor):
     impatient(course, 0.5)
-    run = grade(course, NAME, [], workers=1)
+    run = grade(course, NAME, [], Options(workers=1))
     next(run)
     holder = hold(1000)
     begin = time.monotonic()
