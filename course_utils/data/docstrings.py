@@ -11,6 +11,7 @@ import re
 import sys
 import unicodedata
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 # Not read: tests (hardly any prose), copies of other projects, files that a build generates, and `distutils`, which
@@ -161,96 +162,107 @@ TYPOGRAPHY = str.maketrans(
 
 def blocks(text: str) -> list[str]:
     """The paragraphs of a docstring that may be prose: no code, tables, titles, directives, lists of parameters."""
-    lines = text.split("\n")
-    paragraphs: list[str] = []
-    current: list[str] = []
-    skip_below: int | None = None  # leave out lines that are indented deeper than this
-    section = ""
-    indent_now = 0
-    doctest = False
+    return _Blocks(text).read()
 
-    def close():
-        if current:
-            paragraphs.append(" ".join(current))
-            current.clear()
 
-    i = 0
-    while i < len(lines):
-        line = lines[i]
-        stripped = line.strip()
-        indent = len(line) - len(line.lstrip())
-        i += 1
-        if not stripped:
-            doctest = False
-            close()
-            continue
-        if skip_below is not None:
-            if indent > skip_below:
-                continue
-            skip_below = None
-        following = lines[i].strip() if i < len(lines) else ""
-        if (
-            UNDERLINE.match(following)
-            and not UNDERLINE.match(stripped)
-            and len(following) >= min(len(stripped), 3)
-            and " " not in following
-        ):
-            close()
-            section = stripped.lower().rstrip(":")
-            i += 1
-            continue
-        if UNDERLINE.match(stripped):
-            close()
-            continue
-        if section in TABLES:
-            continue
-        if TABLE.match(stripped):
-            close()
-            while i < len(lines) and lines[i].strip():
-                i += 1
-            continue
-        if stripped.startswith(">>>") or doctest:
-            doctest = True
-            close()
-            continue
-        directive = DIRECTIVE.match(stripped)
-        if directive:
-            close()
-            name = (directive[1] or "").lower()
-            if name in TOLD:
-                title = directive[2].strip()
-                if title and name != "admonition":
-                    current.append(title)
-                while i < len(lines) and lines[i].strip().startswith(":"):
-                    i += 1
-                indent_now = -1
+class _Blocks:
+    """Goes down a docstring line by line and gathers its paragraphs."""
+
+    def __init__(self, text: str):
+        self.lines, self.at = text.split("\n"), 0
+        self.paragraphs: list[str] = []
+        self.paragraph: list[str] = []  # the lines so far of the one that is being read
+        self.margin = 0  # its indentation; -1 where its next line sets that
+        self.section = ""  # the last title
+        self.hidden: int | None = None  # lines that are indented deeper than this are left out
+        self.doctest = False
+
+    def read(self) -> list[str]:
+        while self.at < len(self.lines):
+            line = self.lines[self.at]
+            self.at += 1
+            if line.strip():
+                self.take(line.strip(), len(line) - len(line.lstrip()))
             else:
-                skip_below = indent
-            continue
-        if FIELD.match(stripped):
-            close()
-            skip_below = indent
-            continue
-        google = GOOGLE.match(stripped)
-        if google and (google[1].lower() in TABLES or google[1].lower().startswith("example")):
-            close()
-            skip_below = indent
-            continue
-        item = ITEM.match(stripped)
-        if item and (not current or item[0][0] in "-*•"):
-            close()
-            stripped = stripped[item.end() :]
-            indent += item.end()
-        elif current and indent != indent_now and indent_now >= 0 and indent > indent_now:
-            close()  # a definition list's body or a block quote
-        indent_now = indent
-        current.append(stripped)
-        if stripped.endswith("::"):
-            current[-1] = stripped[:-2].rstrip() + ":"
-            close()
-            skip_below = indent
-    close()
-    return paragraphs
+                self.doctest = False
+                self.close()
+        self.close()
+        return self.paragraphs
+
+    def take(self, line: str, indent: int) -> None:
+        """Decide what a line is, and go on accordingly."""
+        if self.hidden is not None and indent > self.hidden:
+            return
+        self.hidden = None
+        if self.is_title(line):
+            self.close()
+            self.section = line.lower().rstrip(":")
+            self.at += 1
+        elif UNDERLINE.match(line):
+            self.close()
+        elif self.section in TABLES:
+            pass
+        elif TABLE.match(line):
+            self.close()
+            self.skip_while(bool)
+        elif self.doctest or line.startswith(">>>"):
+            self.close()
+            self.doctest = True
+        elif directive := DIRECTIVE.match(line):
+            self.close()
+            self.take_directive((directive[1] or "").lower(), directive[2], indent)
+        elif FIELD.match(line) or _begins_table(line):
+            self.close()
+            self.hidden = indent
+        else:
+            self.take_prose(line, indent)
+
+    def is_title(self, line: str) -> bool:
+        """Whether the next line underlines this one."""
+        below = self.lines[self.at].strip() if self.at < len(self.lines) else ""
+        underlined = UNDERLINE.match(below) and " " not in below and len(below) >= min(len(line), 3)
+        return bool(underlined and not UNDERLINE.match(line))
+
+    def take_directive(self, name: str, title: str, indent: int) -> None:
+        """Leave out what belongs to a directive, unless that is prose: a note, a warning."""
+        if name not in TOLD:
+            self.hidden = indent
+            return
+        if title.strip() and name != "admonition":
+            self.paragraph.append(title.strip())
+        self.skip_while(lambda line: line.startswith(":"))  # its options
+        self.margin = -1
+
+    def take_prose(self, line: str, indent: int) -> None:
+        item = ITEM.match(line)
+        if item and (not self.paragraph or item[0][0] in "-*•"):
+            self.close()
+            line, indent = line[item.end() :], indent + item.end()
+        elif self.paragraph and indent > self.margin >= 0:
+            self.close()  # the body of a definition list, or a block quote
+        self.margin = indent
+        if not line.endswith("::"):
+            self.paragraph.append(line)
+            return
+        self.paragraph.append(line[:-2].rstrip() + ":")  # and below it code
+        self.close()
+        self.hidden = indent
+
+    def skip_while(self, wanted: Callable[[str], bool]) -> None:
+        while self.at < len(self.lines) and wanted(self.lines[self.at].strip()):
+            self.at += 1
+
+    def close(self) -> None:
+        """End the paragraph."""
+        if self.paragraph:
+            self.paragraphs.append(" ".join(self.paragraph))
+            self.paragraph = []
+
+
+def _begins_table(line: str) -> bool:
+    """Whether a line is Google's title of a list of parameters or of examples."""
+    google = GOOGLE.match(line)
+    return bool(google) and (google[1].lower() in TABLES or google[1].lower().startswith("example"))
 
 
 def _named(inner: str) -> str:
