@@ -1,12 +1,15 @@
-"""Temporary folders of the grader: what a killed one left behind, the next one removes.
+"""Nothing of a killed grader stays: what it left in temporary folders, the next one removes; its processes die with it.
 
 Each folder is locked for as long as its maker lives (the system drops a dead process's locks), so that nothing depends
 on clocks or on numbers of processes.
 """
 
+import ctypes
 import os
 import re
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +24,8 @@ except ImportError:  # Windows, where nothing is graded but one's own notebook i
     fcntl = None
 
 PREFIX = "course-run-"
-PART = re.compile(r"\..*\.(\d+)-\d+\.part")  # what `course.write` writes first
+PR_SET_PDEATHSIG = 1
+PART = re.compile(r"\..*\.(\d+)-\d+\.part")  # what `paths.replacing` writes first
 
 
 class Folder:
@@ -71,6 +75,12 @@ def remove_parts(*folders: Path) -> None:
         for path in folder.glob(".*.part"):
             if (found := PART.fullmatch(path.name)) and not psutil.pid_exists(int(found[1])):
                 path.unlink(missing_ok=True)
+
+
+def end_with_parent() -> None:
+    """From now on, this process dies with the one that started it, however that ends (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _room() -> str | None:
