@@ -5,6 +5,7 @@ import zipfile
 
 import nbformat
 import pytest
+from built_pages import broken_links, external
 from lecture_runs import LECTURES, ROOT, built_site
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -33,8 +34,8 @@ def test_sphinx_has_no_complaint(pages):
 
 @pytest.mark.slow
 def test_no_link_is_broken_and_nothing_comes_from_elsewhere(pages):
-    assert site.broken_links(pages) == []
-    assert site.external(pages) == []
+    assert broken_links(pages) == []
+    assert external(pages) == []
 
 
 @pytest.mark.slow
@@ -68,10 +69,10 @@ def test_an_assignment_gives_no_solution_away(pages, name):
 def test_dead_links_and_what_is_fetched_are_found(tmp_path):
     (tmp_path / "a.html").write_text('<a href="b.html#there">1</a><a href="b.html#gone">2</a><img src="no.png" alt="">')
     (tmp_path / "b.html").write_text('<p id="there"><a href="https://example.org">clicked, not fetched</a></p>')
-    assert site.broken_links(tmp_path) == ["a.html: b.html#gone", "a.html: no.png"]
-    assert site.external(tmp_path) == []
+    assert broken_links(tmp_path) == ["a.html: b.html#gone", "a.html: no.png"]
+    assert external(tmp_path) == []
     (tmp_path / "b.html").write_text('<p id="there"></p><script src="https://example.org/a.js"></script>')
-    assert site.external(tmp_path) == ["b.html: https://example.org/a.js"]
+    assert external(tmp_path) == ["b.html: https://example.org/a.js"]
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
