@@ -1,4 +1,7 @@
-"""Every assignment, through the real sandbox and judge: the solution wins, the release gets nothing, mistakes lose."""
+"""Every assignment, through the real sandbox and judge: the solution wins, the release gets nothing, mistakes lose.
+
+On kernels that are forked from a warm parent, as those of a class; in a soak each is started for itself.
+"""
 
 import re
 import shutil
@@ -7,11 +10,14 @@ from pathlib import Path
 import nbformat
 import pytest
 from assignment_tests import ROOT, source
+from effort import SOAK
 
 from autograder.author.exercise import load_exercises
 from autograder.course import Course
 from autograder.release import build_cases
+from autograder.run import work
 from autograder.run.execute import execute
+from autograder.sandbox import warm
 from autograder.sandbox.provisioner import missing
 
 NAMES = sorted(p.parent.name for p in (ROOT / "solutions").glob("*/mistakes.py"))
@@ -23,17 +29,20 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason
 def course(request, tmp_path_factory):
     """(exercises, a function that grades a notebook on hidden cases, its release)."""
     name, folder = request.param, tmp_path_factory.mktemp("files")
-    cases = build_cases(Course(ROOT), name, seed=12345)
+    course = Course(ROOT)
+    forks = None if SOAK else work.parent(course, name)
+    cases = build_cases(course, name, seed=12345, forks=forks)
     released = ROOT / "assignments" / name
     for path in released.iterdir():
         if path.suffix != ".ipynb" and path.is_file():
             shutil.copy(path, folder)
 
     def grade(notebook):
-        result = execute(notebook, cases, files=Path(folder))
+        result = execute(notebook, cases, files=Path(folder), limits=course.limits(name), warm=forks)
         return result, {v.exercise: v for v in result.verdicts.values()}
 
-    return load_exercises(ROOT / "solutions" / name), grade, nbformat.read(released / f"{name}.ipynb", as_version=4)
+    yield load_exercises(ROOT / "solutions" / name), grade, nbformat.read(released / f"{name}.ipynb", as_version=4)
+    warm.close()  # it holds what the assignment imports
 
 
 def put(notebook, answers):
