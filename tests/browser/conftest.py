@@ -10,14 +10,14 @@ import pytest
 from pages import CHROMIUM, chromium, running_lab
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """A running JupyterLab: its address, its token, and the folder that it shows."""
+    """A running JupyterLab for all tests of this process: its address, its token, and the folder that it shows."""
     with running_lab(tmp_path_factory.mktemp("course")) as lab:
         yield lab
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")  # while it is open, no other test can run a loop of asyncio
 def browser():
     if not Path(CHROMIUM).exists():
         sentence = f"{CHROMIUM} is not installed: apt-get install chromium"

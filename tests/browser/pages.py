@@ -13,6 +13,7 @@ from pathlib import Path
 
 import lecture_runs
 import nbformat
+from effort import SOAK, patient
 
 from course_utils.lab import lab_command
 
@@ -27,14 +28,19 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-RUN_ALL_S = 840  # for a lecture, on a machine that runs other tests too
-ANSWER_S = 20  # for a widget: far above what it takes, but a machine under test is slow
+RUN_ALL_S = 840  # for a lecture, where other tests run, too
+ANSWER_S = 20  # for a widget: far above what it takes
 # The notebook in front, in JupyterLab's own objects; the state of its kernel.
 CONTENT = "window.jupyterapp?.shell.currentWidget?.content"
 KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
 
 
 Lab = namedtuple("Lab", "address token root")  # its address, its token, and the folder that it shows
+
+
+def wait_ms(seconds):
+    """Milliseconds to wait, as Playwright wants them, for what takes less on a quiet machine."""
+    return 1000 * patient(seconds)
 
 
 def free_port():
@@ -64,7 +70,7 @@ def running_lab(root):
     process = subprocess.Popen(command, cwd=root, env=settings, stdout=log, stderr=subprocess.STDOUT)
     try:
         address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + patient(120)
         while not answers(f"{address}/api?token={token}"):
             said = (root / "jupyter.log").read_text()
             assert process.poll() is None, f"JupyterLab ended:\n{said}"
@@ -73,7 +79,7 @@ def running_lab(root):
         yield Lab(address, token, root)
     finally:
         process.terminate()  # it ends its kernels
-        process.wait(120)  # a busy machine
+        process.wait(patient(120))
         log.close()
 
 
@@ -90,7 +96,7 @@ def chromium():
 def watched(context):
     """A new page, the addresses that it asks for from elsewhere, and what goes wrong in it; both lists grow."""
     page = context.new_page()
-    page.set_default_timeout(120_000)  # a machine under test is slow
+    page.set_default_timeout(wait_ms(120))
     elsewhere, errors = [], []
     here = ("file:", "data:", "blob:")
     page.on("request", lambda request: request.url.startswith(here) or elsewhere.append(request.url))
@@ -110,7 +116,7 @@ class Notebook:
         self.page.locator(".jp-Notebook:visible").wait_for()
 
     def wait_for_kernel(self):
-        self.page.wait_for_function(f"() => {KERNEL} === 'idle'", timeout=90_000)
+        self.page.wait_for_function(f"() => {KERNEL} === 'idle'", timeout=wait_ms(90))
 
     def command(self, name, **arguments):
         self.page.evaluate("([name, args]) => window.jupyterapp.commands.execute(name, args)", [name, arguments])
@@ -119,7 +125,7 @@ class Notebook:
         """Run › Run All Cells, by the menu; return when the last cell has run, or one has failed."""
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        deadline = time.monotonic() + RUN_ALL_S
+        deadline = time.monotonic() + patient(RUN_ALL_S)
         while waiting := [cell["id"] for cell in self.cells() if not cell["count"]]:
             if any(output["output_type"] == "error" for cell in self.cells() for output in cell["outputs"]):
                 break  # the cells below it do not run
@@ -236,7 +242,7 @@ class Widget:
     def __init__(self, page, cell_id):
         self.page = page
         self.root = page.locator(f'[data-id="{cell_id}"] .course-explorer')
-        self.root.wait_for(timeout=30_000)
+        self.root.wait_for(timeout=wait_ms(30))
         self.root.scroll_into_view_if_needed()
         self.root.evaluate(WATCH)
         self.up = self.down = True
@@ -277,7 +283,7 @@ class Widget:
 
     def settled(self, quiet=400, wait=3000):
         """Milliseconds from the key to the first and to the last change that it made, or None."""
-        return self.root.evaluate(SETTLED, [quiet, wait])
+        return self.root.evaluate(SETTLED, [quiet, patient(wait)])
 
     def press(self, control, *keys, wait=3000):
         """Press keys on a control; the last of them is the one that counts. Returns as `settled` does."""
@@ -331,7 +337,7 @@ def complaints(cells):
 
 
 def move_each_widget(notebook, name):
-    """Moves the first control of each widget by keyboard; takes pictures of them all, light and dark.
+    """Moves the first control of each widget by keyboard; takes pictures of them all, in a soak in the dark, too.
 
     Returns {cell id: "answered", "no answer" or "an error"}, of the result after the move.
     """
@@ -346,9 +352,10 @@ def move_each_widget(notebook, name):
         else:
             found[cell_id] = "answered" if answer and widget.shown != before else "no answer"
         notebook.screenshot(f"{name}_{cell_id}")
-    notebook.theme("Dark")
-    for cell_id in found:
-        notebook.show(cell_id)
-        notebook.screenshot(f"{name}_{cell_id}_dark")
-    notebook.theme("Light")
+    if SOAK:
+        notebook.theme("Dark")
+        for cell_id in found:
+            notebook.show(cell_id)
+            notebook.screenshot(f"{name}_{cell_id}_dark")
+        notebook.theme("Light")
     return found

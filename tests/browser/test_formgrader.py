@@ -8,14 +8,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from pages import ROOT, running_lab
+from pages import ROOT, running_lab, wait_ms
 from small_course import HALF, NAME, hand_in, small_course
 
 from autograder.sandbox import provisioner
 
 ARTIFACTS = Path(os.environ.get("COURSE_ARTIFACTS", ROOT / "artifacts"))
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-WAIT_MS = 180_000  # the first grading draws the hidden cases and runs the solution; other tests run beside this one
 if provisioner.missing():
     pytest.skip("grading needs bubblewrap", allow_module_level=True)
 
@@ -45,7 +44,7 @@ def run(*arguments, root):
 
 def test_the_autograde_button_gives_the_mark_that_course_grade_gives(browser, lab):
     page = browser.new_page(viewport={"width": 1400, "height": 900})
-    page.set_default_timeout(WAIT_MS)
+    page.set_default_timeout(wait_ms(180))  # the first grading draws the hidden cases and runs the solution
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{lab.address}/formgrader?token={lab.token}")

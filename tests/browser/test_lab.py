@@ -62,6 +62,7 @@ def test_letters_are_expected_while_one_types_and_a_button_writes_them(lecture_0
     assert first.evaluate("button => button === document.activeElement"), "the keyboard stays where it was"
 
 
+@pytest.mark.soak
 def test_lecture_01_has_its_pictures_light_and_dark(lecture_01):
     """Takes the screenshots that a person should look at; asserts that every plot is there."""
     lecture, cells = lecture_01

@@ -1,14 +1,14 @@
 """The questions at the end of a lecture, answered in JupyterLab with nothing but the keyboard."""
 
 import pytest
-from pages import Notebook
+from pages import Notebook, wait_ms
 from playwright.sync_api import expect
 
 from course_utils.show import quiz
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LECTURE = "05_memorization"
-expect.set_options(timeout=20_000)  # far above what it takes, but a machine under test is slow
+expect.set_options(timeout=wait_ms(20))
 
 
 def test_questions_are_answered_by_keyboard_in_light_and_dark(browser, lab):

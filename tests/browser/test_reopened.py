@@ -7,7 +7,7 @@ import re
 
 import nbformat
 import pytest
-from pages import Notebook, complaints, notebook_of
+from pages import Notebook, complaints, notebook_of, wait_ms
 from playwright.sync_api import expect
 
 from course_utils.show.moving import Moving
@@ -15,7 +15,6 @@ from course_utils.show.quiz import Quiz
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 APPS = {"lab": "lab/tree", "notebook7": "notebooks"}
-WAIT_MS = 30_000  # far above what it takes, but a machine under test is slow
 BARS = """
 from course_utils.show import widgets
 widgets.bound_explorer(min)
@@ -46,7 +45,7 @@ CONTRAST = """element => {
 
 def count(page, selector, number):
     """Wait until so many of a kind can be seen."""
-    expect(page.locator(selector).filter(visible=True)).to_have_count(number, timeout=WAIT_MS)
+    expect(page.locator(selector).filter(visible=True)).to_have_count(number, timeout=wait_ms(30))
 
 
 def is_live(page):
@@ -58,8 +57,8 @@ def is_live(page):
 def is_still(page, explorers=EXPLORERS, quizzes=QUIZZES):
     """The stills are there with their lines, and nothing else is; JupyterLab has given the widgets up by then."""
     number = explorers + quizzes
-    expect(page.get_by_text("Error displaying widget")).to_have_count(number, timeout=WAIT_MS)
-    expect(page.get_by_text("Error displaying widget").filter(visible=True)).to_have_count(0, timeout=WAIT_MS)
+    expect(page.get_by_text("Error displaying widget")).to_have_count(number, timeout=wait_ms(30))
+    expect(page.get_by_text("Error displaying widget").filter(visible=True)).to_have_count(0, timeout=wait_ms(30))
     stills_are_seen(page, explorers, quizzes)
 
 

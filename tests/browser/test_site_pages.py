@@ -3,7 +3,7 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from lecture_runs import built_site
-from pages import watched
+from pages import wait_ms, watched
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PAGES = ["index", "lectures/03_transformers", "assignments/a1_markov_chains", "library/course_utils.learn.losses"]
@@ -32,9 +32,9 @@ def test_a_page_asks_for_nothing_and_is_accessible(browser, pages, name, scheme)
 def test_search_finds_a_lecture(browser, pages):
     context = browser.new_context(offline=True)
     page = context.new_page()
-    page.set_default_timeout(120_000)  # a machine under test is slow
+    page.set_default_timeout(wait_ms(120))
     page.goto(f"{pages.as_uri()}/search.html?q=transformers")
-    page.locator("#search-results li").first.wait_for(timeout=60_000)
+    page.locator("#search-results li").first.wait_for(timeout=wait_ms(60))
     assert "03_transformers" in page.locator("#search-results").inner_html()
     context.close()
 
@@ -42,7 +42,7 @@ def test_search_finds_a_lecture(browser, pages):
 def test_a_narrow_screen_scrolls_only_downwards(browser, pages):
     context = browser.new_context(offline=True, viewport={"width": 390, "height": 800})
     page = context.new_page()
-    page.set_default_timeout(120_000)  # a machine under test is slow
+    page.set_default_timeout(wait_ms(120))
     for name in PAGES:
         page.goto(f"{pages.as_uri()}/{name}.html")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name

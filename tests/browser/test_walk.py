@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import KERNEL, ROOT, Notebook, running_lab
+from pages import KERNEL, ROOT, Notebook, running_lab, wait_ms
 
 from autograder.sandbox import provisioner
 
@@ -48,7 +48,7 @@ def course(*arguments, folder, code=0):
 
 def open_notebook(page):
     """Wait for a notebook in front that has a kernel; its path."""
-    page.wait_for_function(f"() => {KERNEL} === 'idle'", timeout=90_000)
+    page.wait_for_function(f"() => {KERNEL} === 'idle'", timeout=wait_ms(90))
     return page.evaluate("() => window.jupyterapp.shell.currentWidget.context.path")
 
 
@@ -84,7 +84,7 @@ def test_a_newcomers_walk(browser, lab, tmp_path):
         home.show(cell_id)
         home.command("notebook:run-cell")
     following = home.page.get_by_role("paragraph").filter(has_text="Next: ").get_by_role("link")
-    following.wait_for(timeout=90_000)
+    following.wait_for(timeout=wait_ms(90))
     home.screenshot("walk_home")
     following.click()
     home.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.context.path.includes('01_')")

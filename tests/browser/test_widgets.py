@@ -65,7 +65,7 @@ def test_a_pasted_book_and_a_restarted_kernel_get_a_sentence(browser, lab):
 
     notebook.page.set_viewport_size({"width": 1400, "height": 1000})
     notebook.restart()
-    notebook.page.locator(".course-explorer.jupyter-widgets-disconnected").wait_for(timeout=30_000)
+    notebook.page.locator(".course-explorer.jupyter-widgets-disconnected").wait_for(timeout=pages.wait_ms(30))
     said = widget.root.evaluate("root => getComputedStyle(root, '::before').content")
     assert "run this cell again" in said
     notebook.screenshot("widget_restarted")
