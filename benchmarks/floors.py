@@ -50,7 +50,7 @@ class Row:
 HEAD = "| checkpoint | what | floor | reached ± standard error | met |\n|---|---|---|---:|---|"
 
 
-# ------------------------------------------------------------------------------------------------------------- pictures
+# --- pictures ---------------------------------------------------------------------------------------------------------
 
 LABELLED = 2000  # cards that train the probes, as in lecture 12
 CODE = 64  # numbers that an autoencoder and PCA have for a picture
@@ -140,7 +140,7 @@ def mean(values: Tensor) -> tuple[float, float]:
     return float(values.mean()), max(float(values.std()) / math.sqrt(len(values)), 0.5 / len(values))
 
 
-# ------------------------------------------------------------------------------------------------------------- together
+# --- together ---------------------------------------------------------------------------------------------------------
 
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "pictures": pictures,

@@ -57,7 +57,7 @@ def per_second(call, device, seconds, warm=3):
     return 1 / statistics.median(took)
 
 
-# -------------------------------------------------------------------------------------------------------------- parts
+# --- parts ------------------------------------------------------------------------------------------------------------
 # Each is called with the options, the device and its seconds, and yields rows: what, result.
 
 

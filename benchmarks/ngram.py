@@ -28,7 +28,7 @@ except ImportError:
     markovify = None
 
 
-# ------------------------------------------------------------------------------------------- the usual ways, order 2
+# --- the usual ways, order 2 ------------------------------------------------------------------------------------------
 
 
 def numpy_codes(text: str) -> tuple[np.ndarray, int]:
@@ -63,7 +63,7 @@ def sample_dict(followers: dict[str, Counter], draw: random.Random) -> list[str]
     return texts
 
 
-# ---------------------------------------------------------------------------------------------------------- measuring
+# --- measuring --------------------------------------------------------------------------------------------------------
 
 
 clock = time.perf_counter

@@ -17,7 +17,7 @@ from course_utils.models.autoencoder import DeepAutoencoder, VariationalAutoenco
 from course_utils.models.convnet import ConvNet, ConvNetConfig, projection_head
 from course_utils.recipes.pictures import VAE_SIGMA, in_full, lit_alone, reading_grey
 
-# --------------------------------------------------------------------------------------------------------------- cifar
+# --- cifar ------------------------------------------------------------------------------------------------------------
 
 LABELS = (10, 20, 50, 100, 500)  # per class
 DRAWS = 3
@@ -189,7 +189,7 @@ def principal(x: Tensor, numbers: int) -> tuple[Tensor, Tensor]:
     return mean, vectors.flip(1)[:, :numbers]
 
 
-# ------------------------------------------------------------------------------------------------------------- fashion
+# --- fashion ----------------------------------------------------------------------------------------------------------
 
 CODE = 64
 SIGMA = 0.3

@@ -20,7 +20,7 @@ from course_utils.models.ngram import NGramModel
 from course_utils.models.rnn import CharRNN, RNNConfig
 from course_utils.models.transformer import BERT, GPT, BERTConfig, Config, mean_pool
 
-# ---------------------------------------------------------------------------------------------------------------- spam
+# --- spam -------------------------------------------------------------------------------------------------------------
 
 LABELS = (5, 10, 20, 50, 100, 500)  # per class
 DRAWS = 10
@@ -136,7 +136,7 @@ def curves_table(x: str, points, curves: dict[str, list[dict]]) -> str:
     return "\n".join(lines)
 
 
-# --------------------------------------------------------------------------------------------------------- shakespeare
+# --- shakespeare ------------------------------------------------------------------------------------------------------
 
 MINUTES = (0.25, 0.5, 1, 2.5)
 JUDGED = 50_000  # characters of the last tenth

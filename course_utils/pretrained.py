@@ -151,7 +151,7 @@ def _write(folder: str | os.PathLike, files: dict[str, bytes], card: Mapping[str
         paths.write(folder / name, content)
 
 
-# -------------------------------------------------------------------------------------------------- models of pictures
+# --- models of pictures -----------------------------------------------------------------------------------------------
 
 
 class Code(nn.Module):
@@ -285,7 +285,7 @@ PICTURES: dict[str, Callable[[dict[str, Any]], PictureModel]] = {
 }
 
 
-# ------------------------------------------------------------------------------------------------- where the files are
+# --- where the files are ----------------------------------------------------------------------------------------------
 
 
 def _folder(name_or_folder: str | os.PathLike, files: tuple[str, ...] = FILES) -> Path:
@@ -357,7 +357,7 @@ def _from_hub(name: str, files: tuple[str, ...] = FILES) -> Path:
         ) from None
 
 
-# --------------------------------------------------------------------------------------------------- what is in them
+# --- what is in them --------------------------------------------------------------------------------------------------
 
 
 def _check_hashes(folder: Path) -> None:
@@ -383,7 +383,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-# -------------------------------------------------------------------------------------------------------- tokenizers
+# --- tokenizers -------------------------------------------------------------------------------------------------------
 
 
 def _backend(tokenizer: Tokenizer) -> Backend:

@@ -103,7 +103,7 @@ def explain(output, doing):
     return "\n    ".join([f"{doing} failed: {reason}", *output.strip().splitlines()[-8:]])
 
 
-# --- what stands already ---------------------------------------------------------------------------------------------
+# --- what stands already ----------------------------------------------------------------------------------------------
 
 
 def check_checkout(root):
@@ -239,7 +239,7 @@ def clear(root):
         ) from None
 
 
-# --- the Python to build with, and room for the packages -------------------------------------------------------------
+# --- the Python to build with, and room for the packages --------------------------------------------------------------
 
 
 def asked_version(command, first=""):
@@ -314,7 +314,7 @@ def check_space(root):
             )
 
 
-# --- the steps -------------------------------------------------------------------------------------------------------
+# --- the steps --------------------------------------------------------------------------------------------------------
 
 
 def run(command, doing, root, lock, **extra):

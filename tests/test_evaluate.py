@@ -55,7 +55,7 @@ def test_bits_per_character_of_an_empty_text(characters):
         evaluate.bits_per_character(1.0, characters)
 
 
-# ------------------------------------------------------------------------------------------------------ frozen features
+# --- frozen features --------------------------------------------------------------------------------------------------
 
 
 def blobs(n=400, dim=6, classes=3, seed=0, spread=1.0):
@@ -201,7 +201,7 @@ def test_probes_with_bad_input():
             evaluate.knn_probe(x, y, x, y, **more)
 
 
-# --------------------------------------------------------------------------------------------------------- report card
+# --- report card ------------------------------------------------------------------------------------------------------
 
 
 def test_report_card_says_which_encoder_kept_which_factor():
@@ -237,7 +237,7 @@ def test_report_card_bad_input():
             evaluate.report_card(features, factors, **more)
 
 
-# ------------------------------------------------------------------------------------------------ the shape of features
+# --- the shape of features --------------------------------------------------------------------------------------------
 
 
 def cloud(n, dim=3, seed=0):

@@ -31,7 +31,7 @@ def is_sound(graphs):
     assert not A.sum(2)[~graphs.nodes].any() and not graphs.attributes[~graphs.nodes].any()
 
 
-# ---- drawing --------------------------------------------------------------------------------------------------------
+# --- drawing ----------------------------------------------------------------------------------------------------------
 
 
 def test_sizes_and_counts(graphs):
@@ -145,7 +145,7 @@ def test_rows(graphs):
     assert len(graphs[:7]) == 7 and graphs.to("cpu").labels.equal(graphs.labels)
 
 
-# ---- augmentations --------------------------------------------------------------------------------------------------
+# --- augmentations ----------------------------------------------------------------------------------------------------
 
 WAYS = (worlds.drop_nodes, worlds.perturb_edges, worlds.mask_attributes, worlds.subgraph)
 

@@ -33,7 +33,7 @@ def logits(*shape, scale=1.0, seed=1):
     return scale * torch.randn(*shape, generator=runtime.seed(seed))
 
 
-# ------------------------------------------------------------------------------------------------------------- language
+# --- language ---------------------------------------------------------------------------------------------------------
 
 
 def slow_next_token_loss(logits, tokens, mask):
@@ -154,7 +154,7 @@ def test_mlm_loss_by_loop_and_by_the_hub():
     torch.testing.assert_close(masked_language_modelling_loss(out.logits[chosen], targets[chosen]), found)
 
 
-# -------------------------------------------------------------------------------------------------------------- privacy
+# --- privacy ----------------------------------------------------------------------------------------------------------
 
 
 def language_loss(predict, x):
@@ -284,7 +284,7 @@ def test_cuda():
     assert mask_tokens(x, mask_token=0, vocab_size=11, generator=runtime.seed(0))[0].is_cuda
 
 
-# ---------------------------------------------------------------------------------------------------------- contrastive
+# --- contrastive ------------------------------------------------------------------------------------------------------
 
 
 def vectors(n, dim=5, seed=0):
@@ -485,7 +485,7 @@ def test_contrastive_bad_shapes():
             clip_loss(a, a, scale)
 
 
-# -------------------------------------------------------------------------------------------------------- autoencoders
+# --- autoencoders -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [1, 5])

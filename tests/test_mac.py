@@ -40,7 +40,7 @@ def whole(*shape, below=4, seed=0):
     return torch.randint(below, shape, generator=runtime.seed(seed)).to("mps")
 
 
-# ------------------------------------------------------------------------------------------------------- the stand-in
+# --- the stand-in -----------------------------------------------------------------------------------------------------
 
 
 def test_the_device_is_named_and_stays(mps):
@@ -102,7 +102,7 @@ def test_the_processor_may_do_what_it_likes(mps):
     assert (x[0] == 0).all()
 
 
-# --------------------------------------------------------------------------------------------------------- the library
+# --- the library ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", [{}, {"temperature": 0}, {"temperature": 0.7, "top_k": 3}, {"top_p": 0.8}])
@@ -252,7 +252,7 @@ def test_fit(mps, optimizer, tmp_path):
     assert len(first.loss) == 20 and run().loss == first.loss  # the second finds all done
 
 
-# ----------------------------------------------------------------------------------------------- lectures, assignment 9
+# --- lectures, assignment 9 -------------------------------------------------------------------------------------------
 
 
 PRETEND = """

@@ -110,7 +110,7 @@ def test_common_runs_are_marked_in_both():
     assert common_runs([], truth) == ([], [False] * 6)
 
 
-# ---- exposure
+# --- exposure ---------------------------------------------------------------------------------------------------------
 
 
 def test_exposure_of_the_first_the_middle_and_the_last_of_eight():
@@ -141,7 +141,7 @@ def test_exposure_of_a_broken_model_is_refused():
         exposure(torch.tensor([0.0, math.nan]), 0)
 
 
-# ---- contamination
+# --- contamination ----------------------------------------------------------------------------------------------------
 
 
 def test_overlap_is_the_share_of_the_ngrams_that_occur():

@@ -59,7 +59,7 @@ def table_entries(request, monkeypatch):
     monkeypatch.setattr(ngram, "TABLE_ENTRIES", request.param)
 
 
-# --------------------------------------------------------------------------------------------------------- by hand
+# --- by hand ----------------------------------------------------------------------------------------------------------
 
 
 def test_counts_of_abracadabra():
@@ -107,7 +107,7 @@ def test_uniform():
             NGramModel.uniform(wrong)
 
 
-# ------------------------------------------------------------------------------------ against the slow version
+# --- against the slow version -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
@@ -171,7 +171,7 @@ def test_long_contexts_over_a_large_alphabet_do_not_overflow():
     assert model.sample(20, prompt=words[100:108], temperature=0)[0] == words[108:128]
 
 
-# -------------------------------------------------------------------------------------------------- what is measured
+# --- what is measured -------------------------------------------------------------------------------------------------
 
 
 def test_bits_are_comparable_across_orders():
@@ -210,7 +210,7 @@ def test_higher_orders_overfit():
     assert additive[3:6] == sorted(additive[3:6])
 
 
-# ---------------------------------------------------------------------------------------------- symbols and alphabets
+# --- symbols and alphabets --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
@@ -278,7 +278,7 @@ def test_unknown_stands_for_all_other_symbols():
     assert rare.log_probability(["either"]) == rare.log_probability(["<unk>"])
 
 
-# ------------------------------------------------------------------------------------------------------------ sampling
+# --- sampling ---------------------------------------------------------------------------------------------------------
 
 
 def seeded(seed):
@@ -396,7 +396,7 @@ def test_another_temperature_is_not_answered_from_the_last_one():
     assert model.sample(40, 20, 5.0, generator=seeded(1)) != hot
 
 
-# --------------------------------------------------------------------------------------------------------------- views
+# --- views ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
@@ -413,7 +413,7 @@ def test_a_view_equals_a_model_fitted_anew(smoothing, monkeypatch):
         big.view(7)
 
 
-# --------------------------------------------------------------------------------------------------------- wrong input
+# --- wrong input ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", [-1, 1.5, "2", None, True])
@@ -508,7 +508,7 @@ def test_counts_that_fit_no_table():
     assert model.view(order=1).counts.sum() == 199
 
 
-# ---------------------------------------------------------------------------------------------------------------- time
+# --- time -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_megabyte_takes_no_patience():

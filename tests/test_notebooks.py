@@ -51,7 +51,7 @@ def outputs(notebook: nbformat.NotebookNode) -> list[dict]:
     return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 
 
-# ---- form -----------------------------------------------------------------------------------------------------------
+# --- form -------------------------------------------------------------------------------------------------------------
 
 
 def test_there_are_lectures():
@@ -113,7 +113,7 @@ def test_notebooks_pass_the_linter():
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-# ---- runs -----------------------------------------------------------------------------------------------------------
+# --- runs -------------------------------------------------------------------------------------------------------------
 
 
 @notebooks(LECTURES)

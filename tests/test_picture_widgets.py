@@ -5,7 +5,7 @@ import torch
 
 from course_utils.show import picture_widgets
 
-# ---- autoencoders: a walk between codes, denoising
+# --- autoencoders: a walk between codes, denoising --------------------------------------------------------------------
 
 
 def test_walk_shows_the_ends_and_the_way_between():

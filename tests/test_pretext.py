@@ -21,7 +21,7 @@ def numbered(n: int, side: int, columns: int | None = None) -> torch.Tensor:
     return torch.stack([picture, row, column], dim=1).float()
 
 
-# ---- patches ---------------------------------------------------------------------------------------------------------
+# --- patches ----------------------------------------------------------------------------------------------------------
 
 
 def test_cut_takes_each_picture_its_own_square():
@@ -81,7 +81,7 @@ def test_patches_that_do_not_fit_are_refused(kwargs):
         pretext.patch_pairs(torch.rand(2, 3, 32, 32), seed(0), **kwargs)
 
 
-# ---- jigsaw ----------------------------------------------------------------------------------------------------------
+# --- jigsaw -----------------------------------------------------------------------------------------------------------
 
 
 def hamming(a, b) -> int:
@@ -143,7 +143,7 @@ def test_jigsaw_refuses_what_is_no_puzzle():
         pretext.jigsaw(images, torch.arange(9)[None], seed(0), tile=11)
 
 
-# ---- shortcuts -------------------------------------------------------------------------------------------------------
+# --- shortcuts --------------------------------------------------------------------------------------------------------
 
 
 def test_aberration_leaves_green_and_moves_red_out_and_blue_in():
@@ -179,7 +179,7 @@ def test_one_channel_stays_and_the_others_become_noise():
             assert 0.5 * spread < rest.std() < 1.5 * spread
 
 
-# ---- colour ----------------------------------------------------------------------------------------------------------
+# --- colour -----------------------------------------------------------------------------------------------------------
 
 
 def test_colour_comes_apart_and_together():
@@ -275,7 +275,7 @@ def test_annealed_mean_goes_from_the_mean_to_the_mode():
     torch.testing.assert_close(flat, bins.mean(0)[None, :, None, None].expand_as(flat), atol=1e-3, rtol=0)
 
 
-# ---- models ----------------------------------------------------------------------------------------------------------
+# --- models -----------------------------------------------------------------------------------------------------------
 
 
 def test_models_answer_in_the_right_shapes_and_their_encoders_learn():

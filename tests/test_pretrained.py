@@ -158,7 +158,7 @@ def test_a_bundled_name_is_found_before_a_folder(tmp_path, monkeypatch):
     assert pretrained.card("gpt")["steps"] == 3
 
 
-# ------------------------------------------------------------------------------------------ other people's checkpoints
+# --- other people's checkpoints ---------------------------------------------------------------------------------------
 
 
 SMALL = dict(vocab_size=31, n_positions=8, n_embd=12, n_layer=2, n_head=3)
@@ -231,7 +231,7 @@ def test_tensors_that_do_not_fit_are_refused():
         build({"model_type": "gpt2"}, tensors)
 
 
-# ----------------------------------------------------------------------------------- folders as they lie on the hub
+# --- folders as they lie on the hub -----------------------------------------------------------------------------------
 
 MESSAGES = ["The cat sat on the mat.", "NAÏVE cats, the hat!", "Sat?", "the " * 12]
 PIECES = [

@@ -46,7 +46,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-# ---- the widget
+# --- the widget -------------------------------------------------------------------------------------------------------
 
 
 def test_a_wrong_option_is_answered_with_its_own_reason_and_one_may_go_on():
@@ -106,7 +106,7 @@ def test_code_maths_and_stress():
     assert quiz._html("2 * 3 * 4") == "2 * 3 * 4"
 
 
-# ---- without a kernel, without a browser
+# --- without a kernel, without a browser ------------------------------------------------------------------------------
 
 
 def test_the_still_form_needs_no_javascript_and_has_every_answer():
@@ -126,7 +126,7 @@ def test_the_text_form_has_the_answers_after_all_questions():
     assert "   B  Right. so it is" in answers and "   A  Wrong. not because of $b$" in answers
 
 
-# ---- errors in the data
+# --- errors in the data -----------------------------------------------------------------------------------------------
 
 
 def changed(edit):
@@ -169,7 +169,7 @@ def test_questions_from_a_file(tmp_path):
         quiz.load("13_alchemy")
 
 
-# ---- the lectures
+# --- the lectures -----------------------------------------------------------------------------------------------------
 
 
 @lectures

@@ -71,7 +71,7 @@ def program(tmp_path, monkeypatch):
     return make
 
 
-# --- a real set-up, in small -----------------------------------------------------------------------------------------
+# --- a real set-up, in small ------------------------------------------------------------------------------------------
 
 
 def test_sets_up_once_then_starts_at_once_then_follows_a_new_lock(checkout):
@@ -153,7 +153,7 @@ def test_an_environment_that_cannot_work_is_made_again(begun, plain_environment)
         (begun.root / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
 
 
-# --- nothing but its own folder --------------------------------------------------------------------------------------
+# --- nothing but its own folder ---------------------------------------------------------------------------------------
 
 
 def base_packages():
@@ -396,7 +396,7 @@ def test_make_leads_to_the_setup():
     assert "python3.12 course_utils/setup.py test -k ngram\n" in shown
 
 
-# --- what the machine may lack ---------------------------------------------------------------------------------------
+# --- what the machine may lack ----------------------------------------------------------------------------------------
 
 
 def test_every_python_since_3_7_can_read_the_file():
@@ -489,7 +489,7 @@ def test_failures_say_what_to_do(printed, advice):
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="for Linux")
 
 
-# --- JupyterLab ------------------------------------------------------------------------------------------------------
+# --- JupyterLab -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -573,7 +573,7 @@ def test_jupyterlab_answers_though_its_port_is_taken(home, tmp_path):
             process.wait(60)
 
 
-# --- the lock, conda, CI ---------------------------------------------------------------------------------------------
+# --- the lock, conda, CI ----------------------------------------------------------------------------------------------
 
 
 def entries():
@@ -731,7 +731,7 @@ def test_ci_says_what_apt_said(ci, program, tmp_path):
     assert log == [], "tests without what they need would look like passed ones"
 
 
-# --- tests/conftest.py -----------------------------------------------------------------------------------------------
+# --- tests/conftest.py ------------------------------------------------------------------------------------------------
 
 
 def test_tests_have_no_network():

@@ -31,7 +31,7 @@ def labels(axes):
     return axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left")
 
 
-# ---- plots
+# --- plots ------------------------------------------------------------------------------------------------------------
 
 
 def test_curve_draws_each_series_and_labels_the_axes(axes):
@@ -126,7 +126,7 @@ def test_a_failed_plot_is_not_shown(shown):
     assert shown == []
 
 
-# ---- widgets
+# --- widgets ----------------------------------------------------------------------------------------------------------
 
 
 class Chain:
@@ -350,7 +350,7 @@ def test_chain_explorer_refuses_what_it_cannot_show(models, order, said):
         widgets.chain_explorer(models, order=order)
 
 
-# ---- lectures 02 and 03 ----------------------------------------------------------------------------------------------
+# --- lectures 02 and 03 -----------------------------------------------------------------------------------------------
 
 
 def test_a_live_curve_is_drawn_once_and_then_in_place(monkeypatch):
@@ -416,7 +416,7 @@ def test_attention_explorer_says_where_a_token_looks():
         widgets.attention_explorer(["a", "b", "c"], maps)
 
 
-# ---- texts beside each other
+# --- texts beside each other ------------------------------------------------------------------------------------------
 
 
 def test_side_by_side_marks_words_in_html_and_in_plain_text():
@@ -457,7 +457,7 @@ def test_named_points_carry_their_names(axes):
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
 
 
-# ---- treemap
+# --- treemap ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sizes", [[6, 6, 4, 3, 2, 2, 1], [1], [1, 1, 1, 1], [1, 5, 2]])
@@ -489,7 +489,7 @@ def test_treemap_labels_what_has_room_and_tells_all_in_its_text(shown, axes):
     assert "large → 60, small → 40, tiny → 0.001" in shown[0][0]["text/plain"]
 
 
-# ---- GPT's widgets
+# --- GPT's widgets ----------------------------------------------------------------------------------------------------
 
 
 def test_next_token_explorer_shows_the_distribution_that_is_drawn_from():
@@ -591,7 +591,7 @@ def test_bars_have_error_bars_where_they_are_given(axes):
     np.testing.assert_allclose(ends, [[46, 54], [28, 32]])
 
 
-# ---- widgets with pictures
+# --- widgets with pictures --------------------------------------------------------------------------------------------
 
 
 def test_captions_explorer_scores_what_one_writes():

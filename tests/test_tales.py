@@ -32,7 +32,7 @@ def end_of(entity, inside):
     return entity
 
 
-# ---- the teller -----------------------------------------------------------------------------------------------------
+# --- the teller -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def test_bad_requests_are_refused_in_words():
         kinds.labelled(0, runtime.seed(0))
 
 
-# ---- the judge ------------------------------------------------------------------------------------------------------
+# --- the judge --------------------------------------------------------------------------------------------------------
 
 STORY = (
     "One morning Anna was in the attic with a red kite. Ben was on the hill that day. Anna also carried a blue box. "
@@ -350,7 +350,7 @@ def test_a_thing_goes_where_its_carrier_goes():
     assert world.at("kite", "hill")[0] is False
 
 
-# ---- words ----------------------------------------------------------------------------------------------------------
+# --- words ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_tokenizer_loses_nothing():
@@ -378,7 +378,7 @@ def test_each_word_has_one_class_and_each_thing_its_deeds():
             assert not (word in words and before.lower() in ("the", "a")), form.text
 
 
-# ---- questions ------------------------------------------------------------------------------------------------------
+# --- questions --------------------------------------------------------------------------------------------------------
 
 
 def test_the_answer_alone_makes_a_true_sentence():
@@ -418,7 +418,7 @@ def test_statements_of_one_grade():
     assert {tales.judge(text).sentences[-1].facts[0].grade for text in texts} == {3}
 
 
-# ---- kinds ----------------------------------------------------------------------------------------------------------
+# --- kinds ------------------------------------------------------------------------------------------------------------
 
 
 def test_kinds_have_sixty_words_each_and_share_none():

@@ -29,7 +29,7 @@ from PIL import Image
 
 from course_utils.data import cache, docstrings, text
 
-# ---- docstrings: reading --------------------------------------------------------------------------------------------
+# --- docstrings: reading ----------------------------------------------------------------------------------------------
 
 SOURCE = '''
 """The module."""
@@ -131,7 +131,7 @@ def test_source_files_are_sorted_and_without_tests_and_copies_of_other_projects(
     assert found == ["a/z.py", "a_.py", "b.py"]
 
 
-# ---- docstrings: prose ----------------------------------------------------------------------------------------------
+# --- docstrings: prose ------------------------------------------------------------------------------------------------
 
 DOCSTRING = r"""
 Compute the ``norm`` of :class:`~numpy.ndarray` *x* by Schölkopf's method [1]_
@@ -274,7 +274,7 @@ def test_what_counts_as_english(sentence, expected):
     assert docstrings.is_english(sentence) is expected
 
 
-# ---- a small package in place of the libraries ----------------------------------------------------------------------
+# --- a small package in place of the libraries ------------------------------------------------------------------------
 
 
 def _install(folder: Path, version: str = "1.0", files: dict[str, str] | None = None) -> None:
@@ -444,7 +444,7 @@ def test_a_full_disk_leaves_nothing_behind(tinylib, monkeypatch, failing, code):
     assert [path for path in tinylib.rglob("*") if path.is_file()] == []
 
 
-# ---- files ----------------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 def test_any_text_file(tmp_path):
@@ -609,7 +609,7 @@ def test_a_text_in_place_of_a_path_is_no_crash(given_text):
     assert len(str(caught.value)) < 900
 
 
-# ---- split ----------------------------------------------------------------------------------------------------------
+# --- split ------------------------------------------------------------------------------------------------------------
 
 
 def _corpus(*texts, view="raw"):
@@ -705,7 +705,7 @@ def test_split_refuses_what_cannot_be_split():
         text.Corpus("empty", []).split(0.5)
 
 
-# ---- symbols --------------------------------------------------------------------------------------------------------
+# --- symbols ----------------------------------------------------------------------------------------------------------
 
 
 def test_shannon_has_27_symbols():
@@ -825,7 +825,7 @@ def test_encoding_a_million_characters_is_much_faster_than_a_loop():
     assert seconds(lambda: tokenizer.encode(sample)) * 4 < seconds(lambda: torch.tensor([table[c] for c in sample]))
 
 
-# ---- the real libraries ---------------------------------------------------------------------------------------------
+# --- the real libraries -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

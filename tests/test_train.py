@@ -43,7 +43,7 @@ def flat(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-# ----------------------------------------------------------------------------------------------------------- it learns
+# --- it learns --------------------------------------------------------------------------------------------------------
 
 
 def test_it_learns_and_says_so():
@@ -165,7 +165,7 @@ def test_batches():
         train.samples(codes[:0], size=1)
 
 
-# ------------------------------------------------------------------------------------------------------- checkpoints
+# --- checkpoints ------------------------------------------------------------------------------------------------------
 
 SCRIPT = """
     import os, signal, sys, torch
@@ -273,7 +273,7 @@ def test_full_disk_is_named_and_leaves_the_last_checkpoint(tmp_path, monkeypatch
         steps.save(tmp_path / "run.pt" / "inside.pt")
 
 
-# ----------------------------------------------------------------------------------------------------------- bad input
+# --- bad input --------------------------------------------------------------------------------------------------------
 
 
 def test_divergence_is_named_before_it_is_saved(tmp_path):
@@ -396,7 +396,7 @@ def test_muon_run_that_was_killed_ends_with_the_same_weights(tmp_path):
     assert all(again[name].equal(tensor) for name, tensor in whole.items())
 
 
-# ---- Muon -----------------------------------------------------------------------------------------------------------
+# --- Muon -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(3, 20, 30), (2, 40, 10), (1, 16, 16)])

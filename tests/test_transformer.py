@@ -68,7 +68,7 @@ def tokens(*shape, vocab=17, seed=0):
     return torch.randint(0, vocab, shape, generator=runtime.seed(seed))
 
 
-# ------------------------------------------------------------------------------------------------------------ attention
+# --- attention --------------------------------------------------------------------------------------------------------
 
 
 def slow_attention(q, k, v, visible):
@@ -149,7 +149,7 @@ def test_attention_maps(gpt, bert):
     assert (bert.attention_maps(x).triu(1) > 0).any()
 
 
-# -------------------------------------------------------------------------------------------------------- as the hub's
+# --- as the hub's -----------------------------------------------------------------------------------------------------
 
 
 def test_gpt2_logits(hub_gpt):
@@ -222,7 +222,7 @@ def test_bert_head_of_chosen_tokens_only(bert):
     torch.testing.assert_close(bert.logits(bert.encode(x)[chosen]), bert(x)[chosen])
 
 
-# ---------------------------------------------------------------------------------------------------- what they can see
+# --- what they can see ------------------------------------------------------------------------------------------------
 
 
 def test_gpt_is_causal(gpt):
@@ -259,7 +259,7 @@ def test_mean_pool_by_loop(bert):
     torch.testing.assert_close(mean_pool(hidden), hidden.mean(1))
 
 
-# ------------------------------------------------------------------------------------------------------------- weights
+# --- weights ----------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -285,7 +285,7 @@ def test_input_and_output_vectors_are_one(gpt):
     assert (model.tokens.weight.grad[16] != 0).any()
 
 
-# ---------------------------------------------------------------------------------------------------------- generation
+# --- generation -------------------------------------------------------------------------------------------------------
 
 
 def test_cache_changes_nothing_even_beyond_the_context(gpt):
@@ -387,7 +387,7 @@ def test_damaged_weights_are_named():
         model.generate(tokens(1, 3), 2)
 
 
-# ------------------------------------------------------------------------------------------------------------ sampling
+# --- sampling ---------------------------------------------------------------------------------------------------------
 
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0, -1.0, 1.0]])  # shares .50 .18 .07 .02 .18 (rounded)
@@ -434,7 +434,7 @@ def test_draws_of_a_model_follow_its_distribution(gpt):
     assert chisquare(counts[p > 0], 20_000 * p[p > 0].double() / p[p > 0].double().sum()).pvalue > 1e-4
 
 
-# ------------------------------------------------------------------------------------------------- a text's probability
+# --- a text's probability ---------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -458,7 +458,7 @@ def test_log_probabilities_need_two_tokens(gpt):
         gpt.log_probabilities(tokens(1))
 
 
-# ---------------------------------------------------------------------------------------------------------------- CUDA
+# --- CUDA -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")

@@ -94,7 +94,7 @@ def read_file(path: Path | str, package: str, folder: Path | str) -> list[tuple[
     return [(name, f"{package}/{relative.as_posix()}", text, prose(text)) for name, text in read(source, module)]
 
 
-# ---- prose ----------------------------------------------------------------------------------------------------------
+# --- prose ------------------------------------------------------------------------------------------------------------
 
 TABLES = {  # sections that list parameters, links or literature rather than tell something
     "parameters", "other parameters", "parameter", "returns", "return", "yields", "receives", "raises", "warns",

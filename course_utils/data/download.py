@@ -144,7 +144,7 @@ def _move(staging: Path, place: str, to: Path) -> None:
     shutil.rmtree(staging, ignore_errors=True)
 
 
-# ------------------------------------------------------------------------------------------------------- from a mirror
+# --- from a mirror ----------------------------------------------------------------------------------------------------
 
 
 def _copy(item: Item, source: Path, staging: Path, bar) -> str:
@@ -185,7 +185,7 @@ def _copy_file(source: Path, target: Path, bar) -> None:
             bar.update(len(block))
 
 
-# ---------------------------------------------------------------------------------------------------- from the network
+# --- from the network -------------------------------------------------------------------------------------------------
 
 
 def _download(item: Item, staging: Path, bar) -> str:

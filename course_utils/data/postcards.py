@@ -95,7 +95,7 @@ def draw(
     return Postcards(images, masks, free, {name: value.to(images.device) for name, value in factors.items()}, captions)
 
 
-# ------------------------------------------------------------------------------------------------------------- factors
+# --- factors ----------------------------------------------------------------------------------------------------------
 
 
 def sample(n: int, generator: torch.Generator, part: str = "train") -> Factors:
@@ -154,7 +154,7 @@ FLOATING = ("boat", "fish")  # at sea; for the others there is an islet
 FOOT = {"car": 0.36, "boat": 0.40, "fish": 0.24, "rocket": 0.5}
 
 
-# ------------------------------------------------------------------------------------------------------------ pictures
+# --- pictures ---------------------------------------------------------------------------------------------------------
 
 CHUNK = 128 * 32 * 32  # pixels that are worked on at a time: so many numbers stay in the processor's cache
 
@@ -274,7 +274,7 @@ def number(values: Float[Tensor, " n"]) -> Float[Tensor, "n 1 1"]:
     return values[:, None, None]
 
 
-# ----- the scene
+# --- the scene --------------------------------------------------------------------------------------------------------
 
 SKIES: dict[str, tuple[RGB, RGB]] = {  # at the top, at the horizon
     "clear": ((0.33, 0.62, 0.93), (0.76, 0.90, 0.98)),
@@ -497,7 +497,7 @@ def shadow(biome: str, g: Factors, grid: Grid) -> list[Layer]:
     return [*layers, (lit((0.08, 0.10, 0.16)), dark * 0.38)]
 
 
-# ----- objects: local places u to the right and v upwards, -0.5 … 0.5
+# --- objects: local places u to the right and v upwards, -0.5 … 0.5 ---------------------------------------------------
 
 FREE, DARK, LIGHT = "free", "dark", "light"  # the free colour, its shadow, its highlight
 WHITE, BLACK, WOOD, GLASS = (0.97, 0.96, 0.93), (0.16, 0.16, 0.20), (0.48, 0.31, 0.19), (0.72, 0.88, 0.97)
@@ -740,7 +740,7 @@ def lay(layers: list[tuple[str | RGB, Map]], g: Factors) -> tuple[Tensor, Tensor
     return colours, weights, through, painted
 
 
-# ----- what falls or hangs in the air
+# --- what falls or hangs in the air -----------------------------------------------------------------------------------
 
 
 def rain(g: Factors, grid: Grid) -> list[Layer]:
@@ -766,7 +766,7 @@ def snowfall(g: Factors, grid: Grid) -> list[Layer]:
 VEILS: dict[str, Callable[[Factors, Grid], list[Layer]]] = {"rain": rain, "fog": fog, "snowfall": snowfall}
 
 
-# ------------------------------------------------------------------------------------------------------------ captions
+# --- captions ---------------------------------------------------------------------------------------------------------
 
 TEMPLATES = (
     "a {colour} {object}",

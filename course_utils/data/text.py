@@ -172,7 +172,7 @@ def _without_seen(documents: list[Document], train: list[Document]) -> list[Docu
     return kept
 
 
-# ---- loading --------------------------------------------------------------------------------------------------------
+# --- loading ----------------------------------------------------------------------------------------------------------
 
 
 def load(name_or_path: str | os.PathLike = "docs", *, view: Literal["prose", "raw"] = "prose") -> Corpus:
@@ -343,7 +343,7 @@ def _answer(worker: subprocess.Popen | None, count: int) -> list[list | None]:
     return [None] * count
 
 
-# ---- sentences ------------------------------------------------------------------------------------------------------
+# --- sentences --------------------------------------------------------------------------------------------------------
 
 # A sentence that names a library gives away who wrote it, so it is not asked about.
 GIVEAWAYS = re.compile(r"numpy|scipy|sklearn|scikit|matplotlib|pyplot|pylab|torch|\b(?:np|sp|plt|mpl)\b", re.IGNORECASE)
@@ -433,7 +433,7 @@ def training_texts(libraries: Iterable[str] = LIBRARIES, characters: int = 30_00
     return texts
 
 
-# ---- symbols --------------------------------------------------------------------------------------------------------
+# --- symbols ----------------------------------------------------------------------------------------------------------
 
 
 def shannon(text: str) -> str:

@@ -29,7 +29,7 @@ Numbers = Float[Tensor, " n"]
 Parameters = dict[str, Tensor]  # each (n, …), on the pictures' device
 
 
-# ------------------------------------------------------------------------------------------- with given parameters
+# --- with given parameters --------------------------------------------------------------------------------------------
 
 
 def per_picture(numbers: Numbers) -> Float[Tensor, "n 1 1 1"]:
@@ -189,7 +189,7 @@ def sobel(images: Images) -> Images:
     return (F.conv2d(channels, masks).norm(dim=1) / 4).clamp(max=1).view_as(images)
 
 
-# ------------------------------------------------------------------------------------------------- drawing parameters
+# --- drawing parameters -----------------------------------------------------------------------------------------------
 
 
 class Augmentation:

@@ -55,7 +55,7 @@ def bits_per_character(nats_total: float | Tensor, characters: int) -> float | T
     return bits(nats_total) / characters
 
 
-# ------------------------------------------------------------------------------------------------------ frozen features
+# --- frozen features --------------------------------------------------------------------------------------------------
 
 
 def features(
@@ -295,7 +295,7 @@ def accuracy(predictions: Tensor, train_labels: Tensor, test_labels: Tensor, l2:
     return Probe(share, math.sqrt(share * (1 - share) / len(test_labels)), chance, l2, predictions)
 
 
-# --------------------------------------------------------------------------------------------------------- report card
+# --- report card ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -371,7 +371,7 @@ def report_card(
     )
 
 
-# ------------------------------------------------------------------------------------------------ the shape of features
+# --- the shape of features --------------------------------------------------------------------------------------------
 
 
 def alignment(z1: Float[Tensor, "n dim"], z2: Float[Tensor, "n dim"], alpha: float = 2) -> Float[Tensor, ""]:

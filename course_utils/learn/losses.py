@@ -25,7 +25,7 @@ from torch import Tensor
 NOT_A_TARGET = -100  # what torch's and transformers' cross-entropies pass over
 
 
-# ------------------------------------------------------------------------------------------------------------- language
+# --- language ---------------------------------------------------------------------------------------------------------
 
 
 def next_token_loss(
@@ -118,7 +118,7 @@ def masked_language_modelling_loss(
     return mean_cross_entropy(logits.flatten(0, -2), targets.flatten())
 
 
-# ---------------------------------------------------------------------------------------------------------- contrastive
+# --- contrastive ------------------------------------------------------------------------------------------------------
 
 
 def unit(z: Float[Tensor, "*shape dim"]) -> Float[Tensor, "*shape dim"]:
@@ -250,7 +250,7 @@ def info_nce(
     return loss if K == M else carry_nan(loss, everyone)  # also of those that were not drawn
 
 
-# -------------------------------------------------------------------------------------------------------- autoencoders
+# --- autoencoders -----------------------------------------------------------------------------------------------------
 
 
 def gaussian_kl(

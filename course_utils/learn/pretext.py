@@ -35,7 +35,7 @@ PLACES = ("↖", "↑", "↗", "←", "→", "↙", "↓", "↘")
 OFFSETS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))  # rows down, columns to the right
 
 
-# -------------------------------------------------------------------------------------------------------------- patches
+# --- patches ----------------------------------------------------------------------------------------------------------
 
 
 def cut(images: Images, top: Int[Tensor, " n"], left: Int[Tensor, " n"], side: int) -> Float[Tensor, "n c side side"]:
@@ -92,7 +92,7 @@ def patch_pairs(
     return *pair, which.to(images.device)
 
 
-# --------------------------------------------------------------------------------------------------------------- jigsaw
+# --- jigsaw -----------------------------------------------------------------------------------------------------------
 
 
 def permutation_set(count: int, tiles: int = 9, generator: torch.Generator | None = None) -> Int[Tensor, "count tiles"]:
@@ -172,7 +172,7 @@ def shuffle_tiles(pieces: Float[Tensor, "n tiles c p p"], order: Int[Tensor, "n 
     return pieces[rows, order.to(pieces.device)]
 
 
-# ------------------------------------------------------------------------------------------------- shortcuts, and cures
+# --- shortcuts, and cures ---------------------------------------------------------------------------------------------
 
 
 def chromatic_aberration(images: Float[Tensor, "n 3 h w"], strength: float = 0.06) -> Float[Tensor, "n 3 h w"]:
@@ -216,7 +216,7 @@ def drop_channels(patches: Float[Tensor, "n 3 h w"], generator: torch.Generator 
     return torch.where(stays, patches, mean + 0.01 * deviation * noise)
 
 
-# --------------------------------------------------------------------------------------------------------------- colour
+# --- colour -----------------------------------------------------------------------------------------------------------
 
 CB, CR = 2 * (1 - LUMA[2]), 2 * (1 - LUMA[0])  # so that both chroma coordinates reach from -1/2 to 1/2
 
@@ -293,7 +293,7 @@ def annealed_mean(
     return torch.einsum("nqhw,qc->nchw", (logits / temperature).softmax(1), bins.to(logits))
 
 
-# --------------------------------------------------------------------------------------------------------------- models
+# --- models -----------------------------------------------------------------------------------------------------------
 
 
 def classifier(inputs: int, hidden: int, classes: int, generator: torch.Generator | None) -> nn.Sequential:

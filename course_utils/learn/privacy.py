@@ -144,7 +144,7 @@ def longest_match(written: Sequence[str], source: Sequence[str] | PassageIndex) 
     return index.longest_match(written)
 
 
-# ------------------------------------------------------------------------------------------------------------- secrets
+# --- secrets ----------------------------------------------------------------------------------------------------------
 
 
 def exposure(log_p: Float[Tensor, " candidates"], secret: int) -> float:
@@ -166,7 +166,7 @@ def exposure(log_p: Float[Tensor, " candidates"], secret: int) -> float:
     return math.log2(len(log_p)) - math.log2(rank)
 
 
-# ------------------------------------------------------------------------------------------------------- contamination
+# --- contamination ----------------------------------------------------------------------------------------------------
 
 
 def ngram_overlap(words: Sequence[str], source: Sequence[str] | PassageIndex, n: int = 8) -> float:
@@ -184,7 +184,7 @@ def ngram_overlap(words: Sequence[str], source: Sequence[str] | PassageIndex, n:
     return sum(index.count(ngram) > 0 for ngram in ngrams) / len(ngrams)
 
 
-# ------------------------------------------------------------------------------------------------ training with privacy
+# --- training with privacy --------------------------------------------------------------------------------------------
 
 
 def dp_sgd_gradient(

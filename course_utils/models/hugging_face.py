@@ -19,7 +19,7 @@ from course_utils.models.transformer import BERT, GPT, BERTConfig, Config
 
 Model = GPT | BERT | CharRNN
 
-# ---------------------------------------------------------------------------------------------------------- the tables
+# --- the tables -------------------------------------------------------------------------------------------------------
 
 # A row: (our name, the hub's names). Three names are one tensor of ours, stacked. "*" is the number of the layer.
 GPT2 = [
@@ -78,7 +78,7 @@ def hub_names(name: str, table: list[tuple[str, list[str]]]) -> list[str]:
     return [theirs.replace("*", layer) + (kind and f".{kind}") for theirs in dict(table)[stem]]
 
 
-# ----------------------------------------------------------------------------------------------------- reading a model
+# --- reading a model --------------------------------------------------------------------------------------------------
 
 
 def from_hugging_face(model: nn.Module) -> GPT | BERT:
@@ -235,7 +235,7 @@ def _refuse(config: Mapping[str, Any], **wanted: Any) -> None:
             raise ValueError(f"this course's model has {name}={value}, not {config[name]}: use transformers' own class")
 
 
-# ----------------------------------------------------------------------------------------------------- writing a model
+# --- writing a model --------------------------------------------------------------------------------------------------
 
 
 def to_hugging_face(model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:

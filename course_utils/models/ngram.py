@@ -36,7 +36,7 @@ Symbols = str | Sequence[str] | Tensor  # characters, words, or codes
 TABLE_ENTRIES = 2**22  # sequences with at most this many possibilities are counted in a full table (32 MB)
 
 
-# ---------------------------------------------------------------------------------------------------- symbols <-> codes
+# --- symbols <-> codes ------------------------------------------------------------------------------------------------
 
 
 def kind_of(sequence: Symbols) -> str:
@@ -159,7 +159,7 @@ class Alphabet:
         return [row.tobytes().decode("utf-32-le", "surrogatepass") for row in self._points[codes.cpu().numpy()]]
 
 
-# ------------------------------------------------------------------------------------------------------------ counting
+# --- counting ---------------------------------------------------------------------------------------------------------
 
 
 def count_tables(
@@ -226,7 +226,7 @@ class Trie:
         return self.count.new_zeros(*node.shape, self.size).scatter_add_(-1, symbols, count)
 
 
-# ----------------------------------------------------------------------------------------------------------- the model
+# --- the model --------------------------------------------------------------------------------------------------------
 
 
 class State(NamedTuple):

@@ -32,7 +32,7 @@ COLOURS = tuple(postcards.COLOURS)
 Batch = tuple[Tensor, ...]
 
 
-# --------------------------------------------------------------------------------------------------- what was kept
+# --- what was kept ----------------------------------------------------------------------------------------------------
 
 
 def probes(encoder: nn.Module, cards: int = 3000) -> dict[str, float]:
@@ -56,7 +56,7 @@ def stored_probes(folder: Path) -> dict[str, Any]:
     return {"probes": probes(pretrained.load_encoder(folder, device=runtime.device()))}
 
 
-# ------------------------------------------------------------------------------------------------------ the jobs
+# --- the jobs ---------------------------------------------------------------------------------------------------------
 
 
 def images_alone(n: int, generator: torch.Generator) -> Batch:

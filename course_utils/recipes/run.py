@@ -142,7 +142,7 @@ def fast_bf16() -> bool | None:
     return True if runtime.device().type == "cpu" and torch.cpu._is_amx_tile_supported() else None
 
 
-# ------------------------------------------------------------------------------------------------------- many at a time
+# --- many at a time ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def make_all(
         pool.shutdown()
 
 
-# --------------------------------------------------------------------------------------------------------------- budget
+# --- budget -----------------------------------------------------------------------------------------------------------
 
 
 def budget(names: Iterable[str], folder: Path = pretrained.BUNDLED, steps: int | None = None) -> list[str]:

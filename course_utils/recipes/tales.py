@@ -30,7 +30,7 @@ GRADES = (1, 2, 3, 4)
 CHAIN_ORDER = 5  # words that the Markov chain looks at: half of its sentences are well formed
 
 
-# ------------------------------------------------------------------------------------------------- tales as rows
+# --- tales as rows ----------------------------------------------------------------------------------------------------
 
 
 def rows(texts: Sequence[str], tokenizer: BPETokenizer) -> tuple[Tensor, Tensor]:
@@ -73,7 +73,7 @@ def next_word_loss(model: nn.Module, codes: Tensor, real: Tensor) -> Tensor:
     return losses.mean_cross_entropy(model.logits(hidden[wanted]).float(), codes[:, 1:][wanted])
 
 
-# ------------------------------------------------------------------------------------------------- what they write
+# --- what they write --------------------------------------------------------------------------------------------------
 
 
 def told_by(
@@ -109,7 +109,7 @@ def facts_kept(texts: Sequence[str]) -> dict[str, float]:
     }
 
 
-# ------------------------------------------------------------------------------------------------- recipes
+# --- recipes ----------------------------------------------------------------------------------------------------------
 
 
 def telling_job(

@@ -122,7 +122,7 @@ def _check_keys(entry, needed: Mapping[str, type], allowed: set[str]) -> None:
         raise ValueError(f"unknown {sorted(unknown)}; there are {sorted(needed.keys() | allowed)}")
 
 
-# --------------------------------------------------------------------------------------------------------- the widget
+# --- the widget -------------------------------------------------------------------------------------------------------
 
 
 class Quiz(Moving):
@@ -215,7 +215,7 @@ class _Asked(widgets.VBox):
         )
 
 
-# ----------------------------------------------------------------------------------------- where nothing can be clicked
+# --- where nothing can be clicked -------------------------------------------------------------------------------------
 
 
 def still(questions: Iterable[Question]) -> str:

@@ -255,7 +255,7 @@ def _said(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {_short(value)}" for name, value in settings.items())
 
 
-# ------------------------------------------------------------------------------------------------ numbers over a text
+# --- numbers over a text ----------------------------------------------------------------------------------------------
 
 
 def shaded(text: str, values, *, least: float | None = None, most: float | None = None) -> str:
@@ -422,7 +422,7 @@ def attention_explorer(tokens: Collection[str], maps, *, layer: int = 0, head: i
     )
 
 
-# ------------------------------------------------------------------------------------------- texts beside each other
+# --- texts beside each other ------------------------------------------------------------------------------------------
 
 
 class SideBySide:
@@ -558,7 +558,7 @@ def _pieces(text: str | list | Iterable) -> Iterator:
     return iter([text] if isinstance(text, str | list) else text)
 
 
-# -------------------------------------------------------------------------------------------------- what may come next
+# --- what may come next -----------------------------------------------------------------------------------------------
 
 
 class NextExplorer(Explorer):
@@ -694,7 +694,7 @@ def next_token_explorer(
     )
 
 
-# ------------------------------------------------------------------------------------------------------- other bars
+# --- other bars -------------------------------------------------------------------------------------------------------
 
 
 def canary_explorer(

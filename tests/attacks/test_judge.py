@@ -6,7 +6,7 @@ import pytest
 
 from .conftest import WRONG, gained_nothing, outputs, points
 
-# --- messages: the student's own client answers the judge's questions ------------------------------------------------
+# --- messages: the student's own client answers the judge's questions -------------------------------------------------
 
 CLIENT = """
 import json, hashlib, os, socket, struct
@@ -183,7 +183,7 @@ for _ in range(3): threading.Thread(target=knock, daemon=True).start()
     assert points(hand_in(WRONG + crowd))["check_double"] == 0
 
 
-# --- the kernel's side of the check ------------------------------------------------------------------------------------
+# --- the kernel's side of the check -----------------------------------------------------------------------------------
 
 PATCHES = {
     "import_hook": """
@@ -230,7 +230,7 @@ def test_a_hook_that_is_there_before_the_checker_is_imported(hand_in, source):
     assert "no verdict" in result.verdicts["check_double"].message
 
 
-# --- the kernel's messages ----------------------------------------------------------------------------------------------
+# --- the kernel's messages --------------------------------------------------------------------------------------------
 
 KEY = """
 import json
