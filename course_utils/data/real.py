@@ -31,12 +31,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from course_utils import results
 from course_utils.paths import cache_folder
 
 if TYPE_CHECKING:
     from course_utils.show.tables import Table
 
-RESULTS = Path(__file__).parents[1] / "results" / "real"
+RESULTS = results.FOLDER / "real"
 
 
 @dataclass(frozen=True)
@@ -506,15 +507,12 @@ def missing(*names: str) -> str:
 
 
 def result(name: str) -> dict[str, Any]:
-    """Return what `python benchmarks/real.py NAME` measured and stored, with "date", "machine" and "command".
+    """What `python benchmarks/real.py NAME` measured and stored, with "date", "machine" and "command".
 
-    Raises FileNotFoundError, saying which there are, for another name.
+    Raises:
+        FileNotFoundError: there is none of this name; it says which there are.
     """
-    path = RESULTS / f"{name}.json"
-    if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in RESULTS.glob("*.json"))) or "none yet"
-        raise FileNotFoundError(f"nothing was measured for {name!r}: there are {there}")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return results.load(name, RESULTS)
 
 
 def curves(name: str) -> tuple[dict[str, dict[float, float]], dict[str, dict[float, float]]]:

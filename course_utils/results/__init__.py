@@ -7,13 +7,15 @@ from typing import Any
 FOLDER = Path(__file__).parent
 
 
-def load(name: str) -> dict[str, Any]:
-    """Return what a benchmark has stored: "ladder" (benchmarks/ladder.py), "tales" (facts.py), "kinds" (labels.py).
+def load(name: str, folder: Path | None = None) -> dict[str, Any]:
+    """What a benchmark has stored: "ladder" (benchmarks/ladder.py), "tales" (facts.py), "kinds" (labels.py).
 
-    Raises FileNotFoundError, saying which there are, for another name.
+    Raises:
+        FileNotFoundError: there is none of this name; it says which there are.
     """
-    path = FOLDER / f"{name}.json"
+    folder = folder or FOLDER
+    path = folder / f"{name}.json"
     if not path.is_file():
-        there = ", ".join(sorted(path.stem for path in FOLDER.glob("*.json"))) or "none yet"
+        there = ", ".join(sorted(path.stem for path in folder.glob("*.json"))) or "none yet"
         raise FileNotFoundError(f"nothing was measured for {name!r}: there are {there}")
     return json.loads(path.read_text(encoding="utf-8"))
