@@ -178,10 +178,10 @@ def environment_row(root: Path = setup.ROOT) -> Row:
             return Row(name, OK, f"{used}, not .venv")  # conda, or an image of a cluster
         return Row(name, NOTE, f"{used}, and not {venv}", f"if that is not on purpose: use {venv}, made by {SET_UP}")
     stamp, where = setup.read_stamp(root), f"{venv} -> {venv.resolve()}" if venv.is_symlink() else str(venv)
-    if (venv / "unfinished").exists():
-        return Row(name, BAD, f"{where} is half-made: its set-up was stopped", f"run {SET_UP}: it goes on there")
-    if stamp is None:
+    if not stamp:
         return Row(name, NOTE, f"{where} was not made by the set-up", f"run {SET_UP}: it brings it up to date")
+    if stamp.get("asked", "") is None:
+        return Row(name, BAD, f"{where} is half-made: its set-up was stopped", f"run {SET_UP}: it goes on from there")
     if stamp.get("folder") != str(root):
         return Row(name, BAD, f"{where} was made for {stamp.get('folder')}: moved or copied", f"run {SET_UP}, once")
     if any(part.lower().startswith(SYNCED) for part in venv.resolve().parts):
@@ -196,7 +196,7 @@ def pythonpath_row() -> Row:
         return Row("PYTHONPATH", OK, "not set")
     shadows = [path for folder in value.split(os.pathsep) if folder for path in hiding(folder)]
     found = f"{value}{_hidden(shadows)}"
-    advice = "the course leaves it out; so do other programs after: unset PYTHONPATH (see your shell's start-up files)"
+    advice = "the course ignores it, but other programs do not: unset PYTHONPATH (see your shell's start-up files)"
     return Row("PYTHONPATH", NOTE, found, advice)
 
 
@@ -253,7 +253,7 @@ def files_row(root: Path = setup.ROOT) -> Row:
     if not found:
         return Row("your files", OK, "none beside a notebook hides a module")
     names = ", ".join(str(path.relative_to(root) if path.is_relative_to(root) else path) for path in found)
-    advice = "rename: notebooks beside it import it in place of the library's module"
+    advice = "rename it: notebooks beside it import it in place of the library's module"
     return Row("your files", BAD, names, advice)
 
 
@@ -265,12 +265,17 @@ def data_sets_row() -> Row:
     begun = [name for name in real.ITEMS if real.state(name) == "begun, not whole"]
     if begun:
         advice = f"course fetch {' '.join(begun)} (it goes on where it stopped)"
-        return Row("data sets", NOTE, f"only a part is here of {', '.join(begun)}", advice)
+        return Row("data sets", NOTE, f"only part of {', '.join(begun)} is here", advice)
     left = sorted(path for path in cache_folder().rglob("*") if path.is_file() and _is_half(path))
     if left:
         names = ", ".join(str(path) for path in left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
         size = sum(path.stat().st_size for path in left) / 1e6
-        return Row("data sets", NOTE, f"half-written, {size:.1f} MB: {names}", "delete: it is fetched or made again")
+        return Row(
+            "data sets",
+            NOTE,
+            f"half-written, {size:.1f} MB: {names}",
+            "delete what is named: it is fetched or made again when needed",
+        )
     return Row("data sets", OK, f"fetched: {', '.join(real.here()) or 'none yet'}; none half-written")
 
 

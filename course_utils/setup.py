@@ -5,22 +5,22 @@
     python -m course_utils.setup lab        then open JupyterLab on the home notebook
     python -m course_utils.setup test       then run the tests; what follows goes to pytest
 
-It runs before anything is installed, so it imports the standard library only, and it keeps to a syntax that old
-Pythons can parse, so that they too end in a sentence and not in a SyntaxError.
+It runs before anything is installed, so it imports the standard library only, and keeps to a syntax that old Pythons
+can parse, so that they too end in a sentence and not in a SyntaxError.
 
-What stands on disk: `.venv/unfinished` exists from the first change to the last; `.venv/course-stamp.json` is written
-when all is done and says for which lock, which folder and which Python. Before anything is installed, the Python in
-`.venv` is asked whether it is that of `.venv`; uv is told `--prefix` and pip that it must have an environment, so that
-no other Python's packages are ever touched. An interrupted set-up goes on: packages that are half there are installed
-again, from uv's cache; an environment that cannot work is emptied, programs first, and made again.
+`.venv/course-stamp.json` says for which folder, lock and Python the environment was made. It is written without the
+lock before the first change, and with it after the last: an interrupted set-up is known, and goes on. Packages that
+are half there are installed again, from uv's cache; an environment that cannot work is emptied, programs first, and
+made again. Nothing is installed before the Python in `.venv` has said that it is that of `.venv`, and then uv is told
+`--prefix` and pip that it must have an environment: no other Python's packages are ever touched.
 """
 
 import contextlib
 import csv
 import hashlib
+import itertools
 import json
 import os
-import platform
 import re
 import shutil
 import signal
@@ -30,18 +30,23 @@ import tempfile
 import time
 from pathlib import Path
 
+WINDOWS = os.name == "nt"
+if WINDOWS:
+    import msvcrt
+else:
+    import fcntl
+
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ((3, 11), (3, 12), (3, 13))  # as requires-python in pyproject.toml
 GIGABYTE = 10**9
 NEEDED = (7 if sys.platform.startswith("linux") else 3) * GIGABYTE  # torch for Linux brings its CUDA libraries along
-WINDOWS = os.name == "nt"
 REDIRECTING = """PYTHONPATH PYTHONHOME PYTHONEXECUTABLE PYTHONPLATLIBDIR PYTHONUSERBASE __PYVENV_LAUNCHER__ VIRTUAL_ENV
     PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_CONSTRAINT PIP_REQUIREMENT PIP_DRY_RUN UV_PYTHON UV_TARGET
     UV_SYSTEM_PYTHON UV_PYTHON_PREFERENCE UV_MANAGED_PYTHON UV_CONSTRAINT UV_OVERRIDE UV_VENV_SEED UV_VENV_CLEAR
     UV_NO_INSTALLER_METADATA""".split()
 ABOUT = """import json, platform, sys, sysconfig; print(json.dumps({
     "prefix": sys.prefix, "base": sys._base_executable, "packages": sysconfig.get_path("purelib"),
-    "python": sys.version_info[:2], "machine": platform.system() + " " + platform.machine()}))"""
+    "python": [platform.system() + " " + platform.machine(), sys.version_info[:2]]}))"""
 LAUNCHER = """#!/bin/sh
 # {name}, run by the Python of this environment, wherever that lies by now.
 here=$(dirname -- "$0")
@@ -53,40 +58,30 @@ fi
 unset PYTHONPATH PYTHONHOME
 exec "$here/python" -P -m {module} "$@"
 """
-TROUBLE = (  # (signs in what pip or uv printed, what it means and what to do)
-    (
-        "no space left|disk quota|os error 28|errno 28|os error 122|not enough space",
-        f"the disk is full. Free about {NEEDED // GIGABYTE} GB and start this again.",
-    ),
-    (
-        "hash mismatch|do not match the hashes",
-        "a downloaded package is not the one that requirements.lock names, so it was not installed. Start this again; "
-        "if it stays so, the package server that you use serves other files than the lock was made from.",
-    ),
-    (
-        "certificate|self-signed|self signed",
-        "the connection's certificate is not trusted here, as on networks that read along. Ask the network's people "
-        "for their certificate file, and start this again with SSL_CERT_FILE=/path/to/it.",
-    ),
-    (
-        "no wheels with a matching|no wheels are available|is not a supported wheel",
-        "there is no package for this kind of machine ({} {}, {}). The course runs on 64-bit Linux with glibc, on "
-        "macOS 14 or later with Apple silicon, and on 64-bit Windows.".format(
-            platform.system(), platform.machine(), "64-bit" if sys.maxsize > 2**32 else "32-bit Python"
-        ),
-    ),
-    (
-        "permission denied|read-only file system|access is denied|operation not permitted",
-        "a file could not be written (see below). Set up in a folder of your own; close what still uses .venv.",
-    ),
-    (
-        "dns error|name resolution|name or service not known|getaddrinfo|failed to fetch|proxy|connection|connect error"
-        "|timed out|timeout|network is unreachable|retrying|(from versions: none)",
-        "the package server cannot be reached. The set-up needs the internet once, later starts do not: connect, or "
-        "set HTTPS_PROXY if you are behind a proxy, or PIP_INDEX_URL if you use a mirror, then start this again.",
-    ),
-    ("", "see below. Start this again; it goes on where it stopped."),
-)
+TROUBLE = """
+no space left|disk quota|not enough space:
+    the disk is full. Free some GB, or let the downloads go to another disk with UV_CACHE_DIR=/path. Then start this
+    again.
+hash mismatch|do not match the hashes:
+    a downloaded package is not the one that requirements.lock names, so it was not installed. Start this again; if it
+    happens again, the package server holds other files than those that the lock was made from.
+certificate|self.signed:
+    the package server's certificate is not trusted here, as happens on networks that inspect traffic. Ask for the
+    network's certificate file, and start this again with SSL_CERT_FILE=/path/to/it.
+no wheels with a matching|no wheels are available|is not a supported wheel:
+    there is no package for this kind of machine. The course runs on 64-bit Linux with glibc, on macOS 14 or later with
+    Apple silicon, and on 64-bit Windows, with a 64-bit Python.
+ensurepip is not|no module named '?(ensurepip|venv):
+    this Python cannot make environments. On Debian and Ubuntu: sudo apt-get install python3-venv (see below for the
+    exact name). Then start this again.
+permission denied|read-only file system|access is denied|operation not permitted|used by another process:
+    a file could not be written (see below). Set up in a folder of your own, and close what still uses .venv.
+dns error|name resolution|getaddrinfo|fetch|proxy|connect|timed out|timeout|unreachable|versions. none:
+    the package server cannot be reached. The set-up needs the internet once, later starts do not: connect, or set
+    HTTPS_PROXY if you are behind a proxy, or PIP_INDEX_URL if you use a mirror, then start this again.
+:
+    see below. Start this again; it goes on where it stopped.
+"""  # signs in what pip or uv printed, then what it means and what to do
 
 
 class SetupError(Exception):
@@ -99,23 +94,9 @@ def say(text):
 
 def explain(output, doing):
     """A sentence that says what to do, from what pip or uv printed when it failed."""
-    reason = next(advice for signs, advice in TROUBLE if any(sign in output.lower() for sign in signs.split("|")))
-    return "\n    ".join([f"{doing} failed: {reason}", *output.strip().splitlines()[-8:]])
-
-
-# --- what stands already ----------------------------------------------------------------------------------------------
-
-
-def check_checkout(root):
-    """Raises SetupError where `root` is not a folder of the course, or one that can hold no environment."""
-    missing = [name for name in ("requirements.lock", "pyproject.toml", "course_utils") if not (root / name).exists()]
-    if missing:
-        raise SetupError(
-            "{} is not the course's folder ({} missing). Clone the course's repository, and start this from its "
-            "top folder.".format(root, ", ".join(missing))
-        )
-    if os.pathsep in str(root):
-        raise SetupError(f"{root} has a {os.pathsep} in its name, which Python cannot use: rename it")
+    rows = re.findall(r"^(\S.*|):\n((?: .*\n)+)", TROUBLE, re.MULTILINE)
+    advice = next(advice for signs, advice in rows if re.search(signs, output, re.IGNORECASE))
+    return "\n    ".join(["{} failed: {}".format(doing, " ".join(advice.split())), *output.strip().splitlines()[-8:]])
 
 
 def clean_environment():
@@ -123,20 +104,36 @@ def clean_environment():
     return {name: value for name, value in os.environ.items() if name not in REDIRECTING}
 
 
+# --- what stands already ----------------------------------------------------------------------------------------------
+
+
+def check_checkout(root):
+    """Raises SetupError where `root` is not a folder of the course, or one that can hold no environment."""
+    if not (root / "requirements.lock").exists():
+        raise SetupError(f"{root} is not the course's folder: clone the repository, and start this from its top folder")
+    if os.pathsep in str(root):
+        raise SetupError(f"{root} has a {os.pathsep} in its name, which Python cannot use: rename it")
+
+
 def environment_python(root):
     return root / ".venv" / ("Scripts/python.exe" if WINDOWS else "bin/python")
 
 
-def environment(root):
-    """What the Python in `.venv` says of itself; None where it does not run, or is not the Python of `.venv`."""
-    command, settings = [str(environment_python(root)), "-I", "-c", ABOUT], clean_environment()
+def ask(command, code):
+    """The JSON that a statement prints in another Python; None where that does not run."""
     try:
-        said = subprocess.check_output(command, env=settings, stderr=subprocess.DEVNULL, timeout=60)
-        found = json.loads(said.decode("utf-8"))
-        here = (root / ".venv" / "pyvenv.cfg").is_file() and os.path.samefile(found["prefix"], str(root / ".venv"))
-        return found if here else None
+        said = subprocess.check_output(
+            command + ["-I", "-c", code], env=clean_environment(), stderr=subprocess.DEVNULL, timeout=60
+        )
+        return json.loads(said.decode("utf-8"))
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
+
+
+def environment(root):
+    """What the Python in `.venv` says of itself; None where it does not run, or is not the Python of `.venv`."""
+    found, venv = ask([str(environment_python(root))], ABOUT), root / ".venv"
+    return found if found and (venv / "pyvenv.cfg").is_file() and venv.samefile(found["prefix"]) else None
 
 
 def fingerprint(root):
@@ -144,41 +141,36 @@ def fingerprint(root):
     asked = hashlib.sha256()
     for name in ("requirements.lock", "pyproject.toml"):
         asked.update((root / name).read_bytes() + b"\0")
-    found = environment(root) or {}
-    return {"folder": str(root), "asked": asked.hexdigest(), "python": [found.get("machine"), found.get("python")]}
+    return {"folder": str(root), "asked": asked.hexdigest(), "python": (environment(root) or {}).get("python")}
 
 
 def read_stamp(root):
+    """The fingerprint that `.venv` was given, {} if none; its "asked" is None from the first change to the last."""
     try:
         return dict(json.loads((root / ".venv" / "course-stamp.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        return None
+        return {}
 
 
-def write_stamp(root):
+def write_stamp(root, **changes):
     half = root / ".venv" / "course-stamp.half"
-    half.write_text(json.dumps(fingerprint(root)), encoding="utf-8")
+    half.write_text(json.dumps(dict(fingerprint(root), **changes)), encoding="utf-8")
     os.replace(str(half), str(half.with_suffix(".json")))
-    (root / ".venv" / "unfinished").unlink()
 
 
 def is_ready(root):
     """Whether `.venv` stands, finished, for this lock in this folder. Takes as long as starting Python."""
-    unfinished, stamp = (root / ".venv" / "unfinished").exists(), read_stamp(root)
-    return (
-        not unfinished and stamp is not None and None not in stamp.get("python", [None]) and stamp == fingerprint(root)
-    )
+    stamp = read_stamp(root)
+    return stamp.get("python") is not None and stamp == fingerprint(root)
 
 
 def can_go_on(root):
     """Whether what lies in `.venv` can be completed: its own right Python, with pip, that outlived any move."""
-    found, stamp = environment(root), read_stamp(root) or {}
-    if found is None or tuple(found["python"]) not in PYTHONS:
-        return False
-    if stamp.get("python", [found["machine"], found["python"]]) != [found["machine"], found["python"]]:
+    found, stamp = environment(root), read_stamp(root)
+    if found is None or tuple(found["python"][1]) not in PYTHONS or stamp.get("python") not in (None, found["python"]):
         return False
     movable = "relocatable = true" in (root / ".venv" / "pyvenv.cfg").read_text(encoding="utf-8")
-    if not movable and ((root / ".venv" / "unfinished").exists() or stamp.get("folder", str(root)) != str(root)):
+    if not movable and stamp and (None in stamp.values() or stamp.get("folder") != str(root)):
         return False
     forget_half_installed(Path(found["packages"]))
     return any(Path(found["packages"]).glob("pip-*.dist-info"))
@@ -189,269 +181,193 @@ def forget_half_installed(packages):
     for entry in packages.glob("*.dist-info"):
         try:
             rows = list(csv.reader((entry / "RECORD").read_text(encoding="utf-8").splitlines()))
-            sizes = [(os.stat(str(packages / name)).st_size, size) for name, _, size in rows if name[:2] != ".."]
             whole = any(name.endswith("/INSTALLER") for name, _, _ in rows)  # listed when the last file is there
-            whole = whole and all(not size or int(size) == found for found, size in sizes)
-            whole = whole and all((packages / name).exists() for name, _, _ in rows)
+            for name, _, size in rows:
+                found = (packages / name).stat().st_size
+                whole = whole and (not size or name.startswith("..") or int(size) == found)
         except (OSError, ValueError):
             whole = False
         if not whole:
             shutil.rmtree(str(entry))
 
 
-def make_folder(root):
-    """Sees that `.venv` is a folder, or a link to one that is free for this course, and nobody else's."""
-    venv = root / ".venv"
-    target = Path(os.path.realpath(str(venv)))
-    if venv.is_symlink() and not target.exists():
-        if target.is_symlink() or not target.parent.is_dir():
-            raise SetupError(f".venv is a link to {target}, which is not there: make that folder, or remove .venv")
-        target.mkdir()
-    elif venv.exists() and not venv.is_dir():
+def check_folder(root):
+    """Raises SetupError where `.venv` is neither a folder, nor a link to one that is free for this course."""
+    venv, target, owner = root / ".venv", Path(os.path.realpath(str(root / ".venv"))), read_stamp(root).get("folder")
+    if venv.exists() and not venv.is_dir():
         raise SetupError(f"{venv} is a file, not a folder: move it away, then start this again")
-    owner = (read_stamp(root) or {}).get("folder", str(root))
-    other = Path(owner) / ".venv"
-    if venv.is_symlink() and owner != str(root) and other.exists() and os.path.samefile(str(other), str(venv)):
+    if target.is_symlink() or not target.parent.is_dir():
+        raise SetupError(f".venv is a link to {target}, which is not there: make that folder, or remove .venv")
+    theirs = Path(owner or root) / ".venv"
+    if venv.is_symlink() and owner not in (None, str(root)) and theirs.exists() and venv.samefile(str(theirs)):
         raise SetupError(f".venv is a link to the environment of {owner}: give it a folder of its own")
 
 
 def clear(root):
     """Empties `.venv`: all is moved aside before anything is deleted, programs first, so that no part is ever used."""
     venv = root / ".venv"
-    parts = sorted(os.listdir(str(venv)), key=lambda name: name not in ("bin", "Scripts"))
-    mark = venv / "unfinished"
-    ours = read_stamp(root) is not None or (mark.exists() and mark.stat().st_size > 0)
-    if venv.is_symlink() and parts and not ours:
+    parts = set(os.listdir(str(venv)) if venv.exists() else []) - {"course-stamp.json"}
+    if not parts:
+        return
+    if venv.is_symlink() and not read_stamp(root):
         where = os.path.realpath(str(venv))
         raise SetupError(f".venv is a link to {where}, which holds other things: empty it, or link to a new folder")
     say("the environment in .venv is unfinished or broken; making it again")
-    try:
-        mark.write_text("made by the course's set-up\n")
-        aside = tempfile.mkdtemp(prefix="removed-", dir=str(venv))
-        for name in parts:
-            if name != mark.name:
-                os.replace(str(venv / name), os.path.join(aside, name))
-        shutil.rmtree(aside)
-    except OSError as problem:
-        raise SetupError(
-            f"the old .venv cannot be removed ({problem}). Close JupyterLab and every program that uses it, then start "
-            "this again."
-        ) from None
+    write_stamp(root, asked=None, python=None)
+    aside = tempfile.mkdtemp(prefix="removed-", dir=str(venv))
+    for name in sorted(parts, key=lambda name: name not in ("bin", "Scripts")):
+        os.replace(str(venv / name), os.path.join(aside, name))
+    shutil.rmtree(aside)
 
 
 # --- the Python to build with, and room for the packages --------------------------------------------------------------
 
 
-def asked_version(command, first=""):
-    """The (major, minor) of a Python, or None if it does not run. `first` is a statement that must work in it."""
-    code = first + "\nimport sys; print('%d %d' % sys.version_info[:2])"
-    try:
-        said = subprocess.check_output(
-            command + ["-c", code], env=clean_environment(), stderr=subprocess.DEVNULL, timeout=60
-        )
-        return tuple(int(part) for part in said.split())
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-
-
 def supported_python(root=ROOT):
     """The command of a Python that the course can use: this one, else one on the PATH. SetupError if there is none."""
-
-    def outside(program, called):  # a half-removed environment's programs are links to the Python that it was made with
-        return os.path.realpath(program) if (root / ".venv") in Path(program).absolute().parents else called
-
-    if sys.version_info[:2] in PYTHONS:
-        this = getattr(sys, "_base_executable", None) or sys.executable
-        return [outside(this, this)]
-    for version in reversed(PYTHONS):
-        name = "{}.{}".format(*version)
-        for command in (["python" + name], ["py", "-" + name] if WINDOWS else []):
-            if command and shutil.which(command[0]) and asked_version(command) == version:
-                say("this is Python {}; going on with {}".format(platform.python_version(), " ".join(command)))
-                return [outside(shutil.which(command[0]), command[0])] + command[1:]
+    names = ["{}.{}".format(*version) for version in PYTHONS]
+    this = [getattr(sys, "_base_executable", None) or sys.executable]
+    others = [["python" + name] for name in names[::-1]] + [["py", "-" + name] for name in names[::-1] if WINDOWS]
+    for command in [this] if sys.version_info[:2] in PYTHONS else others:
+        program = shutil.which(command[0])
+        about = program and ask(command, ABOUT)
+        if about and tuple(about["python"][1]) in PYTHONS:
+            if command != this:
+                say("this is Python {}; going on with {}".format(sys.version.split()[0], " ".join(command)))
+            # a half-removed environment's programs are links to the Python that it was made with
+            inside = (root / ".venv") in Path(program).absolute().parents
+            return [os.path.realpath(program) if inside else command[0]] + command[1:]
     raise SetupError(
         "the course runs on Python {}; this is Python {} ({}), and no other was found. Install one of them, then start "
         "this again with it, for example: make lab PYTHON=python3.12".format(
-            ", ".join("{}.{}".format(*version) for version in PYTHONS), platform.python_version(), sys.executable
+            ", ".join(names), sys.version.split()[0], sys.executable
         )
     )
 
 
-def check_venv_module(python):
-    if asked_version(python, "import venv, ensurepip") is None:
-        raise SetupError(
-            "this Python cannot make environments: its venv module is missing. On Debian and Ubuntu it is a package of "
-            "its own: sudo apt-get install python{}.{}-venv. Then start this again.".format(
-                *(asked_version(python) or PYTHONS[0])
-            )
-        )
-
-
-def download_cache():
-    """Where uv keeps what it downloaded (files are shared with .venv where both lie on one disk)."""
-    if os.environ.get("UV_CACHE_DIR"):
-        return Path(os.environ["UV_CACHE_DIR"])
-    if WINDOWS:
-        return Path(os.environ.get("LOCALAPPDATA", str(Path.home()))) / "uv" / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")) / "uv"
-
-
 def check_space(root):
     """Raises SetupError where the packages would not fit, before anything is downloaded."""
-    cache = download_cache()
-    there = next((place for place in [cache, *cache.parents] if place.exists()), root)
-    cached = sum(os.lstat(os.path.join(at, name)).st_size for at, _, names in os.walk(str(cache)) for name in names)
-    venv = root / ".venv"
-    for place in (venv.resolve() if venv.exists() else root, there):
-        free = shutil.disk_usage(str(place)).free
-        shared = os.stat(str(place)).st_dev == os.stat(str(there)).st_dev
-        needed = max(GIGABYTE, NEEDED - (cached if shared else 0))
+    caches = os.environ.get("LOCALAPPDATA" if WINDOWS else "XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    cache = os.environ.get("UV_CACHE_DIR") or os.path.join(caches, "uv", "cache" if WINDOWS else "")
+    cached = sum(os.lstat(os.path.join(at, name)).st_size for at, _, names in os.walk(cache) for name in names)
+    for place in (root / ".venv", Path(cache)):
+        place = next(there for there in [place.resolve(), *place.resolve().parents] if there.exists())
+        free, needed = shutil.disk_usage(str(place)).free, max(GIGABYTE, NEEDED - cached)
         if free < needed:
             raise SetupError(
-                f"not enough disk space: the course's packages need {needed / GIGABYTE:.1f} GB, and there are "
-                f"{free / GIGABYTE:.1f} GB free at {place}. Free some space there, or let the downloads go to another "
-                "disk with UV_CACHE_DIR=/path, then start this again."
+                f"not enough disk space: the course's packages need {needed / GIGABYTE:.1f} GB, and {place} has "
+                f"{free / GIGABYTE:.1f} GB free. Free some there, or let .venv be a link to another disk and the "
+                "downloads go there with UV_CACHE_DIR=/path. Then start this again."
             )
 
 
 # --- the steps --------------------------------------------------------------------------------------------------------
 
 
-def run(command, doing, root, lock, **extra):
-    """Runs one step, visibly; if it fails, once more to read what it says. While it runs it holds the lock too."""
-    shared = {} if WINDOWS else {"pass_fds": (lock.fileno(),)}
-    shared.update(env=dict(clean_environment(), **extra), stdin=subprocess.DEVNULL, cwd=str(root))
-    code = subprocess.call(command, **shared)
+def run(command, doing, root, **settings):
+    """Runs one step, visibly; if it fails, once more to read what it says."""
+    how = {"env": dict(clean_environment(), **settings), "stdin": subprocess.DEVNULL, "cwd": str(root)}
+    how["close_fds"] = WINDOWS  # while it runs, it holds the lock too
+    code, output = subprocess.call(command, **how), ""
     if code > 0:
         say(f"{doing} failed; trying once more")
-        again = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **shared)
-        output = again.communicate()[0].decode("utf-8", "replace")
-        if again.returncode:
-            raise SetupError(explain(output, doing))
-    elif code < 0:
-        raise SetupError(
-            f"{doing} was ended from outside (signal {-code}). Start this again; it goes on where it stopped."
-        )
+        again = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **how)
+        code, output = again.returncode, again.stdout.decode("utf-8", "replace")
+    if code:
+        raise SetupError(explain(output if code > 0 else f"ended from outside, by signal {-code}", doing))
 
 
 @contextlib.contextmanager
 def only_one(root):
     """Holds the lock of this folder's set-up; a second one waits. It falls when its holders end, however they end."""
-    with open(str(root / ".venv.lock"), "a+") as lock:
-        waiting = False
-        while not take(lock):
-            if not waiting:
-                say("another set-up runs in this folder; waiting for it to end")
-            waiting = True
-            time.sleep(0.3)
-        yield lock
-
-
-def take(lock):
-    try:
-        if WINDOWS:
-            import msvcrt
-
-            lock.seek(0)
-            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError as problem:
-        say(f"this disk knows no locks ({problem}); do not start two set-ups at once")
-    return True
-
-
-def locked_lines(root, package):
-    """The lines of requirements.lock that pin one package, with its hashes."""
-    lock = (root / "requirements.lock").read_text(encoding="utf-8")
-    found = re.search(rf"^{re.escape(package)}==.*\n([ \t].*\n?)*", lock, re.MULTILINE)
-    if not found:
-        raise SetupError(
-            f"requirements.lock names no {package}: get the file again with git checkout requirements.lock"
-        )
-    return found.group()
+    with open(str(root / ".venv.lock"), "a") as lock:
+        os.set_inheritable(lock.fileno(), not WINDOWS)
+        for trial in itertools.count():
+            try:
+                if WINDOWS:
+                    msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+                else:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except (BlockingIOError, PermissionError):
+                if trial == 0:
+                    say("another set-up runs in this folder; waiting for it to end")
+                time.sleep(0.3)
+            except OSError as problem:
+                say(f"this disk knows no locks ({problem}); do not start two set-ups at once")
+                break
+        yield
 
 
 def index_for_uv(python):
     """pip's configured package server, for uv, which does not read pip's configuration."""
-    if any(os.environ.get(name) for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL")):
+    if os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL"):
         return {}
-    asked = subprocess.Popen(
-        [str(python), "-m", "pip", "config", "get", "global.index-url"],
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    url = os.environ.get("PIP_INDEX_URL") or asked.communicate()[0].decode("utf-8", "replace").strip()
+    asking = [str(python), "-m", "pip", "config", "get", "global.index-url"]
+    said = subprocess.run(asking, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    url = os.environ.get("PIP_INDEX_URL") or said.decode("utf-8", "replace").strip()
     return {"UV_DEFAULT_INDEX": url} if url else {}
 
 
-@contextlib.contextmanager
-def without_dollar(root):
-    """A second name for a folder with `$` in its name, where setuptools would look for a variable."""
-    if "$" not in str(root):
-        yield root
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        os.symlink(str(root), os.path.join(folder, "course"), target_is_directory=True)
-        yield Path(folder) / "course"
+def make_environment(root):
+    """Makes an environment with pip in `.venv`, in place of what cannot work there."""
+    host, folder = supported_python(root), os.path.realpath(str(root / ".venv"))
+    clear(root)
+    check_space(root)
+    say(f"making .venv; the packages are about {NEEDED // GIGABYTE} GB, once")
+    os.makedirs(folder, exist_ok=True)
+    write_stamp(root, asked=None)
+    run(host + ["-m", "venv", folder], "making the environment", root)
 
 
-def install(root, lock):
+def install(root):
     """Makes, completes or mends `.venv`; called by the one that holds the lock."""
-    venv, python = root / ".venv", environment_python(root)
     started = time.monotonic()
-    make_folder(root)
-    made = not can_go_on(root)
-    if made:
-        host = supported_python(root)
-        check_venv_module(host)
-        if venv.exists() and os.listdir(str(venv)):
-            clear(root)
-        check_space(root)
-        say(f"making .venv; the packages are about {NEEDED // GIGABYTE} GB, once")
-        venv.mkdir(exist_ok=True)
-        (venv / "unfinished").write_text("made by the course's set-up\n")
-        run(host + ["-m", "venv", os.path.realpath(str(venv))], "making the environment", root, lock)
+    check_folder(root)
+    new = not can_go_on(root)
+    if new:
+        make_environment(root)
     else:
-        unfinished = (venv / "unfinished").exists()
-        say("going on where the last set-up stopped" if unfinished else "bringing .venv up to date")
-        (venv / "unfinished").touch()
-
+        begun = read_stamp(root).get("asked", "") is None
+        say("going on where the last set-up stopped" if begun else "bringing .venv up to date")
+    write_stamp(root, asked=None)
     found = environment(root)
     if found is None:
         raise SetupError("the environment in .venv changed while it was being made; start this again")
-    packages, pinned = Path(found["packages"]), locked_lines(root, "uv")
-    if not (packages / "{}-{}.dist-info".format(*pinned.split()[0].split("=="))).exists():
-        (venv / "uv.txt").write_text(pinned, encoding="utf-8")
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
-        only_here = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "1"}
-        run(pip + ["--require-hashes", "-r", str(venv / "uv.txt")], "installing uv", root, lock, **only_here)
-    if made and not WINDOWS:  # scripts that find their Python beside them, also where the folder was moved to
-        movable = [str(python), "-m", "uv", "venv", "--quiet", "--relocatable", "--allow-existing", "--no-project"]
-        run(movable + ["--python", found["base"], str(venv)], "making the environment", root, lock)
-    # uv remembers what a path's Python once was, even after it changed: --prefix holds it to this folder
-    with without_dollar(root) as plain:
-        uv = [str(python), "-m", "uv", "pip", "install", "--prefix", str(venv), "--python"]
-        # compiled now: the grading sandbox cannot write, and would compile torch anew for every kernel (seconds each)
-        settings = dict(index_for_uv(python), UV_COMPILE_BYTECODE=os.environ.get("UV_COMPILE_BYTECODE", "1"))
-        locked = [str(python), "--require-hashes", "-r", "requirements.lock"]
-        run(uv + locked, "installing the packages", root, lock, **settings)
-        course = [str(environment_python(plain)), "--quiet", "--no-deps", "--no-build-isolation", "--editable", "."]
-        run(uv + course, "installing the course", root, lock)
+    with tempfile.TemporaryDirectory() as folder:
+        install_packages(root, found, new, Path(folder))
     # beside uv's entry, which names the folder of today: this one still holds when the folder was moved
+    packages = Path(found["packages"])
     (packages / "course.pth").write_text(os.path.relpath(str(root), str(packages)) + "\n", encoding="utf-8")
-    if not WINDOWS:
-        for name, module in (("course", "course_utils"), ("pip", "pip"), ("pip3", "pip")):
-            script = venv / "bin" / name
-            script.write_text(LAUNCHER.format(name=name, module=module), encoding="utf-8")
-            script.chmod(0o755)
+    for name, module in (("course", "course_utils"), ("pip", "pip"), ("pip3", "pip")) if not WINDOWS else ():
+        script = root / ".venv" / "bin" / name
+        script.write_text(LAUNCHER.format(name=name, module=module), encoding="utf-8")
+        script.chmod(0o755)
     write_stamp(root)
     say(f"ready after {time.monotonic() - started:.0f} s")
+
+
+def install_packages(root, found, new, folder):
+    """Installs uv with pip, all other packages with uv, then the course; `folder` is for passing files."""
+    venv, python, uv_txt, link = str(root / ".venv"), str(environment_python(root)), folder / "uv.txt", folder / "link"
+    lock = (root / "requirements.lock").read_text(encoding="utf-8")
+    uv_txt.write_text("".join(re.findall(r"^uv==.*\n(?:[ \t].*\n)*", lock, re.MULTILINE)), encoding="utf-8")
+    pip = [python, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--require-hashes"]
+    run(pip + ["-r", str(uv_txt)], "installing uv", root, PIP_USER="0", PIP_REQUIRE_VIRTUALENV="1")
+    if new and not WINDOWS:  # scripts that find their Python beside them, also where the folder was moved to
+        movable = [python, "-m", "uv", "venv", "--quiet", "--relocatable", "--allow-existing", "--no-project"]
+        run(movable + ["--python", found["base"], venv], "making the environment", root)
+    # uv remembers what a path's Python once was, even after it changed: --prefix holds it to this folder
+    uv = [python, "-m", "uv", "pip", "install", "--prefix", venv]
+    # compiled now: the grading sandbox cannot write, and would compile torch anew for every kernel (seconds each)
+    settings = dict(index_for_uv(python), UV_COMPILE_BYTECODE=os.environ.get("UV_COMPILE_BYTECODE", "1"))
+    locked = ["--python", python, "--require-hashes", "-r", "requirements.lock"]
+    run(uv + locked, "installing the packages", root, **settings)
+    if "$" in str(root):  # where setuptools would look for a variable
+        os.symlink(str(root), str(link), target_is_directory=True)
+        python = str(environment_python(link))
+    course = ["--python", python, "--quiet", "--no-deps", "--no-build-isolation", "--editable", "."]
+    run(uv + course, "installing the course", root, **settings)
 
 
 def ensure(root=ROOT, repair=False):
@@ -459,9 +375,9 @@ def ensure(root=ROOT, repair=False):
     check_checkout(root)
     try:
         if repair or not is_ready(root):
-            with only_one(root) as lock:
+            with only_one(root):
                 if repair or not is_ready(root):  # the one that we waited for may have done it
-                    install(root, lock)
+                    install(root)
     except OSError as problem:
         raise SetupError(explain(str(problem), f"writing to {root}")) from None
     return environment_python(root)

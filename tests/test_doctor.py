@@ -84,7 +84,7 @@ def test_the_environment_of_this_folder(environment):
 def test_an_environment_that_is_something_else(environment, monkeypatch, state, said, advice):
     venv = environment / ".venv"
     if said == "half-made":
-        (venv / "unfinished").touch()
+        (venv / "course-stamp.json").write_text(json.dumps({"folder": str(environment), "asked": None}))
     elif said == "not made by the set-up":
         (venv / "course-stamp.json").unlink()
     elif said == "moved or copied":
