@@ -31,10 +31,6 @@ import time
 from pathlib import Path
 
 WINDOWS = os.name == "nt"
-if WINDOWS:
-    import msvcrt
-else:
-    import fcntl
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ((3, 11), (3, 12), (3, 13))  # as requires-python in pyproject.toml
@@ -285,8 +281,12 @@ def only_one(root):
         for trial in itertools.count():
             try:
                 if WINDOWS:
+                    import msvcrt
+
                     msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
                 else:
+                    import fcntl
+
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except (BlockingIOError, PermissionError):
