@@ -229,6 +229,41 @@ def test_check_prints_points_and_mistakes(course, monkeypatch):
     assert lines[4] == "double: known mistake “squared”: you squared: 2 x is x + x, not x times x"
 
 
+def with_cell(path, source, before):
+    """The notebook with one cell more, before the first that holds a text; the new cell's number."""
+    notebook = nbformat.read(path, as_version=4)
+    place = next(i for i, cell in enumerate(notebook.cells) if before in cell.source)
+    notebook.cells.insert(place, nbformat.v4.new_code_cell(source))
+    nbformat.write(notebook, path)
+    return place + 1
+
+
+def test_no_verdict_no_points(course):
+    path = hand_in(course, "ann", RIGHT)
+    with_cell(path, "del double", before="check(double)")
+    lines = run("check", path).splitlines()
+    assert lines[1].split()[:4] == ["double", "0", "of", "2"] and "NameError: name 'double'" in lines[1]
+    assert lines[2].split()[:4] == ["total", "3", "of", "3"]
+
+
+def test_a_kernel_that_dies_is_said_with_its_cell(course):
+    path = hand_in(course, "ann", RIGHT)
+    number = with_cell(path, "import os; os._exit(1)", before="check(total)")
+    output = run("check", path)
+    assert output.splitlines()[1].split()[:4] == ["double", "2", "of", "2"]
+    assert output.splitlines()[2].split()[:4] == ["total", "0", "of", "3"] and "it was not run" in output
+    assert f"note: Cell {number} ended the kernel" in output
+
+
+def test_an_endless_cell_is_interrupted_and_the_rest_runs(course, monkeypatch):
+    monkeypatch.setattr("course_utils.student.CELL_S", 3)
+    path = hand_in(course, "ann", RIGHT)
+    number = with_cell(path, "while True: pass", before="check(double)")
+    output = run("check", path)
+    assert f"note: Cell {number} was interrupted after 3 s." in output
+    assert output.splitlines()[3].split()[:4] == ["together", "5", "of", "5"]
+
+
 @pytest.mark.parametrize("named", [NAME, "assignments/a0_small", f"assignments/{NAME}/{NAME}.ipynb"])
 def test_check_and_submit_take_a_name_a_folder_and_a_notebook(course, named):
     assert run("check", named).splitlines()[3].split() == ["together", "0", "of", "5"]
