@@ -46,7 +46,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if (asked := self.headers.get("Range")) and name not in self.server.rude:
             start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
             if start >= len(body):
-                return self.send_error(416, "Range Not Satisfiable")
+                return self.no_such_range(len(body))
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
@@ -54,6 +54,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for at in range(start, stop, self.server.block):
             self.wfile.write(body[at : min(at + self.server.block, stop)])
             time.sleep(self.server.wait)
+
+    def no_such_range(self, size: int):
+        self.send_response(416)
+        self.send_header("Content-Range", f"bytes */{size}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def handle(self):
         with contextlib.suppress(ConnectionError):  # who asked was killed, or has given up
@@ -290,6 +296,25 @@ def test_a_fetch_that_is_killed_at_any_moment_goes_on(here, server):
     ranges = [asked for name, asked in server.asked if name == "model.safetensors"]
     assert ranges[0] is None and all(ranges[1:]) and len(ranges) >= 4, "none began anew"
     assert [name for name, _ in server.asked].count("config.json") <= 3, "what was there was not fetched again"
+
+
+def test_a_fetch_that_is_killed_while_the_checksum_is_counted_has_it_all_still(here, server, monkeypatch):
+    server.files = model_files()
+    monkeypatch.setenv("HF_ENDPOINT", server.address)
+
+    def killed(*_, source, **__):
+        if source == "model.safetensors":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pooch.core.hash_matches", killed)
+        with pytest.raises(KeyboardInterrupt):
+            download.fetch("gpt2-medium")
+    download.fetch("gpt2-medium")
+    whole = len(server.files["model.safetensors"])
+    asked = [asked for name, asked in server.asked if name == "model.safetensors"]
+    assert asked == [None, f"bytes={whole}-"], "nothing was fetched twice"
+    assert left(here) == [f"models/gpt2-medium/{name}" for name in sorted(server.files)]
 
 
 @pytest.mark.parametrize(

@@ -249,9 +249,13 @@ def _get(item: Item, source: Source, staging: Path, bar) -> Path:
             resumed = part.exists()
             try:
                 get = _Resuming(part, source.size, bar)
-                return Path(pooch.retrieve(address, source.checksum, name, staging, downloader=get))
+                found = Path(pooch.retrieve(address, source.checksum, name, staging, downloader=get))
+                part.unlink(missing_ok=True)
+                return found
             except (requests.RequestException, ValueError) as error:  # ValueError: pooch, about the checksum
                 failures.append(f"{address}: {_reason(error)}")
+                if isinstance(error, ValueError):
+                    part.unlink(missing_ok=True)
                 if not resumed or part.exists():
                     break
     if not any(staging.iterdir()):
@@ -273,19 +277,23 @@ class _Resuming:
             with self.part.open("ab") as file:
                 if file.tell() == 0 or file.tell() != self.size:
                     self.get(url, file)
-            os.replace(self.part, output_file)
+            _hand_over(self.part, Path(output_file))
         finally:
             if self.part.exists() and not self.part.stat().st_size:
                 self.part.unlink()
 
     def get(self, url: str, file) -> None:
         import pooch
+        import requests
         from tqdm.utils import CallbackIOWrapper
 
         start = file.tell()
 
+        def whole(response) -> bool:  # there is no such range, as what is here is all
+            return response.status_code == 416 and response.headers.get("Content-Range") == f"bytes */{start}"
+
         def answered(response, **_) -> None:
-            if start and response.status_code in (200, 416):  # all of it, or nothing, as there is no such range
+            if start and response.status_code in (200, 416) and not whole(response):  # all of it, or nothing
                 file.truncate(0)
 
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
@@ -293,7 +301,20 @@ class _Resuming:
             chunk_size=2**16, timeout=SECONDS, headers=headers, hooks={"response": answered}
         )
         self.bar.update(start)
-        download(url, CallbackIOWrapper(self.bar.update, file, "write"), None)
+        try:
+            download(url, CallbackIOWrapper(self.bar.update, file, "write"), None)
+        except requests.HTTPError as error:
+            if not whole(error.response):
+                raise
+
+
+def _hand_over(part: Path, target: Path) -> None:
+    """Give pooch the file without losing the part: who is killed while the checksum is counted has it all still."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(part, target)
+    except OSError:  # a file system without links
+        os.replace(part, target)
 
 
 def _reason(error: Exception) -> str:
