@@ -158,7 +158,19 @@ def answer(function: Callable, arguments: tuple, banned: list[str] = (), most: i
                     value = function(*arguments)
         return unpack(pack({"value": value}), most)  # a copy: nothing that the student's objects do later can change it
     except (Exception, SystemExit) as error:
-        return {"error": type(error).__name__, "message": str(error)[:500]}
+        return {"error": type(error).__name__, "message": _message(function, error)}
+
+
+def _message(function: Callable, error: BaseException) -> str:
+    """An error's text. Only a stub's own NotImplementedError has none: one from elsewhere says where it comes from."""
+    text = str(error)[:500]
+    if isinstance(error, NotImplementedError) and not text and (trace := error.__traceback__):
+        while trace.tb_next:
+            trace = trace.tb_next
+        place, own = trace.tb_frame.f_code.co_qualname, getattr(function, "__qualname__", "")
+        if own and not f"{place}.".startswith(f"{own}."):
+            return f"it comes from {place}"
+    return text
 
 
 class Banned(Exception):

@@ -10,6 +10,7 @@ import sys
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from jupyter_client import AsyncKernelManager
@@ -17,8 +18,9 @@ from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
+from nbformat.v4 import new_output
 
-from course_utils import progress
+from course_utils import causes, progress
 from course_utils.check import CASES_FILE, JUDGE_VARIABLE, VERDICT, ExerciseCases, Verdict, load_cases
 from course_utils.notebook import grade_id, grading, read, sync
 from course_utils.paths import Course, CourseError, write
@@ -58,8 +60,8 @@ def check(notebook: Path | None = None) -> tuple[list[Verdict], list[str]]:
         said = _run(found, path.parent)
     except RuntimeError as error:  # the kernel ended before it answered
         raise CourseError("\n".join(filter(None, [f"no kernel starts ({error})", what_hides(path.parent)]))) from None
-    cells = {grade_id(cell): cell for cell in reversed(found.cells)}
-    verdicts = [_verdict(cells[f"check_{e.name}"], e) for e in exercises.values()]
+    places = {grade_id(cell): place for place, cell in reversed(list(enumerate(found.cells)))}
+    verdicts = [_verdict(found.cells, places[f"check_{e.name}"], e) for e in exercises.values()]
     if any(v.points < v.max_points for v in verdicts) and (hidden := what_hides(path.parent)):
         said.append(hidden + ", then check again.")
     return verdicts, said
@@ -67,11 +69,18 @@ def check(notebook: Path | None = None) -> tuple[list[Verdict], list[str]]:
 
 def _run(notebook: NotebookNode, folder: Path) -> list[str]:
     """Run all cells, those after an error, too; the outputs stay in the notebook. Returns what was in the way."""
-    last = 0
+    last, exits = 0, False
 
     def begins(cell_index: int, **_: object) -> None:
         nonlocal last
-        last = cell_index + 1
+        last = last if exits else cell_index + 1
+
+    def ends(cell: NotebookNode, execute_reply: dict[str, Any], **_: object) -> None:
+        nonlocal exits
+        reply = execute_reply["content"]
+        exits |= causes.says_exit(reply)
+        if reply["status"] == "error" and not any(o.output_type == "error" for o in cell.outputs):
+            cell.outputs.append(new_output("error", ename=reply["ename"], evalue=reply["evalue"]))  # IPython's own
 
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -84,6 +93,7 @@ def _run(notebook: NotebookNode, folder: Path) -> list[str]:
         interrupt_on_timeout=True,
         allow_errors=True,
         on_cell_start=begins,
+        on_cell_executed=ends,
         extra_arguments=["--log-level=ERROR"],
     )
     client.log.setLevel(logging.CRITICAL)  # what it would say is said below
@@ -92,22 +102,21 @@ def _run(notebook: NotebookNode, folder: Path) -> list[str]:
     try:
         client.execute(env=environment | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"})
     except DeadKernelError:
-        said.append(f"Cell {last} ended the kernel (out of memory, or it left Python): nothing ran after it.")
+        how = "it says exit()" if exits else "out of memory, or it left Python"
+        said.append(f"Cell {last} ended the kernel ({how}): nothing ran after it.")
     for number, cell in enumerate(notebook.cells, 1):
         if any(o.get("ename") == "KeyboardInterrupt" for o in cell.get("outputs", ())):
             said.append(f"Cell {number} was interrupted after {CELL_S} s.")
     return said
 
 
-def _verdict(cell: NotebookNode, exercise: ExerciseCases) -> Verdict:
-    """What the check cell showed; no points where it came to no verdict."""
-    why = "it was not run"
-    for output in cell.get("outputs", ()):
-        if found := output.get("data", {}).get(VERDICT):
-            return Verdict(**found)
-        if output.output_type == "error":
-            why = f"{output.ename}: {output.evalue}"[:200]
-    return Verdict(exercise.name, 0.0, exercise.points, 0, 0, wrong=why)
+def _verdict(cells: list[NotebookNode], place: int, exercise: ExerciseCases) -> Verdict:
+    """What a check cell showed; no points where it came to no verdict."""
+    shown = [output.get("data", {}).get(VERDICT) for output in cells[place].get("outputs", ())]
+    found = next(filter(None, shown), None)
+    verdict = Verdict(**found) if found else Verdict(exercise.name, 0.0, exercise.points, 0, 0, wrong="it was not run")
+    causes.explain(verdict, cells, {i: c.get("outputs", ()) for i, c in enumerate(cells)}, place)
+    return verdict
 
 
 def locate(named: Path | None = None) -> Path:

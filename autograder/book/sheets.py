@@ -60,7 +60,7 @@ class Sheet:
 def why(verdict: Verdict) -> str:
     """A verdict in a few words."""
     said = f"known mistake “{verdict.mistake}”" if verdict.mistake else verdict.reason
-    return f"{verdict.held} of {verdict.cases} cases, {said}."
+    return f"{verdict.held} of {verdict.cases} cases, {said}." if verdict.cases else f"0 points, {said}."
 
 
 def sheets(course: Course, name: str, students: list[str] | None = None) -> list[Sheet]:

@@ -38,6 +38,7 @@ from autograder.run.judge import Judge, no_verdict
 from autograder.sandbox import gpu, inside
 from autograder.sandbox.provisioner import SandboxError, missing
 from autograder.sandbox.warm import Parent
+from course_utils import causes
 from course_utils.check import ExerciseCases, Verdict
 from course_utils.notebook import exercise, grade_id, grading, is_code, points
 from course_utils.plain import Answer
@@ -239,6 +240,8 @@ class _Run(NotebookClient):
             if error := running.exception():
                 late = isinstance(error, CellTimeoutError)
                 raise _Dead("withheld its outputs" if late else f"sent what is no message ({type(error).__name__})")
+            if causes.says_exit(self._reply):
+                raise _Dead("said exit()")
             return self._with_error(cell.outputs)
         finally:
             for task in (running, ending):
@@ -355,6 +358,7 @@ class _Run(NotebookClient):
         """Write the outputs that the cell's mark is read from."""
         if name := self.checks.get(index):
             verdict = self.verdicts.get(index) or self._no_verdict(name, "its check cell is empty")
+            causes.explain(verdict, self.original.cells, self.outputs, index)
             result.verdicts[f"check_{name}"] = verdict
             cell.outputs = outputs.of_verdict(verdict, points(cell))
         elif grading(cell).get("grade") and not grading(cell).get("solution"):
