@@ -174,7 +174,7 @@ def unrolled(steps: int = 4) -> None:
     d.show(
         f"A recurrent network unrolled over {steps} characters. Each character x_t goes through W_x, and the state "
         "before it through W_h, into the state h_t, which gives the probabilities P_t through W_o. The same W_x, W_h "
-        "and W_o stand at every step. The gradient goes against the arrows: into each state from its own guess above it, "
+        "and W_o stand at every step. The gradient goes against the arrows: into each state from its own guess above, "
         "and from the next state to its right."
     )
 

@@ -192,6 +192,19 @@ def judge(text: str, start: int = 0, *, options: bool = False) -> Verdict:
     return Verdict(tuple(sentences), world, tuple(named), start)
 
 
+def marks(text: str, start: int = 0) -> list[tuple[int, int, str]]:
+    """What the judge found in a text, to be shown in it: (start, end, kind), in order, from sentence `start` on.
+
+    The kinds: "kept" and "broken" of a word that hangs on a fact, "odd" of a sentence that is not well formed.
+    """
+    verdict = judge(text, start)
+    places = split(STRAIGHT.sub(r"“\1”", text))[start:]
+    kinds = {(at, at + len(said)): "odd" for (at, said), s in zip(places, verdict.counted) if not s.well_formed}
+    for fact in verdict.facts:  # a word that hangs on two facts is broken if one of them is
+        kinds[fact.word] = "broken" if not fact.kept or kinds.get(fact.word) == "broken" else "kept"
+    return [(begin, end, kind) for (begin, end), kind in sorted(kinds.items())]
+
+
 def _claims(parsed: Parsed, world: World) -> list[tuple[str, Found | str, Found | str]]:
     """What a sentence claims: (relation, subject, value)."""
     form, bound, colours = parsed
