@@ -481,12 +481,20 @@ def test_squarify_wants_positive_sizes():
         plots.squarify([1, 0])
 
 
-def test_treemap_labels_what_has_room_and_tells_all_in_its_text(shown, axes):
+def test_treemap_labels_every_part(shown, axes):
     values = {"tiny": 0.001, "large": 60, "small": 40}
     plots.treemap(values, unit="GiB", title="shares", ax=axes)
-    assert [text.get_text() for text in axes.texts] == ["large\n60", "small\n40"]
+    assert [text.get_text() for text in axes.texts] == ["large\n60", "small\n40", "1", "1\xa0tiny\xa00"]
     plots.treemap(values, unit="GiB", title="shares")
     assert "large → 60, small → 40, tiny → 0.001" in shown[0][0]["text/plain"]
+
+
+def test_treemap_of_groups_gives_each_a_colour_and_a_place(axes):
+    plots.treemap({"web": {"a": 30, "b": 10}, "books": {"c": 60}}, unit="GiB", ax=axes)
+    c, a, b = axes.patches[:3]
+    assert a.get_facecolor() == b.get_facecolor() != c.get_facecolor()
+    assert c.get_width() * c.get_height() == pytest.approx(0.6 * 8.6 * 4.4)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["books", "web"]
 
 
 # --- GPT's widgets ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ With `ax=` it is drawn on that Axes instead, for several panels in one figure.
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from numbers import Real
+from textwrap import fill
 
 import numpy as np
 from IPython.display import display
@@ -312,29 +313,51 @@ def squarify(sizes: Sequence[Real], width: float = 1.0, height: float = 1.0) -> 
 
 
 def treemap(
-    values: Mapping[str, Real], *, unit: str, title: str = "", form: str = ".0f", ax: Axes | None = None
+    values: Mapping[str, Real] | Mapping[str, Mapping[str, Real]],
+    *,
+    unit: str,
+    title: str = "",
+    form: str = ".0f",
+    ax: Axes | None = None,
 ) -> None:
     """One rectangle for each of `{label: size}`, its area in proportion, the largest first.
 
     Args:
+        values: or `{group: {label: size}}`: each group has a colour and a place of its own.
         unit: of the sizes, e.g. "GiB".
-        form: how the sizes are written. What is too small for a label has none; the plot's text form has all.
+        form: how the sizes are written. What is too small for a label has a number, and its label stands below.
     """
-    ordered = sorted(values, key=values.get, reverse=True)
-    numbers = {"": {label: values[label] for label in ordered}}
-    with _Shown(ax, title, x="", y=unit, numbers=numbers, size=(8.6, 5.0)) as axes:
-        for i, (label, (x, y, w, h)) in enumerate(zip(ordered, squarify([values[k] for k in ordered], 8.6, 4.4))):
-            colour = _cycle(COLOURS[:4], i)
-            axes.add_patch(Rectangle((x, y), w, h, facecolor=colour, alpha=0.28, edgecolor="white", linewidth=2))
-            size = min(13.0, 100 * w / max(len(label), 5), 26 * h)  # points that fit into the rectangle
-            if size >= 5.5:
-                said = f"{label}\n{format(float(values[label]), form)}"
+    groups = values if _nested(values) else {"": values}
+    ordered = {g: dict(sorted(part.items(), key=lambda item: -item[1])) for g, part in groups.items()}
+    ordered = dict(sorted(ordered.items(), key=lambda item: -sum(item[1].values())))
+    small = []
+    with _Shown(ax, title, x="", y=unit, numbers=ordered, size=(8.6, 5.4)) as axes:
+        places = squarify([sum(part.values()) for part in ordered.values()], 8.6, 4.4)
+        for i, ((group, part), (left, top, width, height)) in enumerate(zip(ordered.items(), places)):
+            for j, (label, (x, y, w, h)) in enumerate(zip(part, squarify(list(part.values()), width, height))):
+                colour = _cycle(COLOURS, i) if group else _cycle(COLOURS[:4], j)
+                x, y = left + x, top + y
+                axes.add_patch(Rectangle((x, y), w, h, facecolor=colour, alpha=0.28, edgecolor="white", linewidth=2))
+                size = min(13.0, 100 * w / max(len(label), 5), 26 * h)  # points that fit into the rectangle
+                said = f"{label}\n{format(float(part[label]), form)}"
+                if size < 6.5:
+                    small.append(f"{len(small) + 1} {label} {format(float(part[label]), form)}")
+                    said, size = str(len(small)), min(9.0, 60 * w, 60 * h)
                 axes.text(x + w / 2, y + h / 2, said, ha="center", va="center", fontsize=size, color=INK)
+        if len(ordered) > 1:
+            patches = [Rectangle((0, 0), 1, 1, facecolor=_cycle(COLOURS, i), alpha=0.45) for i in range(len(ordered))]
+            axes.legend(
+                patches, ordered, frameon=False, fontsize=11, ncols=len(ordered), loc="upper left",
+                bbox_to_anchor=(0, 0), borderaxespad=0.3, borderpad=0, handlelength=1,
+            )  # fmt: skip
         axes.set_xlim(0, 8.6)
         axes.set_ylim(4.4, 0)
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
+        if small:
+            said = fill("   ".join(entry.replace(" ", "\N{NO-BREAK SPACE}") for entry in small), 105)
+            axes.text(0, 4.5 if len(ordered) == 1 else 4.75, said, ha="left", va="top", fontsize=9.5, color=INK)
 
 
 def report_card(card, *, title: str = "", ax: Axes | None = None) -> None:
