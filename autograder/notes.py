@@ -43,6 +43,8 @@ class Kind(StrEnum):
     TOO_LARGE = "too large"
     EMPTY = "empty file"
     NOT_JSON = "not JSON"
+    OTHER_FORMAT = "another format"
+    NEARLY_JSON = "nearly JSON"
     NO_CELLS = "no cells"
     NOT_READ = "not read"
     OLD_FORMAT = "old format"
@@ -54,6 +56,9 @@ class Kind(StrEnum):
     TYPE_RESTORED = "type restored"
     TEXT_RESTORED = "text restored"
     CELL_RESTORED = "cell restored"
+    CELL_MOVED = "cell moved"
+    ANSWER_FOUND = "answer found"
+    WORDS_FOUND = "words found"
     # seen while it ran
     INTERRUPTED = "interrupted"
     OUT_OF_TIME = "out of time"
@@ -62,6 +67,7 @@ class Kind(StrEnum):
     IN_KERNEL = "judged in the student's kernel"
     # of the grader itself
     LOST = "process lost"
+    EXCEEDED = "more than the grader gives"
     FAILED = "grader failed"
     PLAIN = "plain"  # written by an earlier version, as a sentence
 
@@ -92,6 +98,8 @@ SENTENCES = {
     Kind.TOO_LARGE: "The notebook has {0} MiB, and {1} are allowed; the released notebook was graded unanswered.",
     Kind.EMPTY: "The notebook is an empty file; the released notebook was graded unanswered.",
     Kind.NOT_JSON: "The notebook is damaged: it is not JSON; the released notebook was graded unanswered.",
+    Kind.OTHER_FORMAT: "The notebook is no notebook but {0}; the released notebook was graded unanswered.",
+    Kind.NEARLY_JSON: "The notebook was stored in an odd way ({0}), and was read all the same.",
     Kind.NO_CELLS: "The notebook is damaged: it has no cells; the released notebook was graded unanswered.",
     Kind.NOT_READ: "The notebook cannot be read ({0}); the released notebook was graded unanswered.",
     Kind.OLD_FORMAT: "The notebook was in an old format (nbformat 3) and was converted.",
@@ -103,19 +111,23 @@ SENTENCES = {
     Kind.TYPE_RESTORED: "Cell {cell} was made a {0} cell; it is a {1} cell again.",
     Kind.TEXT_RESTORED: "Cell {cell} is locked and had been changed: the released text was put back.",
     Kind.CELL_RESTORED: "The cell {cell} was missing and was put back.",
+    Kind.CELL_MOVED: "The cell {cell} stood where it cannot work and was moved {0}.",
+    Kind.ANSWER_FOUND: "The cell for {0} is as it was released; cell {cell}, which defines it, was taken in its place.",
+    Kind.WORDS_FOUND: "The cell for {0} holds no answer; what is written in cell {cell} was taken as it.",
     Kind.INTERRUPTED: "Cell {cell} was interrupted after {0} s.",
     Kind.OUT_OF_TIME: "From Cell {cell} on nothing ran: the notebook's time limit of {0} s was used up.",
     Kind.DIED: "Cell {cell} {0}; what follows ran in a new kernel, without this cell.",
     Kind.DIED_AT_LAST: "Cell {cell} {0}; nothing ran after that, because the kernel died {1} times.",
     Kind.IN_KERNEL: "Cell {cell} was judged by tests that ran in the student's kernel.",
     Kind.LOST: "The processes that ran this notebook were lost, again and again ({0}): look at it, then grade again.",
+    Kind.EXCEEDED: "Grading this notebook {0}, and was stopped: look at it, then grade again.",
     Kind.FAILED: "The grader failed ({0}); see {1}.",
     Kind.PLAIN: "{0}",
 }
 
 UNANSWERED = frozenset(
     {Kind.NOTHING, Kind.UNREADABLE, Kind.LINK, Kind.NO_NOTEBOOK, Kind.NO_FILE, Kind.NOT_OPENED, Kind.NOT_PLAIN}
-    | {Kind.TOO_LARGE, Kind.EMPTY, Kind.NOT_JSON, Kind.NO_CELLS, Kind.NOT_READ}
+    | {Kind.TOO_LARGE, Kind.EMPTY, Kind.NOT_JSON, Kind.OTHER_FORMAT, Kind.NO_CELLS, Kind.NOT_READ}
 )  # there was nothing to grade
 DEATHS = frozenset({Kind.DIED, Kind.DIED_AT_LAST})
 TIME_OUTS = frozenset({Kind.INTERRUPTED, Kind.OUT_OF_TIME})

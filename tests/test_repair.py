@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nbformat.v4 import new_code_cell
 from small_course import POINTS, solution_notebook
 
 from autograder.intake.repair import repair
@@ -23,6 +24,7 @@ def released():
 
 
 RELEASE = released()
+ANSWER = "def double(x):\n    return x + x"
 GRADED = [c.metadata.nbgrader.grade_id for c in RELEASE.cells if "nbgrader" in c.metadata and c.metadata.nbgrader.grade]
 
 
@@ -148,6 +150,7 @@ def test_changed_points_flags_and_checksums_are_the_releases_again(submit):
 def test_of_copies_only_the_first_counts(submit):
     notebook = fresh()
     second = copy.deepcopy(cell(notebook, "double"))
+    cell(notebook, "double").source = "def double(x): return 6"
     second.source = "def double(x): return 7"
     notebook.cells.append(second)
     repaired, notes = submit(notebook)
@@ -248,6 +251,113 @@ def test_too_many_cells_are_left_out(submit):
     notebook.cells += [nbformat.v4.new_code_cell("1")] * 30
     repaired, notes = submit(notebook, Limits(cells=20))
     assert len(repaired.cells) == 20 and note(Kind.CELLS_LEFT_OUT, 19) in notes
+
+
+def test_an_answer_in_another_cell_takes_the_place_of_the_untouched_one(submit):
+    for place in (0, 2, 4, None):
+        notebook = fresh()
+        notebook.cells.insert(len(notebook.cells) if place is None else place, new_code_cell(ANSWER))
+        repaired, notes = submit(notebook)
+        assert cell(repaired, "double").source == ANSWER and Kind.ANSWER_FOUND in kinds(notes)
+        sources = [c.source for c in repaired.cells]
+        assert sources.index("check(double)") > sources.index(ANSWER)
+        assert cell(RELEASE, "double").source not in sources
+    notebook = fresh()
+    notebook.cells.append(copy.deepcopy(cell(notebook, "double")))  # a copy with its mark, as JupyterLab makes it
+    notebook.cells[-1].source = ANSWER
+    assert cell(submit(notebook)[0], "double").source == ANSWER
+    notebook = fresh()
+    cell(notebook, "double").source = ANSWER
+    notebook.cells.append(new_code_cell("def double(x): return 0"))
+    assert cell(submit(notebook)[0], "double").source == ANSWER
+
+
+@pytest.mark.parametrize("ids", [True, False])
+@pytest.mark.parametrize("kind", ["markdown", "raw", "code", "two"])
+def test_words_below_their_cell_are_found(submit, kind, ids):
+    notebook = fresh()
+    at = notebook.cells.index(cell(notebook, "why")) + 1
+    makers = {"raw": nbformat.v4.new_raw_cell, "code": new_code_cell}
+    notebook.cells.insert(at, makers.get(kind, nbformat.v4.new_markdown_cell)("It distributes."))
+    if kind == "two":
+        notebook.cells.insert(at + 1, nbformat.v4.new_markdown_cell("Doubly."))
+    for number, c in enumerate(notebook.cells):
+        c.id = c.id if ids else f"other-{number}"
+    repaired, notes = submit(notebook)
+    assert cell(repaired, "why").source == "It distributes." + "\n\nDoubly." * (kind == "two")
+    assert Kind.WORDS_FOUND in kinds(notes)
+
+
+def test_words_without_their_mark_are_found_beside_a_note(submit):
+    notebook = fresh()
+    at = notebook.cells.index(cell(notebook, "why"))
+    for c in notebook.cells:
+        c.metadata, c.id = {}, "x"
+    notebook.cells[at : at + 1] = [nbformat.v4.new_markdown_cell(text) for text in ("A note.", "It distributes.")]
+    repaired, notes = submit(notebook)
+    assert cell(repaired, "why").source == "A note.\n\nIt distributes."
+    assert note(Kind.MARK_RESTORED, "why", cell=at + 1) in notes
+    notebook.cells[at - 1].source = "(the question in my own words)"
+    assert "It distributes." in cell(submit(notebook)[0], "why").source
+    del notebook.cells[at - 1 : at + 2]
+    assert Kind.CELL_RESTORED in kinds(submit(notebook)[1])
+
+
+def test_a_question_that_was_left_alone_takes_no_other_cells(submit):
+    notebook = fresh()
+    notebook.cells.append(nbformat.v4.new_markdown_cell("Thank you."))
+    assert cell(submit(notebook)[0], "why").source == cell(RELEASE, "why").source
+    cell(notebook, "why").source = "Because."
+    notebook.cells.insert(8, nbformat.v4.new_markdown_cell("More."))
+    assert cell(submit(notebook)[0], "why").source == "Because."
+
+
+def test_cells_that_cannot_work_where_they_stand_are_moved(submit):
+    notebook = fresh()
+    notebook.cells.append(notebook.cells.pop(1))  # the set-up, to the end
+    notebook.cells.insert(1, notebook.cells.pop(notebook.cells.index(cell(notebook, "check_total"))))
+    repaired, notes = submit(notebook)
+    found = order(repaired)
+    assert found.index("setup") == 0 and found.index("check_total") > found.index("total")
+    assert {n.cell for n in notes if n.kind == Kind.CELL_MOVED} == {"setup", "check_total"}
+
+
+TEXT = json.dumps(json.loads(nbformat.writes(RELEASE)), ensure_ascii=False).replace("Double,", "Double –")
+
+
+@pytest.mark.parametrize(
+    ("data", "odd"),
+    [
+        (TEXT.encode("utf-16"), False),
+        (TEXT.encode("utf-16-be"), False),
+        (TEXT.encode("utf-32"), False),
+        (TEXT.encode("utf-8-sig"), False),
+        (TEXT.encode("cp1252"), True),
+        (TEXT.encode() + bytes(5000), False),
+        (TEXT.replace("then add", "then\tadd").encode(), True),
+        (TEXT.encode() + b"}\n]", True),
+    ],
+)
+def test_what_is_nearly_json_is_read(submit, data, odd):
+    repaired, notes = submit(data)
+    assert [c.source.replace("\t", " ") for c in repaired.cells[1:]] == [c.source for c in RELEASE.cells[1:]]
+    assert "Double –" in repaired.cells[0].source
+    assert kinds(notes) == [Kind.NEARLY_JSON] * odd
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"PK\x03\x04abc", "a zip"),
+        (b"\n<!DOCTYPE html><p>", "a web page"),
+        (b"%PDF-1.7", "a PDF"),
+        (TEXT.replace('"cells"', '\n<<<<<<< HEAD\n"cells"').encode(), "conflict marks"),
+        (TEXT[: len(TEXT) // 2].encode(), "damaged"),
+    ],
+)
+def test_what_is_no_notebook_is_called_what_it_is(submit, data, said):
+    _, (found,) = submit(data)
+    assert found.kind in UNANSWERED and said in sentence(found)
 
 
 plain = (

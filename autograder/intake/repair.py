@@ -40,6 +40,7 @@ def repair(path: Path, release: NotebookNode, limits: Limits = DEFAULTS) -> tupl
         notes.append(note(Kind.OTHER_KERNEL, kernel))
     cells = _match(cells, release, notes)
     _put_back(cells, release, notes)
+    _order(cells, release, notes)
     return _notebook(cells, notes), notes
 
 
@@ -91,10 +92,7 @@ def _parse(data: bytes, limits: Limits) -> tuple[list[NotebookNode], str, list[N
     if not data.strip():
         raise _Unusable(Kind.EMPTY)
     notes: list[Note] = []
-    try:
-        tree = json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError):  # ValueError: also what is not UTF-8
-        raise _Unusable(Kind.NOT_JSON) from None
+    tree = _tree(data, notes)
     if not isinstance(tree, dict):
         raise _Unusable(Kind.NO_CELLS)
     sheets = tree.get("worksheets")
@@ -112,6 +110,50 @@ def _parse(data: bytes, limits: Limits) -> tuple[list[NotebookNode], str, list[N
     spec = metadata.get("kernelspec") if isinstance(metadata, dict) else None
     kernel = spec.get("name") if isinstance(spec, dict) else None
     return cells, _clean(kernel)[:80] if isinstance(kernel, str) else "", notes
+
+
+INSTEAD = {  # how a file begins that is no notebook
+    b"PK\x03\x04": "a zip",
+    b"\x1f\x8b": "a packed file (gzip)",
+    b"%PDF": "a PDF",
+    b"<!doctype": "a web page (download the file itself)",
+    b"<html": "a web page (download the file itself)",
+}
+
+
+def _tree(data: bytes, notes: list[Note]) -> Any:
+    """The file as JSON, also where an editor or a transfer has changed how it is stored."""
+    odd = ""
+    try:
+        text = data.decode(json.detect_encoding(data[:4]))
+    except UnicodeDecodeError:
+        text, odd = data.decode("cp1252", "replace"), "not as UTF-8"
+    text = text.removeprefix("\ufeff").strip("\0 \t\r\n")
+    try:
+        tree, end = json.JSONDecoder().raw_decode(text)
+    except RecursionError:
+        raise _Unusable(Kind.NOT_JSON) from None
+    except ValueError:
+        odd = odd or "with signs that JSON does not have"
+        tree, end = _leniently(data, text)
+    if end < len(text):
+        odd = odd or "with more behind its end"
+    if odd:
+        notes.append(note(Kind.NEARLY_JSON, odd))
+    return tree
+
+
+def _leniently(data: bytes, text: str) -> tuple[Any, int]:
+    try:
+        return json.JSONDecoder(strict=False).raw_decode(text)
+    except (ValueError, RecursionError):
+        pass
+    start = data[:1000].lstrip().lower()
+    if what := next((what for begin, what in INSTEAD.items() if start.startswith(begin.lower())), ""):
+        raise _Unusable(Kind.OTHER_FORMAT, what)
+    if re.search(r"^(<<<<<<<|>>>>>>>) ", text, re.MULTILINE):
+        raise _Unusable(Kind.OTHER_FORMAT, "two versions of one, with git's conflict marks between them")
+    raise _Unusable(Kind.NOT_JSON)
 
 
 def _cell(raw: Any) -> NotebookNode | None:
@@ -171,31 +213,114 @@ def _match(cells: list[NotebookNode], release: NotebookNode, notes: list[Note]) 
     for name, released in known.items():
         taken = set(owners.values())
         free = (i for i, c in enumerate(cells) if i not in taken and c.metadata.get("claims") not in known)
-        if (
-            name not in owners
-            and (found := next((i for i in free if _is(cells, i, released, release)), None)) is not None
-        ):
+        if name not in owners and (found := next((i for i in free if _is(cells[i], released)), None)) is not None:
             owners[name] = found
             notes.append(note(Kind.MARK_RESTORED, name, cell=found + 1))
+    for name, released in known.items():
+        if released.cell_type == "code" and not released.metadata["nbgrader"]["grade"] and not _locked(released):
+            _find_answer(name, released, cells, owners, known, notes)
     for name, index in owners.items():
         cells[index] = _restored(cells[index], known[name], index, notes)
+    for name, released in known.items():
+        if _in_words(released):
+            _find_words(name, released, cells, owners, release, notes)
     for cell in cells:
         cell.metadata.pop("claims", None)
     return cells
 
 
-def _is(cells: list[NotebookNode], index: int, released: NotebookNode, release: NotebookNode) -> bool:
+def _find_answer(
+    name: str,
+    released: NotebookNode,
+    cells: list[NotebookNode],
+    owners: dict[str, int],
+    known: dict[str, NotebookNode],
+    notes: list[Note],
+) -> None:
+    """Let an answer in a cell of the student's own, or in a copy, take the place of a cell that was left as it was."""
+    place = owners.get(name)
+    if place is not None and cells[place].source.strip() != released.source.strip():
+        return
+    claims = [cell.metadata.get("claims") for cell in cells]
+    written = [
+        i
+        for i, cell in enumerate(cells)
+        if i not in owners.values()
+        and (claims[i] == name or claims[i] not in known)
+        and cell.source.strip() != released.source.strip()
+        and _defines(cell, name)
+    ]
+    if not written:
+        return
+    if place is not None:
+        cells[place] = nbformat.v4.new_code_cell("")
+        notes.append(note(Kind.ANSWER_FOUND, name, cell=written[-1] + 1))
+    owners[name] = written[-1]
+
+
+def _in_words(cell: NotebookNode) -> bool:
+    return cell.cell_type == "markdown" and cell.metadata["nbgrader"]["grade"]
+
+
+def _find_words(
+    name: str,
+    released: NotebookNode,
+    cells: list[NotebookNode],
+    owners: dict[str, int],
+    release: NotebookNode,
+    notes: list[Note],
+) -> None:
+    """Take an answer in words from the student's own cells between its question and the next of the release's."""
+    place = owners.get(name)
+    if place is not None and cells[place].source.strip() != released.source.strip():
+        return
+    here = [_is_released(cell, release) for cell in cells]
+    if place is None:  # the question, or what stands nearest above it
+        above = release.cells[: release.cells.index(released)]
+        place = max((i for i, cell in enumerate(cells) if any(_alike(cell, r) for r in above)), default=None)
+        if place is None:
+            return
+    end = next((i for i in range(place + 1, len(cells)) if here[i]), len(cells))
+    own = [i for i in range(place + 1, end) if cells[i].source.strip()]
+    own = [i for i in own if cells[i].cell_type != "code"] or own
+    if not own:
+        return
+    whole = copy.deepcopy(released)
+    whole.source = "\n\n".join(cells[i].source for i in own)
+    if attachments := {k: v for i in own for k, v in cells[i].get("attachments", {}).items()}:
+        whole.attachments = attachments
+    if name not in owners:
+        place, cells[own[0]] = own[0], whole
+        owners[name] = place
+        notes.append(note(Kind.MARK_RESTORED, name, cell=place + 1))
+        for i in own[1:]:
+            cells[i] = nbformat.v4.new_markdown_cell("")
+        return
+    cells[place] = whole
+    notes.append(note(Kind.WORDS_FOUND, name, cell=", ".join(str(i + 1) for i in own)))
+
+
+def _is_released(cell: NotebookNode, release: NotebookNode) -> bool:
+    return "nbgrader" in cell.metadata or any(_alike(cell, released) for released in release.cells)
+
+
+def _alike(cell: NotebookNode, released: NotebookNode) -> bool:
+    """Whether a cell is this one of the release, by its name or its text."""
+    if "nbgrader" in cell.metadata or "nbgrader" in released.metadata:
+        return cell.metadata.get("nbgrader", {}).get("grade_id") == released.metadata.get("nbgrader", {}).get(
+            "grade_id"
+        )
+    return cell.id == released.id or cell.source.strip() == released.source.strip() != ""
+
+
+def _is(cell: NotebookNode, released: NotebookNode) -> bool:
     """Whether a cell without its mark is this released one."""
-    cell = cells[index]
     if cell.cell_type != released.cell_type:
         return False
     if cell.id == released.id or (_locked(released) and cell.source.strip() == released.source.strip()):
         return True
-    if cell.cell_type == "code":
-        name = released.metadata["nbgrader"]["grade_id"]
-        return not _locked(released) and _defines(cell, name)
-    before = release.cells.index(released) - 1  # an answer in words follows its question
-    return index > 0 and before >= 0 and cells[index - 1].source.strip() == release.cells[before].source.strip() != ""
+    name = released.metadata["nbgrader"]["grade_id"]
+    return cell.cell_type == "code" and not _locked(released) and _defines(cell, name)
 
 
 def _restored(cell: NotebookNode, released: NotebookNode, index: int, notes: list[Note]) -> NotebookNode:
@@ -227,6 +352,27 @@ def _put_back(cells: list[NotebookNode], release: NotebookNode, notes: list[Note
         ]
         cells.insert(max(places, default=0), copy.deepcopy(released))
         notes.append(note(Kind.CELL_RESTORED, cell=grading["grade_id"]))
+
+
+def _order(cells: list[NotebookNode], release: NotebookNode, notes: list[Note]) -> None:
+    """Move the locked cells that cannot work where they stand: a set-up below its use, a check above its function."""
+    for position, released in enumerate(release.cells):
+        if "nbgrader" not in released.metadata or not _locked(released):
+            continue
+        name = released.metadata["nbgrader"]["grade_id"]
+        place = next(i for i, cell in enumerate(cells) if name in _names([cell]))
+        if not released.metadata["nbgrader"]["grade"]:
+            later = [r for r in release.cells[position + 1 :] if r.cell_type == "code"]
+            target = min((i for i, c in enumerate(cells[:place]) if any(_alike(c, r) for r in later)), default=None)
+            where = "up"
+        else:
+            exercise = name.removeprefix("check_")
+            found = [i for i, c in enumerate(cells) if exercise in _names([c])]
+            found = found or [i for i, c in enumerate(cells) if _defines(c, exercise)][:1]
+            target, where = (found[0] if found and found[0] > place else None), "down"
+        if target is not None:
+            cells.insert(target, cells.pop(place))
+            notes.append(note(Kind.CELL_MOVED, where, cell=name))
 
 
 def _names(cells: list[NotebookNode]) -> set[str]:
