@@ -26,6 +26,8 @@ class Kind(StrEnum):
     UNREADABLE = "cannot be opened"
     LINK = "link"
     NO_NOTEBOOK = "no notebook"
+    FOUND_INSTEAD = "other files"
+    UNTOUCHED = "untouched original"
     OTHER_NAME = "another name"
     NONE_NAMED = "none has the name"
     OTHERS = "other notebooks"
@@ -82,6 +84,8 @@ SENTENCES = {
     Kind.UNREADABLE: "What was handed in cannot be opened ({0}): graded unanswered.",
     Kind.LINK: "What was handed in is a link, and links are not followed: graded unanswered.",
     Kind.NO_NOTEBOOK: "No notebook was found: graded unanswered.",
+    Kind.FOUND_INSTEAD: "No notebook was found, only {0}: graded unanswered.",
+    Kind.UNTOUCHED: "{0} is as it was released; {1}, which has answers in it, was taken in its place.",
     Kind.OTHER_NAME: "The notebook was called {0}; it was taken as {1}.ipynb.",
     Kind.NONE_NAMED: "None of {0} notebooks is called {1}.ipynb ({2}).",
     Kind.OTHERS: "Other notebooks were not looked at: {0}.",
@@ -126,7 +130,16 @@ SENTENCES = {
 }
 
 UNANSWERED = frozenset(
-    {Kind.NOTHING, Kind.UNREADABLE, Kind.LINK, Kind.NO_NOTEBOOK, Kind.NO_FILE, Kind.NOT_OPENED, Kind.NOT_PLAIN}
+    {
+        Kind.NOTHING,
+        Kind.UNREADABLE,
+        Kind.LINK,
+        Kind.NO_NOTEBOOK,
+        Kind.FOUND_INSTEAD,
+        Kind.NO_FILE,
+        Kind.NOT_OPENED,
+        Kind.NOT_PLAIN,
+    }
     | {Kind.TOO_LARGE, Kind.EMPTY, Kind.NOT_JSON, Kind.OTHER_FORMAT, Kind.NO_CELLS, Kind.NOT_READ}
 )  # there was nothing to grade
 DEATHS = frozenset({Kind.DIED, Kind.DIED_AT_LAST})

@@ -123,6 +123,30 @@ def test_everybody_in_submitted_ends_in_a_row(course, tmp_path):
     assert len((course.root / "grades.csv").read_text().splitlines()) == len(full | nobody) + 1
 
 
+@pytest.mark.parametrize(
+    "name", [f"{NAME}.IPYNB", f"{NAME}.ipynb.txt", f"{NAME} (1).ipynb", "._x.ipynb", f"{NAME}-Copy1.ipynb"]
+)
+def test_a_notebook_is_found_under_the_names_that_systems_give_it(course, name):
+    path = hand_in(course, "ann", RIGHT)
+    path.rename(path.with_name(name))
+    if name.startswith(f"{NAME} (1)") or "Copy" in name:
+        hand_in(course, "ann")  # the original, untouched
+    if name == "._x.ipynb":  # what macOS leaves beside a file in a zip
+        hand_in(course, "ann", RIGHT)
+    sheet = graded(course)["ann"]
+    assert sheet.points == 6, sheet.line()
+    assert name.startswith(".") or name in sheet.line()
+
+
+def test_what_was_there_in_place_of_a_notebook_is_said(course):
+    folder = course.root / "submitted" / "ann" / NAME
+    folder.mkdir(parents=True)
+    assert Kind.NO_NOTEBOOK in {n.kind for n in graded(course)["ann"].notes}
+    for name in ("a0_small.zip", "answers.pdf", "a0.html"):
+        (folder / name).write_text("x")
+    assert "only a0.html, a0_small.zip, answers.pdf" in graded(course)["ann"].line()
+
+
 def test_a_crash_of_the_grader_costs_one_student(course, executor, monkeypatch):
     hand_in(course, "ann", RIGHT)
     hand_in(course, "bob", RIGHT | {"double": "def double(x): return 'crash the grader'"})

@@ -49,6 +49,14 @@ def blank(release: NotebookNode, *notes: Note) -> tuple[NotebookNode, list[Note]
     return _notebook(copy.deepcopy(release.cells), list(notes)), list(notes)
 
 
+def answered(path: Path, release: NotebookNode, limits: Limits = DEFAULTS) -> bool:
+    """Whether anything is written in it where the release asks for an answer."""
+    notebook, _ = repair(path, release, limits)
+    found = {c.metadata["nbgrader"]["grade_id"]: c.source for c in notebook.cells if "nbgrader" in c.metadata}
+    asked = [c for c in release.cells if c.metadata.get("nbgrader", {}).get("solution")]
+    return any(found.get(c.metadata["nbgrader"]["grade_id"], c.source).strip() != c.source.strip() for c in asked)
+
+
 def _notebook(cells: list[NotebookNode], notes: list[Note]) -> NotebookNode:
     used = {cell.metadata["nbgrader"]["grade_id"] for cell in cells if "nbgrader" in cell.metadata}
     for number, cell in enumerate(cells):

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -13,17 +13,18 @@ from nbformat import NotebookNode
 
 from autograder.course import Course
 from autograder.intake.plain_file import NotPlain, open_plain
-from autograder.intake.repair import blank, repair
+from autograder.intake.repair import answered, blank, repair
 from autograder.limits import Limits, mib
 from autograder.notes import NOTES, Kind, Note, as_json, note
 from course_utils.notebook import read, text
 from course_utils.paths import write
 from course_utils.student import TIMESTAMP
 
+MAX_READ = 10  # notebooks in one folder in which answers are looked for
 MAX_WALK = 100_000  # files among which notebooks are looked for
 # What turns the direction of a line of text, or is not seen at all: one name could be shown as another.
 UNSEEN = "\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
-PASSED_OVER = re.compile(r"\..*|__pycache__|.*\.pyc|Thumbs\.db|desktop\.ini|.*\.ipynb")
+PASSED_OVER = re.compile(r"\..*|__pycache__|.*\.pyc|Thumbs\.db|desktop\.ini|.*\.ipynb(\.txt|\.json)?", re.IGNORECASE)
 
 
 @dataclass
@@ -76,7 +77,7 @@ def _submission(path: Path, entry: os.DirEntry, name: str) -> Submission:
         return Submission(student, path, [note(Kind.CLOSED_FOLDER, shown(entry.name), error.strerror)])
     if name in inside:
         return Submission(student, path / name)
-    if any(n.endswith(".ipynb") and not n.startswith(".") for n in inside):
+    if any(_is_notebook(Path(n)) for n in inside):
         return Submission(student, path, [note(Kind.OUTSIDE, name)])
     return Submission(student, None, [note(Kind.NOTHING)])
 
@@ -112,8 +113,8 @@ def _take(
         return blank(release)
     if place.is_symlink():
         return blank(release, note(Kind.LINK))
-    where = _notebook(place, name, notes)
-    notebook, said = repair(where, release, limits) if where else blank(release, note(Kind.NO_NOTEBOOK))
+    where = _notebook(place, name, notes, lambda path: answered(path, release, limits))
+    notebook, said = repair(where, release, limits) if where else blank(release, _no_notebook(place))
     if place.is_dir():
         copy_files(place, target, said, limits)
     return notebook, said
@@ -136,26 +137,40 @@ def signature(submission: Submission, files: int) -> object:
         return error.errno
 
 
-def _notebook(place: Path, name: str, notes: list[Note]) -> Path | None:
-    """The notebook to grade: the one with the assignment's name, else the only one."""
+def _notebook(place: Path, name: str, notes: list[Note], answered: Callable[[Path], bool]) -> Path | None:
+    """The notebook to grade: the one with the assignment's name, else the only one; the only one with answers in it."""
     if not place.is_dir():
-        return place if place.suffix == ".ipynb" or place.name == name else None
-    found = sorted(p for p in islice(_walk(place, notes=[]), MAX_WALK) if p.suffix == ".ipynb")
-    exact = [p for p in found if p.stem == name]
-    if exact:
-        chosen = min(exact, key=lambda p: len(p.parts))
-    elif len(found) == 1:
-        chosen = found[0]
-        notes.append(note(Kind.OTHER_NAME, shown(chosen.name), name))
-    else:
-        names = ", ".join(shown(p.name) for p in found[:5])
+        return place if _is_notebook(place) or place.name == name else None
+    found = sorted(p for p in islice(_walk(place, notes=[]), MAX_WALK) if _is_notebook(p))
+    exact = min((p for p in found if p.name == f"{name}.ipynb"), key=lambda p: len(p.parts), default=None)
+    chosen = exact or (found[0] if len(found) == 1 else None)
+    if 1 < len(found) <= MAX_READ and not (exact and answered(exact)):
+        written = [p for p in found if p != exact and answered(p)]
+        chosen = written[0] if len(written) == 1 else chosen
+    if not chosen:
         if found:
-            notes.append(note(Kind.NONE_NAMED, len(found), name, names))
+            notes.append(note(Kind.NONE_NAMED, len(found), name, ", ".join(shown(p.name) for p in found[:5])))
         return None
+    if exact and chosen != exact:
+        notes.append(note(Kind.UNTOUCHED, shown(exact.name), shown(chosen.name)))
+    elif not exact:
+        notes.append(note(Kind.OTHER_NAME, shown(chosen.name), name))
     others = [shown(p.name) for p in found if p != chosen]
     if others:
         notes.append(note(Kind.OTHERS, ", ".join(others[:5]) + (" …" if len(others) > 5 else "")))
     return chosen
+
+
+def _is_notebook(path: Path) -> bool:
+    """By its name, also where a system wrote that in capitals or put an ending of its own behind it."""
+    return not path.name.startswith(".") and path.name.lower().endswith((".ipynb", ".ipynb.txt", ".ipynb.json"))
+
+
+def _no_notebook(place: Path) -> Note:
+    """That there is none, and what is there."""
+    there = [place] if place.is_file() else list(islice(_walk(place, notes=[]), 6))
+    names = ", ".join(shown(p.name) for p in there[:5]) + " …" * (len(there) > 5)
+    return note(Kind.FOUND_INSTEAD, names) if names else note(Kind.NO_NOTEBOOK)
 
 
 def copy_files(place: Path, target: Path, notes: list[Note], limits: Limits) -> None:
