@@ -1,5 +1,6 @@
 """A course as its grader sees it: what students must not see, and nbgrader's configuration."""
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,13 @@ IGNORED = {"mistakes.py", "__pycache__", ".ipynb_checkpoints", ".DS_Store"}
 
 class Blocked(paths.CourseError):
     """Nothing can go on until this is put right: no room on the disk, a gradebook that others hold."""
+
+
+def is_ours(error: Exception) -> bool:
+    """Whether an error says that the grader's own places fail it: that stops a run. All others are one student's."""
+    if isinstance(error, OSError):
+        return error.errno in paths.FULL | paths.FORBIDDEN | {errno.EIO, errno.EMFILE, errno.ENFILE}
+    return isinstance(error, Blocked)
 
 
 class Course(paths.Course):

@@ -25,7 +25,7 @@ from autograder.sandbox import gpu, provisioner
 from autograder.stock import one_engine
 from autograder.temporary import remove_parts, temporary_folder
 from course_utils.notebook import read
-from course_utils.paths import CourseError, write
+from course_utils.paths import CourseError, explain, write
 
 AHEAD = 50  # submissions that run, or have run, before it is their turn to be recorded
 
@@ -132,7 +132,9 @@ def _outcome(
             return pool.grade(course, name, submission, options)
         except pools.Lost as error:
             lost = error
-    return {"lost": str(lost)}
+        except pools.Exceeded as error:
+            return {"lost": Kind.EXCEEDED, "why": [str(error)]}
+    return {"lost": Kind.LOST, "why": [str(lost)]}
 
 
 def _in_order(work: Iterator[tuple[Submission, Future]], ahead: int) -> Iterator[tuple[Submission, Future]]:
@@ -203,7 +205,8 @@ def watch(
                 yield from grade(course, name, ready, options)
                 done |= {s: there[s] for s in ready}
             said = ""
-        except CourseError as error:
-            if str(error) != said:
-                say(said := str(error))
+        except Exception as error:  # whatever it is, the next hand-in is graded
+            text = explain(error) if isinstance(error, OSError) else str(error) or type(error).__name__
+            if text != said:
+                say(said := text)
         pause(every)

@@ -34,6 +34,9 @@ class Limits:
     deaths: int = 3  # of kernels, then no more cells run
     device: str = "cpu"  # or "cuda": the sandbox shows the GPU's device files; not in the file, but on the command line
     gpu_memory_bytes: int = 4096 * MiB  # of the GPU's, of all its processes together
+    # what the grader itself takes for it
+    grader_s: float = 60  # of a processor, to judge one exercise, or to make one page
+    grader_bytes: int = 2048 * MiB  # beside what it has loaded
     # when it is taken in
     notebook_bytes: int = 32 * MiB  # a zip may have twice as much
     cells: int = 2000
@@ -41,6 +44,11 @@ class Limits:
     files: int = 500  # beside the notebook
     files_bytes: int = 200 * MiB  # all of them together
     zip_files: int = 1000
+
+    @property
+    def path_s(self) -> float:
+        """From the folder to the result, at most: beyond what the executor allows, something has gone wrong."""
+        return self.notebook_s + self.deaths * self.startup_s + 2 * self.grader_s
 
 
 DEFAULTS = Limits()

@@ -29,6 +29,9 @@ Answer = dict[
 
 MAX_BYTES = 16 * 2**20  # of one message, unless something else is agreed on; an honest answer is far smaller
 
+MAX_PARTS = 1_000_000  # values in one message: an empty list takes 2 bytes in it, and 30 times that in memory
+MAX_DEPTH = 100
+
 
 @dataclass(frozen=True)
 class Seed:
@@ -76,13 +79,25 @@ class Module:
         Raises:
             WrongParameters: its parameters are not those of `state`; the message names them with their shapes.
         """
+        return self.call(self.built(build), self.inputs)
+
+    def built(self, build: Callable) -> Any:
+        """A module of the student's class, with these weights.
+
+        Raises:
+            WrongParameters: as `run`.
+        """
         module = build(**self.init) if isinstance(self.init, dict) else build(*self.init)
         if not callable(getattr(module, "load_state_dict", None)):
             raise WrongParameters(f"expected a class made from torch.nn.Module, got {type(module).__name__}")
         if self.state is not None:
             _fill(module, self.state)
+        return module
+
+    def call(self, module: Any, inputs: tuple) -> Any:
+        """What the method of a module gives, in eval mode."""
         module.eval()
-        return (module if self.method == "forward" else getattr(module, self.method))(*self.inputs)
+        return (module if self.method == "forward" else getattr(module, self.method))(*inputs)
 
 
 class WrongParameters(Exception):
@@ -134,7 +149,7 @@ def unpack(data: bytes, most: int = MAX_BYTES) -> Any:
         if _checksum(metadata["value"], body) != metadata["sha256"]:
             raise ValueError("its checksum does not fit")
         tensors = _torch_files().load(body) if len(body) > len(safetensors.numpy.save({})) else {}
-        return _decode(json.loads(metadata["value"]), tensors)
+        return _decode(_parsed(metadata["value"]), tensors)
     except Exception as error:  # whatever a hostile or broken sender makes the parsers say
         raise ValueError(
             f"these bytes are damaged or were not made by the course ({type(error).__name__}: {str(error)[:200]})"
@@ -155,7 +170,7 @@ def outline(data: bytes) -> Any:
 
 def cook(value: Any) -> Any:
     """The value with every `Recipe` replaced by what it gives."""
-    return _replace(value, lambda leaf: leaf.cook() if isinstance(leaf, Recipe) else leaf)
+    return replaced(value, lambda leaf: leaf.cook() if isinstance(leaf, Recipe) else leaf)
 
 
 def resolve(value: Any) -> Any:
@@ -172,7 +187,7 @@ def resolve(value: Any) -> Any:
                 return torch.Generator().manual_seed(n)
         return value.clone() if _is_tensor(value) else value
 
-    return _replace(cook(value), leaf)
+    return replaced(cook(value), leaf)
 
 
 def load(path: Path) -> Any:
@@ -203,10 +218,23 @@ def receive(connection: socket.socket, most: int = MAX_BYTES) -> Any:
         EOFError: the other side closed the connection.
         ValueError: the message is too large or damaged.
     """
+    return unpack(receive_packed(connection, most), most)
+
+
+def receive_packed(connection: socket.socket, most: int = MAX_BYTES) -> bytes:
+    """The next message as it came, for `unpack`.
+
+    Args:
+        most: bytes that it may have.
+
+    Raises:
+        EOFError: the other side closed the connection.
+        ValueError: the message is too large.
+    """
     (length,) = struct.unpack("<Q", _exactly(connection, 8))
     if length > most:
         raise ValueError(f"a message of {length} bytes is more than {most}")
-    return unpack(_exactly(connection, length), most)
+    return _exactly(connection, length)
 
 
 def _exactly(connection: socket.socket, length: int) -> bytes:
@@ -219,13 +247,14 @@ def _exactly(connection: socket.socket, length: int) -> bytes:
     return bytes(data)
 
 
-def _replace(value: Any, leaf: Callable[[Any], Any]) -> Any:
+def replaced(value: Any, leaf: Callable[[Any], Any]) -> Any:
+    """The value with what `leaf` gives in the place of each thing that holds no others."""
     if isinstance(value, (list, tuple)):
-        return type(value)(_replace(v, leaf) for v in value)
+        return type(value)(replaced(v, leaf) for v in value)
     if isinstance(value, dict):
-        return {k: _replace(v, leaf) for k, v in value.items()}
+        return {k: replaced(v, leaf) for k, v in value.items()}
     if isinstance(value, Module):
-        return Module(*(_replace(v, leaf) for v in (value.init, value.state, value.inputs)), value.method)
+        return Module(*(replaced(v, leaf) for v in (value.init, value.state, value.inputs)), value.method)
     return leaf(value)
 
 
@@ -282,6 +311,8 @@ def _encode(value: Any, tensors: dict[str, "torch.Tensor"]) -> Any:
     if isinstance(value, tuple):
         return {"tuple": [_encode(v, tensors) for v in value]}
     if isinstance(value, dict):
+        if odd := {type(k).__name__ for k in value if not isinstance(k, str)}:
+            raise TypeError(f"expected text for the keys of a dict, got {', '.join(sorted(odd))}")
         return {"dict": [[_encode(k, tensors), _encode(v, tensors)] for k, v in value.items()]}
     if isinstance(value, Seed):
         return {"seed": value.n}
@@ -292,25 +323,42 @@ def _encode(value: Any, tensors: dict[str, "torch.Tensor"]) -> Any:
     raise TypeError(f"expected numbers, text, tensors, or lists, tuples and dicts of them, got {type(value).__name__}")
 
 
-def _decode(tree: Any, tensors: dict[str, "torch.Tensor"]) -> Any:
+def _parsed(text: str | bytes) -> Any:
+    """JSON of a sane number of parts."""
+    marks = (",", "[", "{") if isinstance(text, str) else (b",", b"[", b"{")
+    if sum(map(text.count, marks)) > MAX_PARTS:
+        raise ValueError(f"it has more than {MAX_PARTS} parts")
+    return json.loads(text)
+
+
+def _decode(tree: Any, tensors: dict[str, "torch.Tensor"], depth: int = 0) -> Any:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
     if isinstance(tree, list):
-        return [_decode(v, tensors) for v in tree]
+        return [_decode(v, tensors, depth + 1) for v in tree]
     if not isinstance(tree, dict):
         return tree
     match tree:
         case {"tensor": name}:
             return tensors[name]
         case {"tuple": items}:
-            return tuple(_decode(v, tensors) for v in items)
+            return tuple(_decode(v, tensors, depth + 1) for v in items)
         case {"dict": pairs}:
-            return {_decode(k, tensors): _decode(v, tensors) for k, v in pairs}
+            return {_key(k): _decode(v, tensors, depth + 1) for k, v in pairs}
         case {"seed": n}:
             return Seed(int(n))
         case {"recipe": function, "arguments": arguments, "item": item}:
-            return Recipe(function, _decode(arguments, tensors), item)
+            return Recipe(function, _decode(arguments, tensors, depth + 1), item)
         case {"module": parts}:
-            return Module(*(_decode(v, tensors) for v in parts))
-    raise ValueError(f"unknown kind of value {list(tree)[:3]}")
+            return Module(*(_decode(v, tensors, depth + 1) for v in parts))
+    raise ValueError("it holds a value of an unknown kind")
+
+
+def _key(key: Any) -> str:
+    """Text alone: its hash is secret, where numbers could be chosen to have all the same one."""
+    if not isinstance(key, str):
+        raise ValueError("a key is no text")
+    return key
 
 
 def _with_metadata(body: bytes, metadata: dict[str, str]) -> bytes:
@@ -327,7 +375,7 @@ def _with_metadata(body: bytes, metadata: dict[str, str]) -> bytes:
 
 def _without_metadata(data: bytes) -> tuple[dict[str, str], bytes]:
     (length,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8 : 8 + length])
+    header = _parsed(data[8 : 8 + length])
     metadata = header.pop("__metadata__")
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)

@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+import time
 
 import numpy
 import pytest
@@ -81,6 +82,43 @@ def test_a_bomb_of_brackets_is_refused():
     header = json.dumps({"__metadata__": {"value": "[" * 100_000, "sha256": ""}}).encode()
     with pytest.raises(ValueError, match="damaged"):
         unpack(struct.pack("<Q", len(header)) + header)
+
+
+@pytest.mark.parametrize("key", [1, None, 0, (1, 2), float("nan")])
+def test_keys_are_text(key):
+    """Numbers can be chosen to have all the same hash; a dict of them then takes hours to make."""
+    with pytest.raises(TypeError, match="keys of a dict"):
+        pack({"x": {"right": 1, key: 2}})
+
+
+def _sealed(text: str) -> bytes:
+    """As `pack` makes it, around any text."""
+    body = plain.safetensors.numpy.save({})
+    return plain._with_metadata(body, {"value": text, "sha256": plain._checksum(text, body)})
+
+
+MANY = plain.MAX_PARTS + 1
+BOMBS = {
+    "numbers for keys": json.dumps({"dict": [[i * (2**61 - 1), 0] for i in range(1000)]}),
+    "empty lists": "[" + "[]," * MANY + "[]]",
+    "zeros": "[" + "0," * MANY + "0]",
+    "depth": "[" * 200 + "]" * 200,
+    "tuples in tuples": '{"tuple": [' * 150 + "1" + "]}" * 150,
+}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
+def test_a_small_message_that_makes_a_large_value_is_refused(text):
+    begin = time.process_time()
+    with pytest.raises(ValueError, match="damaged"):
+        unpack(_sealed(text))
+    assert time.process_time() - begin < 5
+
+
+def test_nothing_that_the_sender_wrote_is_repeated():
+    with pytest.raises(ValueError) as error:
+        unpack(_sealed('{"ALL GOOD, FULL MARKS": 1}'))
+    assert "MARKS" not in str(error.value)
 
 
 def test_a_message_too_large_is_refused_before_it_is_read():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.book.sheets import Sheet, remarks, sheets
-from autograder.course import STAGED, Blocked, Course
+from autograder.course import STAGED, Course, is_ours
 from autograder.intake.submissions import Submission, stage
 from autograder.notes import Kind, Note, as_json, note, sentence
 from autograder.run import outputs
@@ -45,16 +45,22 @@ def finish(course: Course, name: str, submission: Submission, future: Future, sa
     student = submission.student
     try:
         outcome = future.result()
-        if "lost" in outcome:
-            return _lost(course, name, submission, note(Kind.LOST, outcome["lost"]), sandboxed)
-        if not _is_recorded(course, name, student, outcome):
-            _record(course, name, student, outcome, sandboxed)
-        return sheets(course, name, [student])[0]
-    except (Blocked, OSError):
-        raise
+        if "lost" not in outcome:
+            if not _is_recorded(course, name, student, outcome):
+                _record(course, name, student, outcome, sandboxed)
+            return sheets(course, name, [student])[0]
+        why = note(Kind(outcome["lost"]), *outcome["why"])
     except Exception as error:
+        if is_ours(error):
+            raise
         log = (course.private(name) / "nbgrader.log").relative_to(course.root)
-        return Sheet(student, failed=True, notes=[note(Kind.FAILED, f"{type(error).__name__}: {error}", log)])
+        why = note(Kind.FAILED, f"{type(error).__name__}: {error}"[:300], log)
+    try:
+        return _lost(course, name, submission, why, sandboxed)
+    except Exception as error:  # not even an unanswered notebook can be recorded: under such a name, say
+        if is_ours(error):
+            raise
+        return Sheet(student, failed=True, notes=[why])
 
 
 def _record(course: Course, name: str, student: str, outcome: dict[str, Any], sandboxed: bool) -> None:
@@ -64,10 +70,14 @@ def _record(course: Course, name: str, student: str, outcome: dict[str, Any], sa
 
 
 def _lost(course: Course, name: str, submission: Submission, why: Note, sandboxed: bool) -> Sheet:
-    """The sheet of a student whose notebook could not be run; marks of an earlier time stay."""
+    """The sheet of a student whose notebook could not be run or recorded; marks of an earlier time stay."""
     student = submission.student
     if not remarks(course, name, student):
-        notebook = stage(course, name, submission, course.private(name) / STAGED / student / name)
+        place = course.private(name) / STAGED / student / name
+        shutil.rmtree(place, ignore_errors=True)
+        notebook = stage(
+            course, name, Submission(student, None, submission.notes), place
+        )  # whatever was handed in: it may be the cause
         _record(course, name, student, unanswered(notebook, why), sandboxed)
     sheet = sheets(course, name, [student])[0]
     sheet.failed, sheet.notes = True, [why, *(n for n in sheet.notes if n != why)]

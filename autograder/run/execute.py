@@ -112,7 +112,7 @@ def _run(
         judge_folder = Path(name, "judge")
         judge_folder.mkdir()
         judge_folder.chmod(0o755)  # whatever the umask
-        with judge_class(exercises, judge_folder, limits.answer_bytes) as judge:
+        with judge_class(exercises, judge_folder, limits) as judge:
             run = _Run(
                 notebook,
                 judge,

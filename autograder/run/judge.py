@@ -2,8 +2,9 @@
 
 It listens on a unix socket in the folder that the sandbox shares with us (on Windows, where nothing is graded but one's
 own notebook is checked, on a port of this machine that asks for a token), answers one connection while the executor has
-an exercise open, and passes over every other one. Answers are only stored while the student's process can still talk;
-they are compared when the exercise is closed. Nothing but inputs is ever sent.
+an exercise open, and passes over every other one. Answers are only stored while the student's process can still talk,
+as the bytes that came; they are read and compared when the exercise is closed, in a process with bounds where there can
+be one. Nothing but inputs is ever sent.
 """
 
 import contextlib
@@ -15,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from autograder.limits import DEFAULTS, Limits
+from autograder.run.apart import Bounds, Exceeded, apart
 from course_utils import plain
 from course_utils.check import ExerciseCases, Verdict, verdict
 from course_utils.plain import Answer, receive, send
@@ -22,6 +25,8 @@ from course_utils.plain import Answer, receive, send
 SOCKET = "judge.sock"
 UNIX = hasattr(socket, "AF_UNIX")
 TOKEN_S = 5.0  # for a connection to a port to show its token
+END_S = 10.0  # for a connection that was cut to end
+MANY = 4  # answers as large as one may be, or as much in smaller ones: an exercise takes no more
 
 
 def no_verdict(exercise: str, max_points: float, reason: str) -> Verdict:
@@ -35,11 +40,11 @@ class Judge:
     Args:
         exercises: the cases with their expected answers.
         folder: where `judge.sock` is made (its path must stay below 100 characters).
-        most: bytes that one answer may have.
+        limits: how large an answer may be, and what judging an exercise may take.
     """
 
-    def __init__(self, exercises: dict[str, ExerciseCases], folder: Path, most: int = plain.MAX_BYTES):
-        self.exercises, self.most = exercises, most
+    def __init__(self, exercises: dict[str, ExerciseCases], folder: Path, limits: Limits = DEFAULTS):
+        self.exercises, self.limits = exercises, limits
         self._path = Path(folder) / SOCKET
         self._listener = socket.socket(socket.AF_UNIX if UNIX else socket.AF_INET)
         self._token = "" if UNIX else secrets.token_hex(16)
@@ -80,20 +85,21 @@ class Judge:
         deadline = time.monotonic() + 1
         while select.select([self._listener], [], [], 0)[0] and time.monotonic() < deadline:
             time.sleep(0.001)  # the listener is turning them away
-        self._session = _Session(self.exercises[name], self.most)
+        self._session = _Session(self.exercises[name], self.limits.answer_bytes)
 
     def close(self) -> Verdict:
         """Answer no more; the verdict on what came."""
         session, self._session = self._session, None
         return self._judge(session.exercise, session.end(), session.problem)
 
-    def _judge(self, exercise: ExerciseCases, answers: list[Answer], problem: str) -> Verdict:
-        if not answers:
-            return no_verdict(exercise.name, exercise.points, problem or "the check cell asked for none")
-        result = verdict(exercise, answers, show=False)
-        if len(answers) < len(exercise.inputs):
-            result.missing = f"only {len(answers)} answers came" + (f": {problem}" if problem else "")
-        return result
+    def _judge(self, exercise: ExerciseCases, packed: list[bytes], problem: str) -> Verdict:
+        bounds = Bounds(
+            wall_s=10 * self.limits.grader_s, cpu_s=self.limits.grader_s, memory_bytes=self.limits.grader_bytes
+        )
+        try:
+            return apart(judged, exercise, packed, problem, self.limits.answer_bytes, bounds=bounds)
+        except Exceeded as error:
+            return no_verdict(exercise.name, exercise.points, f"comparing its answers {error}")
 
     def _listen(self) -> None:
         while True:
@@ -121,17 +127,46 @@ class Judge:
             return False
 
 
+def judged(exercise: ExerciseCases, packed: list[bytes], problem: str, most: int) -> Verdict:
+    """The verdict on what came.
+
+    Args:
+        packed: the answers, one for each case, as they came.
+        problem: what kept others from coming.
+        most: bytes that an answer may have.
+    """
+    answers, problem = _answers(packed, problem, most)
+    if not answers:
+        return no_verdict(exercise.name, exercise.points, problem or "the check cell asked for none")
+    result = verdict(exercise, answers, show=False)
+    if len(answers) < len(exercise.asks):
+        result.missing = f"only {len(answers)} answers came" + (f": {problem}" if problem else "")
+    return result
+
+
+def _answers(packed: list[bytes], problem: str, most: int) -> tuple[list[Answer], str]:
+    """The answers up to the first that is none, and what is wrong with that."""
+    answers: list[Answer] = []
+    for data in packed:
+        try:
+            answers.append(_answer(plain.unpack(data, most)))
+        except ValueError:
+            return answers, "what came was no answer"
+    return answers, problem
+
+
 class Recorder(Judge):
     """Takes the solution's answers instead of judging them: `answers[name]` is the reference."""
 
-    def __init__(self, exercises: dict[str, ExerciseCases], folder: Path, most: int = plain.MAX_BYTES):
-        super().__init__(exercises, folder, most)
+    def __init__(self, exercises: dict[str, ExerciseCases], folder: Path, limits: Limits = DEFAULTS):
+        super().__init__(exercises, folder, limits)
         self.answers: dict[str, list[Answer]] = {}
 
-    def _judge(self, exercise: ExerciseCases, answers: list[Answer], problem: str) -> Verdict:
+    def _judge(self, exercise: ExerciseCases, packed: list[bytes], problem: str) -> Verdict:
+        answers, problem = _answers(packed, problem, self.limits.answer_bytes)
         self.answers[exercise.name] = answers
         return Verdict(
-            exercise.name, exercise.points, exercise.points, len(answers), len(exercise.inputs), missing=problem
+            exercise.name, exercise.points, exercise.points, len(answers), len(exercise.asks), missing=problem
         )
 
 
@@ -141,7 +176,7 @@ class _Session:
     def __init__(self, exercise: ExerciseCases, most: int):
         self.exercise, self.most = exercise, most
         self.problem = ""
-        self._answers: list[Answer] = []
+        self._answers: list[bytes] = []
         self._connection: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -157,23 +192,26 @@ class _Session:
             self._thread.start()
             return True
 
-    def end(self) -> list[Answer]:
+    def end(self) -> list[bytes]:
         """Cut the connection and return the answers that came in time."""
         with self._lock:
             self._ended = True
         if self._connection:
             self._cut()
-            self._thread.join()
+            self._thread.join(END_S)
             self._connection.close()
-        return self._answers
+        return list(self._answers)
 
     def _talk(self) -> None:
         try:
-            hello = {"cases": len(self.exercise.inputs), "banned": self.exercise.banned, "most": self.most}
-            send(self._connection, hello)
-            for inputs in self.exercise.inputs:
-                send(self._connection, plain.cook(inputs))
-                self._answers.append(_answer(receive(self._connection, self.most)))
+            hello = {"cases": len(self.exercise.asks), "banned": self.exercise.banned, "most": self.most}
+            send(self._connection, hello | {"seconds": self.exercise.seconds})
+            left = MANY * self.most
+            for ask in self.exercise.asks:
+                send(self._connection, plain.cook(ask))
+                answer = plain.receive_packed(self._connection, min(self.most, left))
+                left -= len(answer)
+                self._answers.append(answer)
             send(self._connection, "done")
         except EOFError:
             self.problem = "the connection ended before its time"
@@ -197,6 +235,8 @@ def _answer(message: Any) -> Answer:
     """
     match message:
         case {"value": _} if len(message) == 1:
+            return message
+        case {"value": _, "changed": list()} if len(message) == 2:  # names of arguments that were changed
             return message
         case {"error": str(), "message": str()} if len(message) == 2:
             return message

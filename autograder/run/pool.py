@@ -5,11 +5,15 @@
 
 The loader is this file, as a program. What a dead worker was doing is `Lost`; the next call gets a new worker.
 Linux alone has what this needs; elsewhere the same calls run in the grader's own process (`Here`).
+
+What a student's data could drag out has bounds: a worker that uses more time, processor or memory ends, and the caller
+is told so by `Exceeded`. A worker may ask the loader for one more, for work with bounds of its own (`apart`).
 """
 
 import contextlib
 import os
 import pickle
+import select
 import signal
 import socket
 import struct
@@ -21,6 +25,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from autograder.run import apart as boundaries
+from autograder.run.apart import NO_BOUNDS, Bounds, Exceeded, bind
 from autograder.temporary import end_with_parent
 
 if TYPE_CHECKING:
@@ -59,45 +65,55 @@ class Here:
         self.forks: Parent | None = None
 
     def grade(self, course: "Course", name: str, submission: "Submission", options: "Options") -> dict[str, Any]:
-        """`work.grade_one`, for one submission."""
-        return self.call(OfWork("grade_one"), course, name, submission, options)
+        """`work.grade_one`, for one submission.
 
-    def call(self, function: Callable, *arguments: Any) -> Any:
+        Raises:
+            Exceeded: it used more than is given to anybody.
+            Lost: its process has gone, whoever is to blame.
+        """
+        limits = course.limits(name)
+        bounds = Bounds(limits.path_s, memory_bytes=limits.grader_bytes)
+        return self.call(OfWork("grade_one"), course, name, submission, options, bounds=bounds)
+
+    def call(self, function: Callable, *arguments: Any, bounds: Bounds = NO_BOUNDS) -> Any:
         return function(*arguments, forks=self.forks)
 
     def close(self) -> None:
         """Nothing is left."""
 
 
-class Processes(Here):
+class Workers(Here):
     """Any number of threads may `call` at the same time: each call has a worker for itself.
 
-    Loads in the background from its making on.
+    Args:
+        control: our end of a connection to a loader.
     """
 
-    def __init__(self):
+    def __init__(self, control: socket.socket):
         super().__init__()
+        self._control = control
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self._lock, self._closed = threading.Lock(), False
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            command = [sys.executable, "-P", "-m", "autograder.run.pool", str(theirs.fileno())]
-            self._loader = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=os.environ | ONE_THREAD
-            )
 
-    def call(self, function: Callable, *arguments: Any) -> Any:
+    def call(self, function: Callable, *arguments: Any, bounds: Bounds = NO_BOUNDS) -> Any:
         """What the function returns, or raises; it gets the warm parent, or None, as `forks`.
 
         Raises:
+            Exceeded: the worker used more than its bounds, and is ended.
             Lost: the worker died.
         """
         worker = self._take()
         try:
-            kind, value = worker.ask((function, arguments))
+            kind, value = worker.ask((function, arguments, bounds), bounds.wall_s)
+        except TimeoutError:
+            worker.kill()
+            self._drop(worker)
+            raise Exceeded(str(bounds)) from None
         except (OSError, EOFError) as error:
             self._drop(worker)
+            if bounds.cpu_s:  # its processor time was up; a lack of memory is an error that it tells of
+                raise Exceeded(str(bounds)) from None
             raise Lost(str(error) or "it ended") from None
         with self._lock:
             self._idle.append(worker)
@@ -122,6 +138,19 @@ class Processes(Here):
         with self._lock:
             self._all.discard(worker)
         worker.end.close()
+
+
+class Processes(Workers):
+    """Loads in the background from its making on."""
+
+    def __init__(self):
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        super().__init__(control)
+        with theirs:
+            command = [sys.executable, "-P", "-m", "autograder.run.pool", str(theirs.fileno())]
+            self._loader = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=os.environ | ONE_THREAD
+            )
 
     def close(self) -> None:
         """End all workers: those at work may remove their temporary folders."""
@@ -151,7 +180,7 @@ class _Worker:
     def __init__(self, control: socket.socket, forks: "Parent | None"):
         self.end, theirs = socket.socketpair()
         self.pid = 0
-        parts = [theirs]
+        parts = [theirs, control]
         warm = None
         if forks and forks.alive:
             parts.append(forks.control)
@@ -159,11 +188,17 @@ class _Worker:
         with theirs:
             socket.send_fds(control, [pickle.dumps(warm)], [s.fileno() for s in parts])
 
-    def ask(self, question: Any) -> Any:
+    def ask(self, question: Any, wall_s: float | None) -> Any:
         if not self.pid:
             self.pid = _receive(self.end)
         _send(self.end, question)
+        if not select.select([self.end], [], [], wall_s)[0]:
+            raise TimeoutError
         return _receive(self.end)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
 
 def start() -> Processes | None:
@@ -207,7 +242,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # workers leave no zombies
     me = os.getpid()
     while True:
-        message, descriptors, _, _ = socket.recv_fds(control, 65536, 2)
+        message, descriptors, _, _ = socket.recv_fds(control, 65536, 3)
         if not message:
             os._exit(0)  # at once: torch takes its time to leave
         if os.fork() == 0:
@@ -223,7 +258,11 @@ def main() -> None:
 
 
 def work(
-    loader: int, warm: tuple[str, tuple[str, ...], str] | None, end: socket.socket, *parent: socket.socket
+    loader: int,
+    warm: tuple[str, tuple[str, ...], str] | None,
+    end: socket.socket,
+    control: socket.socket,
+    *parent: socket.socket,
 ) -> None:
     """Answer calls until the other side hangs up."""
     end_with_parent()
@@ -235,14 +274,30 @@ def work(
         from autograder.sandbox.warm import Guest
 
         forks = Guest(parent[0], *warm)
+    workers = Workers(control)
+    boundaries.elsewhere = lambda f, *a, bounds: workers.call(Plain(f), *a, bounds=bounds)
     _send(end, os.getpid())
     while True:
-        function, arguments = _receive(end)
+        function, arguments, bounds = _receive(end)
+        bind(bounds)
         try:
             answer = ("returned", function(*arguments, forks=forks))
+        except MemoryError:
+            answer = ("raised", Exceeded(str(bounds)))
         except Exception as error:
             answer = ("raised", _sendable(error))
+        bind(NO_BOUNDS)
         _send(end, answer)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A function that has no use for the warm parent."""
+
+    function: Callable
+
+    def __call__(self, *arguments: Any, forks: "Parent | None") -> Any:
+        return self.function(*arguments)
 
 
 def _sendable(error: Exception) -> Exception:
@@ -254,4 +309,6 @@ def _sendable(error: Exception) -> Exception:
 
 
 if __name__ == "__main__":
-    main()
+    from autograder.run import pool  # what travels is named by that
+
+    pool.main()
