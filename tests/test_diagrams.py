@@ -1,8 +1,11 @@
 """course_utils.show.diagrams: each drawing says the same in words, and nothing leaves its sheet."""
 
 import inspect
+from collections.abc import Sequence
 
 import pytest
+import torch
+from torch import Tensor
 
 from course_utils.show import diagrams, plots
 from course_utils.show.diagrams import Diagram
@@ -12,6 +15,9 @@ DRAWINGS = [
     for name, draw in inspect.getmembers(diagrams, inspect.isfunction)
     if draw.__module__ == diagrams.__name__ and not name.startswith("_")
 ]
+
+
+CARD = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
@@ -24,7 +30,13 @@ def shown(monkeypatch):
 
 @pytest.mark.parametrize("draw", DRAWINGS, ids=lambda draw: draw.__name__)
 def test_a_drawing_says_itself_in_words_and_stays_on_its_sheet(draw, shown):
-    draw()
+    needed = {name: p.annotation for name, p in inspect.signature(draw).parameters.items() if p.default is p.empty}
+    draw(
+        **{
+            name: {Tensor: CARD, Sequence[Tensor]: [CARD] * 3}.get(kind, ["red car"] * 3)
+            for name, kind in needed.items()
+        }
+    )
     ((figure, text),) = shown
     assert len(text.split()) > 15, "who does not see it reads this"
     figure.canvas.draw()
@@ -56,3 +68,10 @@ def test_the_title_comes_first_in_words(shown):
     d = Diagram(3, 1, title="A finding")
     d.show("What is drawn.")
     assert shown[0][1] == "A finding\nWhat is drawn."
+
+
+def test_a_picture_stands_where_it_is_asked_to_and_moves_nothing_else():
+    d = Diagram(4, 2)
+    d.picture(CARD, (1, 1), side=0.8)
+    assert d.axes.images[0].get_extent() == pytest.approx((0.6, 1.4, 0.6, 1.4))
+    assert (d.axes.get_xlim(), d.axes.get_ylim()) == ((0, 4), (0, 2))

@@ -7,13 +7,14 @@
     d.show("The character x_t goes through W_x into the state h_t.")
 
 Places are inches from the lower left. A diagram is a picture on a white ground, as the plots are, and the text it is
-shown with says the same in words. Those of lectures 00 to 06 follow the pen that draws them.
+shown with says the same in words. Those of the lectures follow the pen that draws them.
 """
 
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
+from torch import Tensor
 
 from course_utils.show import plots
 
@@ -28,7 +29,8 @@ class Diagram:
     def __init__(self, width: float, height: float, title: str = ""):
         self.figure = Figure(figsize=(width, height + (0.4 if title else 0)), dpi=plots.DPI, facecolor="white")
         self.axes = self.figure.add_axes((0, 0, 1, height / (height + (0.4 if title else 0))))
-        self.axes.set(xlim=(0, width), ylim=(0, height))
+        self.limits = (0, width), (0, height)
+        self.axes.set(xlim=self.limits[0], ylim=self.limits[1])
         self.axes.axis("off")
         self.title = title
         if title:
@@ -92,6 +94,14 @@ class Diagram:
                 face = _tint(colour) if colour else "white"
                 self.axes.add_patch(Rectangle(corner, width, height, facecolor=face, edgecolor=GREY, linewidth=1))
                 self.text(said, (corner[0] + width / 2, corner[1] + height / 2), size=size)
+
+    def picture(self, image: Tensor, at: Place, *, side: float = 1.1) -> None:
+        """Draw a picture (3, H, W) with values in [0, 1], its middle at `at`, `side` inches wide."""
+        x, y = at
+        where = (x - side / 2, x + side / 2, y - side / 2, y + side / 2)
+        shown = image.detach().cpu().clamp(0, 1).permute(1, 2, 0).numpy()
+        self.axes.imshow(shown, extent=where, interpolation="nearest", aspect="auto", zorder=3)
+        self.axes.set(xlim=self.limits[0], ylim=self.limits[1])  # imshow has moved them
 
     def show(self, text: str) -> None:
         """Show it. text: the same in words, for who does not see it."""
@@ -332,4 +342,285 @@ def masking() -> None:
         "Of the sentence 'nila put the kettle on' BERT reads [MASK] in the place of 'kettle'. It looks to both sides "
         "and gives a vector h_t for each token. The loss asks for 'kettle' at the hidden place alone. The mean of all "
         "h_t are features for another task."
+    )
+
+
+# --- 07: autoencoders -------------------------------------------------------------------------------------------------
+
+
+def autoencoder(card: Tensor, rebuilt: Tensor) -> None:
+    """A picture, its code, the picture again; and the three ways to keep it from being a copying machine."""
+    d = Diagram(8.6, 3.0)
+    d.picture(card, (0.9, 2.0))
+    d.picture(rebuilt, (7.7, 2.0))
+    encoder = d.box("encoder\n$f$", (2.7, 2.0), width=1.2, height=0.9, colour=BLUE)
+    code = d.box("$z$", (4.3, 2.0), width=0.45, height=0.7, colour=ORANGE, size=15)
+    decoder = d.box("decoder\n$g$", (5.9, 2.0), width=1.2, height=0.9, colour=BLUE)
+    d.arrow((1.5, 2.0), encoder, "$x$", beside=(-0.32, 0.18))
+    d.arrow(encoder, code)
+    d.arrow(code, decoder)
+    d.arrow(decoder, (7.1, 2.0), "$\\hat x$", beside=(0.3, 0.2))
+    d.text("loss: $\\Vert \\hat x - x \\Vert^2$", (7.7, 1.15), size=12)
+    d.text("noise here:\ndenoising", (0.9, 0.55), size=11)
+    d.arrow((0.9, 0.85), (0.9, 1.36), colour=PINK)
+    d.text("few numbers, or noise\nand a price: VAE", (4.3, 0.6), size=11)
+    d.arrow((4.3, 0.9), code, colour=ORANGE)
+    d.show(
+        "An autoencoder. The encoder f makes a code z of a few numbers from the picture x, the decoder g makes a "
+        "picture x-hat from the code; the loss is the squared distance of the two. What keeps it from copying: noise"
+        " at the entrance (denoising), a narrow code, or noise in the code and a price for it (VAE)."
+    )
+
+
+def vae(card: Tensor, rebuilt: Tensor) -> None:
+    """The encoder gives a mean and a deviation, one draw goes to the decoder, the KL is the price."""
+    d = Diagram(8.6, 2.7)
+    d.picture(card, (0.8, 1.5))
+    d.picture(rebuilt, (7.8, 1.5))
+    encoder = d.box("encoder", (2.4, 1.5), width=1.1, height=0.7, colour=BLUE)
+    mean = d.box("$\\mu$", (3.9, 2.1), width=0.5, colour=ORANGE)
+    deviation = d.box("$\\sigma$", (3.9, 0.9), width=0.5, colour=ORANGE)
+    z = d.box("$z = \\mu + \\sigma \\epsilon$", (5.2, 1.5), width=1.3, colour=GREEN)
+    decoder = d.box("decoder", (6.55, 1.5), width=1.0, height=0.7, colour=BLUE, size=12)
+    d.arrow((1.4, 1.5), encoder, "$x$", beside=(-0.3, 0.18))
+    for part in (mean, deviation):
+        d.arrow(encoder, part)
+        d.arrow(part, z)
+    d.arrow((5.2, 0.62), z, colour=PINK)
+    d.text("$\\epsilon \\sim \\mathcal{N}(0, 1)$", (5.2, 0.42), size=12)
+    d.arrow(z, decoder)
+    d.arrow(decoder, (7.2, 1.5))
+    d.text("price: KL$(\\mathcal{N}(\\mu, \\sigma^2) \\,\\Vert\\, \\mathcal{N}(0, 1))$", (2.6, 0.3), size=11.5)
+    d.text("$\\hat x$", (7.8, 0.75), size=12)
+    d.show(
+        "A variational autoencoder. The encoder gives a mean mu and a deviation sigma for each number of the code; "
+        "one draw z = mu + sigma · epsilon, with epsilon from the normal distribution, goes to the decoder, which "
+        "makes the picture x-hat. The price of the code is the KL divergence of its Gaussian from N(0, 1)."
+    )
+
+
+# --- 08: pretext tasks ------------------------------------------------------------------------------------------------
+
+
+def patches(card: Tensor, side: int = 8, gap: int = 3) -> None:
+    """One encoder reads two patches of a card; which of eight neighbours is the second?"""
+    d = Diagram(8.6, 2.9)
+    corner = (card.shape[-1] - side) // 2
+    first = card[:, corner : corner + side, corner : corner + side]
+    right = corner + side + gap
+    second = card[:, corner : corner + side, right : right + side]
+    d.picture(card, (1.4, 1.45), side=2.4)
+    scale = 2.4 / card.shape[-1]
+    for column, colour in ((corner, ORANGE), (right, PINK)):
+        place = 0.2 + column * scale, 2.65 - (corner + side) * scale
+        d.axes.add_patch(
+            Rectangle(place, side * scale, side * scale, fill=False, edgecolor=colour, linewidth=3, zorder=5)
+        )
+    answer = d.box("which of the\neight places?\n“right”", (7.5, 1.45), width=1.5, height=1.1, colour=GREEN, size=11.5)
+    for y, part, name, colour in ((2.1, first, "first", ORANGE), (0.8, second, "second", PINK)):
+        d.picture(part, (3.5, y), side=0.8)
+        d.text(name, (3.5, y - 0.53), size=11)
+        encoder = d.box("encoder $f$", (5.1, y), width=1.2, colour=BLUE)
+        d.arrow((2.7, y), (3.05, y), colour=colour)
+        d.arrow((3.95, y), encoder)
+        d.arrow(encoder, answer)
+    d.text("same weights", (5.1, 1.45), size=11, colour=GREY)
+    d.show(
+        "Relative patch prediction. Two patches of a card, the middle one and a neighbour to its right with a gap "
+        "between, go through the same encoder f. From both results the network says which of the eight places the "
+        "second patch came from: right."
+    )
+
+
+def jigsaw(card: Tensor, order: Sequence[int] = (2, 7, 4, 0, 8, 5, 1, 3, 6)) -> None:
+    """The nine tiles of a card in another order, one encoder for all of them; which order is it?"""
+    d = Diagram(8.6, 2.9)
+    cell = card.shape[-1] // 3
+    d.picture(card, (1.3, 1.45), side=2.2)
+    for i, source in enumerate(order):
+        row, column = divmod(source, 3)
+        tile = card[:, row * cell : (row + 1) * cell, column * cell : (column + 1) * cell]
+        d.picture(tile, (3.3 + 0.72 * (i % 3), 2.17 - 0.72 * (i // 3)), side=0.66)
+    encoder = d.box("encoder $f$\nfor each tile", (6.05, 1.45), width=1.35, height=0.8, colour=BLUE, size=11.5)
+    answer = d.box("which order\n$\\pi$ is it?", (7.75, 1.45), width=1.2, height=0.8, colour=GREEN, size=11.5)
+    d.arrow((2.45, 1.45), (2.9, 1.45), "$\\pi$")
+    d.arrow((5.15, 1.45), encoder)
+    d.arrow(encoder, answer)
+    d.show(
+        "A jigsaw puzzle. The nine tiles of a card are laid out in another order pi; each goes through the same "
+        "encoder f, and from all nine results the network says which of a fixed set of orders it was."
+    )
+
+
+# --- 09: contrastive learning -----------------------------------------------------------------------------------------
+
+
+def simclr(card: Tensor, first: Tensor, second: Tensor) -> None:
+    """One picture, two views, the encoder and the head that is thrown away; the views must find each other."""
+    d = Diagram(8.6, 3.0)
+    d.picture(card, (0.8, 1.5))
+    loss = d.box("NT-Xent:\nalike, among\nall others", (7.7, 1.5), width=1.5, height=1.1, colour=GREEN, size=11.5)
+    for y, view, i in ((2.35, first, "1"), (0.65, second, "2")):
+        d.arrow((1.4, 1.5 + (y - 1.5) * 0.2), (1.95, y))
+        d.picture(view, (2.5, y), side=1.0)
+        encoder = d.box("encoder\n$f$", (4.0, y), width=1.0, height=0.75, colour=BLUE, size=12)
+        head = d.box("head\n$g$", (5.6, y), width=0.8, height=0.75, size=12, dashed=True)
+        d.arrow((3.02, y), encoder, f"$x_{i}$", beside=(-0.27, 0.18))
+        d.arrow(encoder, head, f"$h_{i}$")
+        d.arrow(head, loss, f"$z_{i}$", beside=(-0.1, 0.2 if y > 1.5 else -0.2))
+    d.text("two draws of\nthe augmentation", (0.95, 0.45), size=11, colour=GREY)
+    d.text("same weights;\nthe probe reads $h$", (4.0, 1.5), size=11, colour=GREY)
+    d.text("thrown\naway", (5.6, 1.5), size=11, colour=GREY)
+    d.show(
+        "SimCLR. Two draws of the augmentation make two views x_1 and x_2 of one picture. Both go through the same "
+        "encoder f, which gives h, and the same head g, which gives z. The loss NT-Xent asks that z_1 and z_2 are "
+        "alike among all others. The head is thrown away after training; the probe reads h."
+    )
+
+
+# --- 10: why does it work? --------------------------------------------------------------------------------------------
+
+
+def info_nce() -> None:
+    """K + 1 candidates, one of them the partner: a guess among K + 1, so at most ln(K + 1) nats."""
+    d = Diagram(8.6, 2.9)
+    x = d.box("$x$", (0.8, 1.5), width=0.6, colour=BLUE)
+    names = [("$y$  the partner", GREEN), ("$y_1$  another", GREY), ("$y_2$  another", GREY), ("$y_K$  another", GREY)]
+    guess = d.box("a softmax over\n$K + 1$ scores", (6.0, 1.5), width=1.7, height=0.9, colour=ORANGE, size=12)
+    for y, (said, colour) in zip((2.5, 1.85, 1.2, 0.4), names):
+        box = d.box(said, (3.0, y), width=1.7, height=0.46, colour=colour, size=12)
+        d.arrow(x, box, colour=colour)
+        d.arrow(box, guess, colour=colour)
+    d.text("…", (3.0, 0.8), size=14)
+    d.text("$f(x, y)$", (1.45, 2.3), size=12)
+    d.text("at best certain:\nloss 0", (7.65, 2.2), size=11)
+    d.text("blind guessing:\nloss $\\ln(K + 1)$", (7.65, 0.8), size=11)
+    d.show(
+        "InfoNCE. x is scored with K + 1 candidates: its partner y and K others. A softmax over the scores says "
+        "which is the partner. At best it is certain, a loss of 0; who guesses blindly pays ln(K + 1). So nobody can"
+        " gain more than ln(K + 1) nats, however much x and y share."
+    )
+
+
+def hsic() -> None:
+    """Two tables of the same views: how alike are their features, and are they of the same picture?"""
+    d = Diagram(8.6, 2.9)
+    near, far = BLUE, None
+    alike = [[near, near, far, SKY], [near, near, SKY, far], [far, SKY, near, near], [SKY, far, near, near]]
+    said = [[".9", ".8", ".1", ".3"], [".8", ".9", ".3", ".1"], [".1", ".3", ".9", ".7"], [".3", ".1", ".7", ".9"]]
+    same = [["1", "1", "0", "0"]] * 2 + [["0", "0", "1", "1"]] * 2
+    colours = [[ORANGE if cell == "1" else None for cell in row] for row in same]
+    tables = (
+        (0.9, said, alike, "$K_{ij} = z_i \\cdot z_j$: how alike"),
+        (3.9, same, colours, "$L_{ij}$: the same picture?"),
+    )
+    for left, rows, painted, name in tables:
+        d.text(name, (left + 0.9, 2.6), size=12)
+        d.cells(rows, (left, 2.35), side=0.45, colours=painted)
+        for i, view in enumerate(("7a", "7b", "8a", "8b")):
+            d.text(view, (left - 0.25, 2.12 - 0.45 * i), size=10.5, colour=GREY)
+            d.text(view, (left + 0.22 + 0.45 * i, 0.38), size=10.5, colour=GREY)
+    d.text("HSIC: how well the\ntwo tables agree,\ntheir means taken out", (7.3, 1.6), size=12)
+    d.arrow((5.8, 1.45), (6.3, 1.45))
+    d.show(
+        "HSIC. Four views, a and b of picture 7 and of picture 8. One table, K, says how alike the features of each "
+        "two views are, the other, L, whether they are of the same picture. HSIC measures how well the two tables "
+        "agree."
+    )
+
+
+def graphcl() -> None:
+    """A graph, two views (a node dropped; an edge perturbed), one encoder: lecture 09's picture again."""
+    d = Diagram(8.6, 3.0)
+    ring = [(0.45, 0.0), (0.14, 0.43), (-0.36, 0.26), (-0.36, -0.26), (0.14, -0.43)]
+    edges = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0), (0, 2)]
+
+    def draw(x: float, y: float, lines: list[tuple[int, int]], without: int | None = None) -> None:
+        for a, b in lines:
+            if without not in (a, b):
+                d.arrow((x + ring[a][0], y + ring[a][1]), (x + ring[b][0], y + ring[b][1]), colour=GREY, head="-")
+        for i, (dx, dy) in enumerate(ring):
+            if i != without:
+                colour = (BLUE, ORANGE, GREEN, PINK, SKY)[i]
+                d.axes.add_patch(Circle((x + dx, y + dy), 0.09, facecolor=colour, edgecolor="white", zorder=5))
+
+    draw(0.8, 1.5, edges)
+    loss = d.box("NT-Xent", (7.7, 1.5), width=1.2, colour=GREEN, size=12)
+    views = ((2.45, edges, 3, "a node dropped"), (0.82, [*edges[:4], (0, 2), (1, 4)], None, "an edge perturbed"))
+    for y, lines, without, said in views:
+        draw(2.7, y, lines, without)
+        encoder = d.box("message\npassing $f$", (4.6, y), width=1.2, height=0.75, colour=BLUE, size=11.5)
+        head = d.box("$g$", (6.0, y), width=0.5, dashed=True)
+        d.arrow((1.35, 1.5 + (y - 1.5) * 0.2), (2.1, y))
+        d.arrow((3.3, y), encoder)
+        d.arrow(encoder, head)
+        d.arrow(head, loss)
+        d.text(said, (2.7, y - 0.64), size=10.5, colour=GREY)
+    d.show(
+        "GraphCL. Two views of one graph, one with a node dropped and one with an edge perturbed, go through the "
+        "same encoder f, which passes messages, and a head g; NT-Xent asks that they find each other among the "
+        "others."
+    )
+
+
+# --- 11: CLIP ---------------------------------------------------------------------------------------------------------
+
+
+def clip_matrix(cards: Sequence[Tensor], captions: Sequence[str]) -> None:
+    """Three pictures, three captions, all cosines; the diagonal must be large in its row and in its column."""
+    d = Diagram(8.6, 3.7)
+    left, top, side = 3.2, 2.3, 0.72
+    rows = [[f"$x_{i} \\cdot y_{j}$" for j in (1, 2, 3)] for i in (1, 2, 3)]
+    colours = [[ORANGE if i == j else None for j in range(3)] for i in range(3)]
+    d.cells(rows, (left, top), side=(0.95, side), size=11.5, colours=colours)
+    d.box("picture\nencoder", (1.9, 1.22), width=1.0, height=1.9, colour=BLUE, size=12)
+    for i, card in enumerate(cards[:3]):
+        y = top - side * (i + 0.5)
+        d.picture(card, (0.7, y), side=0.62)
+        d.arrow((1.02, y), (1.4, y))
+        d.arrow((2.4, y), (3.18, y), f"$x_{i + 1}$", beside=(0, 0.13))
+    d.box("text encoder", (4.63, 2.9), width=2.8, height=0.4, colour=GREEN, size=12)
+    for j, caption in enumerate(captions[:3]):
+        x = left + 0.95 * (j + 0.5)
+        d.text(caption.replace(" ", "\n", 1), (x, 3.42), size=9.5)
+        d.arrow((x, 2.7), (x, 2.32), f"$y_{j + 1}$", beside=(0.18, 0.02))
+    d.text("each row: which caption?", (6.25, 1.5), size=11.5, align="left")
+    d.text("each column: which picture?", (6.25, 1.1), size=11.5, align="left")
+    said = "; ".join(captions[:3])
+    d.show(
+        f"CLIP. Three pictures go through the picture encoder (x_1 to x_3), their captions ({said}) through the text "
+        "encoder (y_1 to y_3). A table has the product of each picture with each caption. Its diagonal, a picture "
+        "with its own caption, must be the largest of its row (which caption?) and of its column (which picture?)."
+    )
+
+
+# --- 12: what is a representation for? --------------------------------------------------------------------------------
+
+
+def what_is_kept() -> None:
+    """Which factors of a card each pretext may throw away."""
+    d = Diagram(8.6, 3.0)
+    factors = ("object", "colour", "biome", "weather", "place")
+    rows = {  # kept, thrown away, or as it comes
+        "autoencoder": ("large things", "?", "?", "✓", "✓", "?"),
+        "SimCLR": ("what two views share", "✓", "–", "✓", "✓", "?"),
+        "SupCon": ("what a class shares", "✓", "–", "–", "–", "?"),
+        "CLIP": ("what captions say", "✓", "✓", "✓", "✓", "–"),
+    }
+    for j, name in enumerate(factors):
+        d.text(name, (4.75 + 0.8 * j, 2.75), size=11.5)
+    for i, (name, (pays, *marks)) in enumerate(rows.items()):
+        y = 2.3 - 0.62 * i
+        box = d.box(name, (0.95, y), width=1.5, height=0.44, colour=BLUE, size=12)
+        d.arrow(box, (2.1, y))
+        d.text(f"pays for\n{pays}", (2.2, y), size=10.5, align="left")
+        for j, mark in enumerate(marks):
+            colour = {"✓": GREEN, "–": PINK, "?": None}[mark]
+            d.cells([[mark]], (4.4 + 0.8 * j, y + 0.2), side=(0.7, 0.4), size=13, colours=[[colour]])
+    d.text("✓ paid for    – may go    ? as it comes", (6.35, 0.1), size=10.5, colour=GREY)
+    d.show(
+        "What each pretext pays for. An autoencoder pays for what covers many pixels: biome and weather, the object "
+        "only as it comes. SimCLR pays for what two views share: object, biome and weather; colour may go. SupCon "
+        "pays for the object alone. CLIP pays for what captions say: object, colour, biome and weather, not the "
+        "exact place."
     )
