@@ -88,8 +88,8 @@ def check(
     total, of = sum(v.points for v in verdicts), sum(v.max_points for v in verdicts)
     print(f"{'together':{width}}  {total:4.3g} of {of:<4.3g}".rstrip())
     for v in verdicts:
-        if v.mistake:
-            print(f"{v.exercise}: known mistake “{v.mistake}”: {v.hint}")
+        if v.points < v.max_points:
+            print(v.message)
     for note in notes:
         print(f"note: {note}")
 
@@ -111,6 +111,18 @@ def submit(
     from course_utils.student import submit
 
     print(submit(assignment, notebook, to, name, pack))
+
+
+@app.command()
+@clear
+def update(
+    source: Annotated[str | None, typer.Argument(help="A git address or folder; default: where it is from.")] = None,
+) -> None:
+    """Get what is new in the course; what you wrote is kept."""
+    from course_utils.paths import Course
+    from course_utils.update import update
+
+    print(*update(Course.find().root, source).lines(), sep="\n")
 
 
 @app.command()

@@ -73,13 +73,14 @@ def _close(compare: dict, got: Any, expected: Any, truth: Any, show: bool) -> st
 def _close_numbers(compare: dict, got: Any, expected: Any, show: bool) -> str | None:
     if isinstance(got, (list, tuple, dict, str)) or got is None:
         return f"type: expected {_describe(expected)}, got {_describe(got)}"
-    scalar = not isinstance(expected, torch.Tensor)
-    got, expected = torch.as_tensor(got), torch.as_tensor(expected)
+    scalar, whole = not isinstance(expected, torch.Tensor), isinstance(expected, int)
+    got, expected = _as_tensor(got), _as_tensor(expected)
     if got.shape != expected.shape:
         return f"shape: expected {tuple(expected.shape)}, got {tuple(got.shape)}"
-    if _kind(got) != _kind(expected) and not (
-        scalar and {_kind(got), _kind(expected)} == {"integers", "floating-point numbers"}
-    ):
+    if scalar and whole and got.is_floating_point():
+        given = f": {got.item():.17g}" if show else ""
+        return f"type: expected an int (a whole number), got a float{given}"
+    if _kind(got) != _kind(expected) and not (scalar and _kind(got) == "integers"):
         return f"dtype: expected {_kind(expected)}, got {_kind(got)} ({str(got.dtype).removeprefix('torch.')})"
     wide = torch.complex128 if expected.is_complex() else torch.float64
     if got.is_floating_point() or got.is_complex() or expected.is_floating_point():
@@ -89,13 +90,29 @@ def _close_numbers(compare: dict, got: Any, expected: Any, show: bool) -> str | 
         near = got == expected
     if bool(near.all()):
         return None
+    odd = int((got.isnan() & ~near).sum())
     if near.ndim == 0:
-        return "value: " + (f"expected {expected.item():.6g}, got {got.item():.6g}" if show else "it differs")
+        return "value: " + (_expected(got.item(), expected.item()) if show else "it is nan" if odd else "it differs")
     place = tuple(int(i) for i in (~near).nonzero()[0])
-    text = f"value: {int((~near).sum())} of {near.numel()} entries differ"
+    text = f"value: {int((~near).sum())} of {near.numel()} entries differ" + (f", {odd} of them nan" if odd else "")
     if not show:
         return text
-    return f"{text}, the first at {list(place)}: expected {expected[place].item():.6g}, got {got[place].item():.6g}"
+    return f"{text}, the first at {list(place)}: {_expected(got[place].item(), expected[place].item())}"
+
+
+def _as_tensor(value: Any) -> torch.Tensor:
+    """A Python float keeps all of its digits."""
+    return torch.as_tensor(value, dtype=torch.float64) if type(value) is float else torch.as_tensor(value)
+
+
+def _expected(got: Any, expected: Any) -> str:
+    """Both numbers, with as many digits as it takes to see that they differ."""
+    for digits in (6, 9, 17):
+        form = "" if isinstance(got, complex) or isinstance(expected, complex) else f".{digits}g"
+        texts = [str(x) if isinstance(x, bool) else f"{x:{form}}" for x in (expected, got)]
+        if texts[0] != texts[1]:
+            break
+    return f"expected {texts[0]}, got {texts[1]}"
 
 
 def _distribution(compare: dict, got: Any, expected: Any, truth: Any, show: bool) -> str | None:
@@ -150,13 +167,12 @@ def _accuracy(compare: dict, got: Any, expected: Any, truth: Any, show: bool) ->
     shape = _close({"kind": "exact"}, _blank(got), _blank(truth), None, False)
     if shape:
         return shape
-    right = [g == t for g, t in zip(_flat(got), _flat(truth))]
-    accuracy = sum(right) / len(right)
-    return (
-        None
-        if accuracy >= compare["threshold"]
-        else f"value: accuracy {accuracy:.1%}, wanted at least {compare['threshold']:.0%}"
-    )
+    labels = _flat(got)
+    accuracy = sum(g == t for g, t in zip(labels, _flat(truth))) / len(labels)
+    if accuracy >= compare["threshold"]:
+        return None
+    said = f"value: accuracy {accuracy:.1%}, wanted at least {compare['threshold']:.0%}"
+    return said + (f": your answer is {labels[0]!r} every time" if len(set(labels)) == 1 < len(labels) else "")
 
 
 def _flat(labels: Any) -> list:
@@ -184,4 +200,5 @@ def _describe(value: Any) -> str:
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, (list, tuple, dict)):
         return f"a {type(value).__name__} of length {len(value)}"
-    return {"NoneType": "None", "str": "text"}.get(type(value).__name__, "a number")
+    names = {"NoneType": "None", "str": "text", "bool": "a bool", "int": "an int", "float": "a float"}
+    return names.get(type(value).__name__, f"a {type(value).__name__}")

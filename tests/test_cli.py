@@ -226,7 +226,9 @@ def test_check_prints_points_and_mistakes(course, monkeypatch):
     assert lines[1].split() == ["double", "0", "of", "2", "squared"]
     assert lines[2].split()[:4] == ["total", "2", "of", "3"]
     assert lines[3].split() == ["together", "2", "of", "5"]
-    assert lines[4] == "double: known mistake “squared”: you squared: 2 x is x + x, not x times x"
+    assert lines[4] == "✘ double: 0 of 2 cases hold, 0 of 2 points"
+    assert any(line.startswith("  its input: ") for line in lines), "as much as the notebook's own check"
+    assert "  known mistake “squared”: you squared: 2 x is x + x, not x times x" in lines
 
 
 def with_cell(path, source, before):

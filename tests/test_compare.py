@@ -53,7 +53,13 @@ def test_different_forms_of_a_right_answer_hold(got, expected):
         ({"a": 1}, {"a": 2}, "'a': value"),
         ("a", "b", "expected 'b', got 'a'"),
         (None, 1.0, "returned None"),
-        (1.0, "a", "type: expected text, got a number"),
+        (1.0, "a", "type: expected text, got a float"),
+        (1033964032.0, 1033964032, r"type: expected an int \(a whole number\), got a float: 1033964032"),
+        (0.0, 3, "type: expected an int"),
+        (torch.tensor(3.0), 3, "type: expected an int"),
+        (33554433, 33554432, "expected 33554432, got 33554433"),
+        (torch.tensor([1.0, float("nan")]), torch.tensor([1.0, 2.0]), "1 of 2 entries differ, 1 of them nan"),
+        (torch.tensor([True]), torch.tensor([False]), "expected False, got True"),
     ],
 )
 def test_what_differs_is_named(got, expected, says):
@@ -79,6 +85,19 @@ def test_hidden_values_are_not_shown():
     assert "123456" not in difference(close(), {"error": "E", "message": "123456"}, {"value": secret})
     assert "123456" not in difference(close(), {"error": "Banned", "message": "123456"}, {"value": secret})
     assert "123456" not in say({"123456": 1}, {"a": 1}, show=False)
+
+
+def test_nan_is_told_where_values_are_not():
+    assert say(float("nan"), 2.0, show=False) == "value: it is nan"
+    assert say(torch.tensor([float("nan"), 2.0]), torch.ones(2), show=False) == (
+        "value: 2 of 2 entries differ, 1 of them nan"
+    )
+
+
+def test_one_answer_for_everything_is_told():
+    truth = torch.tensor([0, 1, 2, 1])
+    assert say(torch.full((4,), 2), None, accuracy(0.7), truth).endswith("at least 70%: your answer is 2 every time")
+    assert "every time" not in say(torch.tensor([2, 2, 2, 0]), None, accuracy(0.7), truth)
 
 
 def test_an_expected_error_must_be_raised():

@@ -1,0 +1,96 @@
+"""Which known mistake was made: the one that explains every case that fails.
+
+A student who handles the corner case by other means keeps the hint: the cases that hold may hold for whatever reason.
+A wrong name is worse than none, so where two mistakes explain equally much, none is named.
+"""
+
+from typing import Any
+
+import torch
+
+from course_utils.check import ExerciseCases, Mistake
+from course_utils.compare import difference
+from course_utils.plain import Answer
+
+ALIKE = 0.8  # of the labels that either gets wrong, both give so many alike
+NEAR = 0.02  # two explanations closer than this explain equally well
+SURE = 1e-4  # significance at which draws are taken for those of another law than a mistake's
+
+
+def named(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | None]) -> Mistake | None:
+    """The mistake that explains these answers, None if none does or no single one.
+
+    Args:
+        answers: the student's, one for each case.
+        wrong: for each case what is wrong, None where it holds.
+    """
+    failing = [i for i, w in enumerate(wrong) if w]
+    found = []
+    for mistake in exercise.mistakes if failing else ():
+        alike = min(_alike(exercise, i, answers[i], mistake.answers[i]) for i in failing)
+        if alike:
+            beyond = sum(not _holds(exercise, i, mistake.answers[i]) for i, w in enumerate(wrong) if not w)
+            if beyond == 0 or any(_tells(answers[i], exercise.expected[i]) for i in failing):
+                found.append((beyond, -alike, mistake))
+    found.sort(key=lambda each: each[:2])
+    match found:
+        case [(beyond, alike, mistake), *others]:
+            equal = any(b == beyond and a < alike + NEAR for b, a, _ in others)
+            sure = alike == -1 and all(a > -1 for b, a, _ in others if b == beyond)
+            return mistake if sure or not equal else None
+    return None
+
+
+def _holds(exercise: ExerciseCases, i: int, answer: Answer) -> bool:
+    return difference(exercise.compare, answer, exercise.expected[i], exercise.truths[i]) is None
+
+
+def _alike(exercise: ExerciseCases, i: int, got: Answer, mistaken: Answer) -> float:
+    """How much a student's answer is a mistake's, 0 … 1: of numbers 0 or 1, of labels a share."""
+    if "error" in got or "error" in mistaken:
+        return float(got == mistaken)
+    match exercise.compare:
+        case {"kind": "accuracy"}:
+            return _labels_alike(got["value"], mistaken["value"], exercise.truths[i])
+        case {"kind": "distribution"}:
+            compare = exercise.compare | {"alpha": SURE}
+        case compare:
+            pass
+    return float(difference(compare, got, mistaken) is None)
+
+
+def _labels_alike(got: Any, mistaken: Any, truth: Any) -> float:
+    """Of the places where either errs, the share in which both say the same; 0 below `ALIKE`."""
+    got, mistaken, truth = map(_listed, (got, mistaken, truth))
+    if not len(got) == len(mistaken) == len(truth) or len(set(got)) == 1 < len(set(mistaken)):
+        return 0.0
+    erring = [(g, m) for g, m, t in zip(got, mistaken, truth) if g != t or m != t]
+    share = sum(g == m for g, m in erring) / max(len(erring), 1)
+    return share if share >= ALIKE else 0.0
+
+
+def _listed(labels: Any) -> list:
+    if isinstance(labels, torch.Tensor):
+        return labels.flatten().tolist()
+    return list(labels) if isinstance(labels, (list, tuple)) else [labels]
+
+
+def _tells(got: Answer, expected: Answer) -> bool:
+    """Whether a wrong answer says anything of its cause: infinities and nan alone may come from anywhere."""
+    if "error" in got or "error" in expected:
+        return False
+    return difference({"kind": "exact"}, {"value": _finite(got["value"], expected["value"])}, expected) is not None
+
+
+def _finite(got: Any, expected: Any) -> Any:
+    """The answer with what is expected in place of its infinities and nan."""
+    match got:
+        case dict() if isinstance(expected, dict) and set(got) == set(expected):
+            return {name: _finite(value, expected[name]) for name, value in got.items()}
+        case list() | tuple() if isinstance(expected, (list, tuple)) and len(got) == len(expected):
+            return [_finite(g, e) for g, e in zip(got, expected)]
+        case float() | torch.Tensor() if isinstance(expected, (int, float, torch.Tensor)):
+            got, right = torch.as_tensor(got), torch.as_tensor(expected)
+            if got.shape == right.shape and got.is_floating_point():
+                return torch.where(got.isfinite(), got, right.to(got.dtype))
+    return got
