@@ -232,6 +232,7 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
         show: whether the message may show inputs and expected values (visible cases) or not (hidden ones).
     """
     from course_utils.compare import NOT_ANSWERED, difference  # imports torch: nobody compares in the sandbox
+    from course_utils.naming import named
 
     total = len(exercise.inputs)
     answers = answers + [{"error": "NoAnswer", "message": "no answer came"}] * (total - len(answers))
@@ -239,7 +240,7 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
         difference(exercise.compare, a, e, t, show) for a, e, t in zip(answers, exercise.expected, exercise.truths)
     ]
     held = sum(w is None for w in wrong)
-    mistake = next((m for m in exercise.mistakes if _same(exercise, answers, m)), None) if held < total else None
+    mistake = named(exercise, answers, wrong)
     result = Verdict(exercise.name, exercise.points * held / total, exercise.points, held, total)
     if wrong and all(w == NOT_ANSWERED for w in wrong):
         result.wrong = NOT_ANSWERED
@@ -253,25 +254,31 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
     return result
 
 
-def _same(exercise: ExerciseCases, answers: list[Answer], mistake: Mistake) -> bool:
-    """Whether the student's answers are this mistake's on every case (of labels, nearly all of them)."""
-    from course_utils.compare import difference
-
-    alike = {"threshold": 0.9} if exercise.compare["kind"] == "accuracy" else {}
-    return all(
-        difference(exercise.compare | alike, a, m, truth=m.get("value")) is None
-        for a, m in zip(answers, mistake.answers)
-    )
-
-
 def _short(arguments: tuple) -> str:
     match arguments:
         case (Module() as case,):
             named = case.init.items() if isinstance(case.init, dict) else ((None, value) for value in case.init)
             built = ", ".join(f"{name}={value!r}" if name else repr(value) for name, value in named)
             return f"built with ({built}), called with {_short(case.inputs)}"
-    text = ", ".join(repr(a.tolist() if hasattr(a, "tolist") else a) for a in arguments)
+    text = ", ".join(map(_shown, arguments))
     return text if len(text) <= 300 else text[:300] + " …"
+
+
+def _shown(value: Any) -> str:
+    """An argument as somebody would write it: numbers with six digits at most, large tensors by their shape."""
+    if hasattr(value, "numel") and value.numel() > 200:
+        return f"a tensor of shape {tuple(value.shape)}"
+    match value.tolist() if hasattr(value, "tolist") else value:
+        case float(number):
+            return repr(float(f"{number:.6g}"))
+        case list(values):
+            return f"[{', '.join(map(_shown, values))}]"
+        case tuple(values):
+            return f"({', '.join(map(_shown, values))})"
+        case dict(values):
+            return f"{{{', '.join(f'{name!r}: {_shown(v)}' for name, v in values.items())}}}"
+        case other:
+            return repr(other)
 
 
 # --- the student's side -----------------------------------------------------------------------------------------------
