@@ -1,7 +1,7 @@
-"""One guard against numbers that are none: NaN and infinity, which would otherwise travel on in silence.
+"""One guard against NaN and infinity, which would otherwise spread in silence.
 
-Losses pass NaN on, as torch's do: a GPU need not wait for an answer. What reports, chooses or goes on for hours
-(`train.fit`, probes, report cards, samplers) asks this guard, and raises.
+Losses pass NaN on, as torch's do, so that a GPU need not wait for an answer. Whatever reports, chooses or runs for
+hours (`train.fit`, probes, report cards, samplers) calls this guard, which raises.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 DIVERGED = "training diverged, or the weights are damaged. Try a lower lr, a longer warmup, or an earlier checkpoint"
 BROKEN_ENCODER = "the encoder is broken, its training diverged, or its input was not finite either"
-LEAVE_OUT = "a value is missing there, leave those rows out"
+LEAVE_OUT = "a value is missing there: leave those rows out"
 
 
 def check_finite(values: Tensor | float, what: str, why: str) -> None:

@@ -186,7 +186,7 @@ def test_knn_probe_by_loop(k, temperature):
 def test_probes_with_bad_input():
     x, y = blobs(30)
     for probe in (evaluate.linear_probe, evaluate.knn_probe, evaluate.ridge_probe):
-        with pytest.raises(ValueError, match="one dim in both parts"):
+        with pytest.raises(ValueError, match="same dim in both parts"):
             probe(x, y, x[:, :2], y)
         with pytest.raises(ValueError, match="training part has features"):
             probe(x, y[:3], x, y)

@@ -377,7 +377,7 @@ def test_sup_con_passes_over_who_is_alone():
     z = vectors(5)
     alone = sup_con(z, torch.tensor([0, 0, 1, 2, 3]), 0.5)
     assert float(alone) == pytest.approx(slow_sup_con(z, [0, 0, 1, 2, 3], 0.5))
-    with pytest.raises(ValueError, match="every label is there once"):
+    with pytest.raises(ValueError, match="every label occurs only once"):
         sup_con(z, torch.arange(5), 0.5)
 
 

@@ -159,9 +159,9 @@ def test_batches():
     assert b.equal(a * 2) and a.shape == (7,)
     with pytest.raises(ValueError, match="at least 101 tokens"):
         train.windows(codes, length=101, size=1)
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="equally long"):
         train.samples(codes, codes[1:], size=1)
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="equally long"):
         train.samples(codes[:0], size=1)
 
 
@@ -235,7 +235,7 @@ def test_damaged_checkpoint_is_named(tmp_path, damage):
     model, batch = regression()
     run(model, batch, checkpoint=tmp_path / "run.pt")
     (tmp_path / "run.pt").write_bytes(damage((tmp_path / "run.pt").read_bytes()))
-    with pytest.raises(ValueError, match="run.pt is no checkpoint, or was cut off or changed"):
+    with pytest.raises(ValueError, match="run.pt is not a checkpoint, or was cut off or changed"):
         run(model, batch, checkpoint=tmp_path / "run.pt")
 
 
@@ -296,7 +296,7 @@ def test_bad_settings():
         with pytest.raises(ValueError, match=message):
             run(model, batch, **more)
     assert run(model, batch, steps=0).loss == []
-    with pytest.raises(ValueError, match="nothing was held out"):
+    with pytest.raises(ValueError, match="there was no validation"):
         _ = train.History().best
 
 

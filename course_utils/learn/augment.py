@@ -4,7 +4,7 @@
     a, b = augment.two_views(images, augment.simclr(), generator)
 
 Each comes in two parts: a plain function that applies given parameters (`crop_resize(images, top, left, …)`), and a
-class that draws them (`CropResize().draw(images, generator)`), so that what happened to a picture can be looked at,
+class that draws them (`CropResize().draw(images, generator)`). So what happened to a picture can be inspected,
 repeated, and compared with torchvision's function of the same name.
 
 Source: T. Chen et al., A Simple Framework for Contrastive Learning of Visual Representations (2020), figure 4 (the ten
@@ -46,10 +46,13 @@ def crop_resize(
     flip: Float[Tensor, " n"] | None = None,
     size: int | None = None,
 ) -> Images:
-    """Cut a box (in pixels) out of each picture and stretch it; mirror where flip is 1.
+    """Cut a box out of each picture and stretch it; mirror the picture where `flip` is 1.
 
-    size: the side of what comes back, pixels; None: the picture's size.
-    Bilinear; the same numbers as torchvision's `resized_crop` and `horizontal_flip`.
+    Bilinear; the numbers agree with torchvision's `resized_crop` and `horizontal_flip`.
+
+    Args:
+        top, left, height, width: the box, in pixels.
+        size: the side of the result in pixels; None keeps the picture's size.
     """
     N, _, H, W = images.shape
     h, w = (H, W) if size is None else (size, size)
@@ -70,9 +73,9 @@ def crop_resize(
 
 
 def rotate(images: Images, angle: Numbers) -> Images:
-    """Turn each picture about its centre by so many degrees, counter-clockwise, bilinearly; outside is black.
+    """Turn each picture about its centre by `angle` degrees, counter-clockwise, bilinearly; what lies outside is black.
 
-    The same numbers as torchvision's `rotate`.
+    The numbers agree with torchvision's `rotate`.
     """
     N, _, H, W = images.shape
     cos, sin = torch.cos(angle * math.pi / 180), torch.sin(angle * math.pi / 180)
@@ -104,7 +107,7 @@ def adjust_saturation(images: Images, factor: Numbers) -> Images:
 
 
 def adjust_hue(images: Images, shift: Numbers) -> Images:
-    """Turn the colour wheel by a share of a whole turn: 1/3 makes red green. torchvision: `adjust_hue`."""
+    """Turn the colour wheel by a fraction of a full turn: 1/3 turns red into green. torchvision: `adjust_hue`."""
     r, g, b = images.split(1, dim=1)  # each (N, 1, H, W)
     value = r.maximum(g).maximum(b)
     chroma = value - r.minimum(g).minimum(b)
@@ -130,9 +133,11 @@ def colour_jitter(
     hue: Numbers,
     order: Int[Tensor, "n 4"] | None = None,
 ) -> Images:
-    """Change brightness, contrast, saturation (factors, 1: as it was) and hue (share of a turn, 0: as it was).
+    """Change brightness, contrast, saturation (factors; 1 changes nothing) and hue (part of a turn; 0 changes nothing).
 
-    order: in which order, for each picture: 0 brightness, 1 contrast, 2 saturation, 3 hue. None: this order for all.
+    Args:
+        order: the order of the changes, for each picture: 0 brightness, 1 contrast, 2 saturation, 3 hue. None takes
+            this order for all.
     """
     factors = [brightness, contrast, saturation, hue]
     if order is None:
@@ -140,7 +145,7 @@ def colour_jitter(
             images = adjust(images, factor)
         return images
     images = images.clone()
-    for turn in order.unbind(1):  # four turns; in each, the pictures whose turn it is for the same change go together
+    for turn in order.unbind(1):  # four turns; in each, the pictures that are due the same change get it together
         for i, (adjust, factor) in enumerate(zip(ADJUST, factors)):
             rows = (turn == i).nonzero()[:, 0]
             if len(rows):
@@ -149,7 +154,7 @@ def colour_jitter(
 
 
 def cutout(images: Images, top: Numbers, left: Numbers, height: Numbers, width: Numbers, value: float = 0.0) -> Images:
-    """Paint a box (in pixels) of each picture over with `value`. torchvision: `erase`."""
+    """Paint over a box (in pixels) of each picture with `value`. torchvision: `erase`."""
     H, W = images.shape[2:]
     y, x = torch.arange(H, device=images.device), torch.arange(W, device=images.device)
     rows = (y >= top[:, None]) & (y < (top + height)[:, None])  # (N, H)
@@ -158,21 +163,22 @@ def cutout(images: Images, top: Numbers, left: Numbers, height: Numbers, width: 
 
 
 def gaussian_noise(images: Images, sigma: Numbers, noise: Images) -> Images:
-    """Add sigma · noise, and cut to [0, 1]. torchvision: `gaussian_noise`."""
+    """Add sigma · noise, and clip to [0, 1]. torchvision: `gaussian_noise`."""
     return (images + per_picture(sigma) * noise).clamp(0, 1)
 
 
 def gaussian_blur(images: Images, sigma: Numbers, size: int = 3) -> Images:
-    """Blur each picture with a bell of its own width (in pixels), cut to size × size. torchvision: `gaussian_blur`.
+    """Blur each picture with a Gaussian of its own width (in pixels), cut to size × size. torchvision: `gaussian_blur`.
 
-    Raises ValueError for an even size, or one that does not fit into the picture.
+    Raises:
+        ValueError: if `size` is even, or does not fit into the picture.
     """
     reach = size // 2
     if size % 2 == 0 or not 0 <= reach < min(images.shape[2:]):
         raise ValueError(f"size must be odd and at most twice the picture's side, got {size} for {images.shape[2:]}")
     x = torch.arange(-reach, reach + 1, device=images.device)
     weight = (-(x**2) / (2 * sigma[:, None] ** 2)).softmax(1).to(images.dtype)  # (N, size)
-    for axis in (2, 3):  # a bell is a product: first down, then across
+    for axis in (2, 3):  # a Gaussian is a product: first down, then across
         padding = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
         padded, n = F.pad(images, padding, mode="reflect"), images.shape[axis]
         images = padded.narrow(axis, 0, n) * per_picture(weight[:, 0])
@@ -182,7 +188,7 @@ def gaussian_blur(images: Images, sigma: Numbers, size: int = 3) -> Images:
 
 
 def sobel(images: Images) -> Images:
-    """Return how fast each channel changes: the length of its gradient by Sobel's masks, / 4, cut to [0, 1]."""
+    """Return how fast each channel changes: the length of its gradient by Sobel's masks, / 4, clipped to [0, 1]."""
     bell, edge = images.new_tensor([1.0, 2.0, 1.0]), images.new_tensor([-1.0, 0.0, 1.0])
     masks = torch.stack([bell[:, None] * edge, edge[:, None] * bell])[:, None]  # (2, 1, 3, 3): across, down
     channels = F.pad(images, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None]  # (N · 3, 1, H + 2, W + 2)
@@ -193,29 +199,30 @@ def sobel(images: Images) -> Images:
 
 
 class Augmentation:
-    """Draws parameters for each picture, and applies them to the share `p` of the pictures.
+    """Draws parameters for each picture, and changes a share `p` of the pictures.
 
     augmentation(images, generator) = augmentation.apply(images, augmentation.draw(images, generator)).
-    A generator on the CPU draws the same on every device; None: torch's own randomness.
+    A generator on the CPU draws the same numbers for every device; None uses torch's global generator.
     """
 
     def __init__(self, p: float = 1.0):
         if not 0 <= p <= 1:
-            raise ValueError(f"p is the share of the pictures to change, 0 ≤ p ≤ 1, got {p}")
+            raise ValueError(f"p must be the share of the pictures to change, 0 ≤ p ≤ 1, got {p}")
         self.p = p
 
     def parameters(self, n: int, height: int, width: int, generator: torch.Generator | None) -> Parameters:
-        """Draw n pictures' parameters (subclasses say how), on the generator's device."""
+        """Draw the parameters of n pictures, on the generator's device. Subclasses say how."""
         return {}
 
     def change(self, images: Images, **parameters: Tensor) -> Images:
-        """Apply given parameters to all pictures (subclasses say how)."""
+        """Apply given parameters to all pictures. Subclasses say how."""
         raise NotImplementedError
 
     def draw(self, images: Images, generator: torch.Generator | None = None) -> Parameters:
         """Return each picture's parameters, and `chosen`: whether it is changed at all.
 
-        Raises ValueError unless the pictures are floats (N, 3, H, W).
+        Raises:
+            ValueError: unless the pictures are floats of the shape (N, 3, H, W).
         """
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(
@@ -226,7 +233,7 @@ class Augmentation:
         return {name: numbers.to(images.device) for name, numbers in drawn.items()}
 
     def apply(self, images: Images, parameters: Parameters) -> Images:
-        """Return the pictures with what was drawn for them."""
+        """Return the pictures, changed as their parameters say."""
         if not len(images):
             return images
         chosen = parameters["chosen"]
@@ -244,7 +251,7 @@ class Augmentation:
 
 
 class Compose:
-    """One augmentation after the other. `chunk` pictures at a time, so that they stay in the processor's cache."""
+    """One augmentation after another, on `chunk` pictures at a time, so that they stay in the processor's cache."""
 
     def __init__(self, *augmentations: Augmentation, chunk: int = 256):
         self.augmentations, self.chunk = augmentations, chunk
@@ -254,7 +261,7 @@ class Compose:
         return [augmentation.draw(images, generator) for augmentation in self.augmentations]
 
     def apply(self, images: Images, parameters: list[Parameters]) -> Images:
-        """Return the pictures with what was drawn for them."""
+        """Return the pictures, changed as their parameters say."""
         chunk = self.chunk if images.device.type == "cpu" else max(1, len(images))
         changed = []
         for start in range(0, len(images), chunk):
@@ -283,9 +290,9 @@ def boxes(
     generator: torch.Generator | None,
     tries: int = 10,
 ) -> Parameters:
-    """Draw n boxes in whole pixels: area share uniform in `scale`, width / height log-uniform in `ratio`.
+    """Draw n boxes in whole pixels: share of the area uniform in `scale`, width / height log-uniform in `ratio`.
 
-    Each gets `tries` tries to fit into the picture; after that it is as large as the picture and the ratio let it be.
+    Each box gets `tries` attempts to fit into the picture; after that it is as large as the picture and `ratio` allow.
     """
     area = uniform((n, tries), *scale, generator) * height * width
     aspect = uniform((n, tries), math.log(ratio[0]), math.log(ratio[1]), generator).exp()
@@ -302,7 +309,7 @@ def boxes(
 
 
 class CropResize(Augmentation):
-    """Cut out a box and stretch it to the old size, or to `size`; mirror the share `flip` of the pictures."""
+    """Cut out a box and stretch it to the old size, or to `size`; mirror a share `flip` of the pictures."""
 
     def __init__(
         self,
@@ -314,7 +321,7 @@ class CropResize(Augmentation):
     ):
         super().__init__(p)
         if size is not None and (size < 1 or p < 1):
-            raise ValueError(f"a new size must be ≥ 1 and is for all pictures (p = 1), got size {size} and p {p}")
+            raise ValueError(f"a new size must be ≥ 1 and needs p = 1, got size {size} and p {p}")
         if not 0 < scale[0] <= scale[1] <= 1 or not 0 < ratio[0] <= ratio[1]:
             raise ValueError(f"need 0 < scale ≤ 1 and 0 < ratio, smaller one first, got {scale} and {ratio}")
         self.scale, self.ratio, self.flip, self.size = scale, ratio, flip, size
@@ -328,13 +335,13 @@ class CropResize(Augmentation):
 
 
 class ColourDrop(Augmentation):
-    """Grey."""
+    """Make the picture grey."""
 
     change = staticmethod(colour_drop)
 
 
 class ColourJitter(Augmentation):
-    """Brightness, contrast, saturation by factors in [1 - x, 1 + x] (never below 0), hue by up to ± x of a turn.
+    """Change brightness, contrast, saturation by factors in [1 - x, 1 + x] (never below 0), hue by up to ± x of a turn.
 
     Each picture has an order of its own.
     """
@@ -342,7 +349,7 @@ class ColourJitter(Augmentation):
     def __init__(self, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, p: float = 1.0):
         super().__init__(p)
         if min(brightness, contrast, saturation, hue) < 0 or hue > 0.5:
-            raise ValueError(f"need ranges ≥ 0, hue ≤ 0.5, got {brightness}, {contrast}, {saturation}, {hue}")
+            raise ValueError(f"the ranges must be ≥ 0 and hue ≤ 0.5, got {brightness}, {contrast}, {saturation}, {hue}")
         self.ranges = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
         self.hue = hue
 
@@ -355,7 +362,7 @@ class ColourJitter(Augmentation):
 
 
 class Rotate(Augmentation):
-    """Turn by one of several angles, or by any angle up to ± `angles` degrees."""
+    """Turn by one of several angles, or, for a single number, by any angle up to ± `angles` degrees."""
 
     def __init__(self, angles: float | Sequence[float] = (90, 180, 270), p: float = 1.0):
         super().__init__(p)
@@ -371,7 +378,7 @@ class Rotate(Augmentation):
 
 
 class Cutout(Augmentation):
-    """Paint a box over."""
+    """Paint over a box."""
 
     def __init__(
         self,
@@ -393,7 +400,7 @@ class Cutout(Augmentation):
 
 
 class GaussianNoise(Augmentation):
-    """Add noise whose deviation is drawn from `sigma`."""
+    """Add noise whose standard deviation is drawn from the range `sigma`."""
 
     def __init__(self, sigma: tuple[float, float] = (0.05, 0.2), p: float = 1.0):
         super().__init__(p)
@@ -408,7 +415,11 @@ class GaussianNoise(Augmentation):
 
 
 class GaussianBlur(Augmentation):
-    """Blur with a bell whose deviation (pixels) is drawn from `sigma`; size: None: a tenth of the picture, odd, ≥ 3."""
+    """Blur with a Gaussian whose standard deviation (pixels) is drawn from the range `sigma`.
+
+    Args:
+        size: the side of its mask, odd; None takes a tenth of the picture's side, at least 3.
+    """
 
     def __init__(self, sigma: tuple[float, float] = (0.1, 2.0), size: int | None = None, p: float = 1.0):
         super().__init__(p)
@@ -423,13 +434,17 @@ class GaussianBlur(Augmentation):
 
 
 class Sobel(Augmentation):
-    """Edges."""
+    """Keep only the edges."""
 
     change = staticmethod(sobel)
 
 
 def check_sigma(sigma: tuple[float, float], least: float) -> tuple[float, float]:
-    """Return sigma; ValueError unless it is (smallest, largest), both at least `least`."""
+    """Return sigma.
+
+    Raises:
+        ValueError: unless it is (smallest, largest), both at least `least`.
+    """
     if not least <= sigma[0] <= sigma[1]:
         raise ValueError(f"sigma must be (smallest, largest), at least {least}, got {sigma}")
     return sigma
@@ -438,7 +453,11 @@ def check_sigma(sigma: tuple[float, float], least: float) -> tuple[float, float]
 def simclr(strength: float = 0.5, *, scale: tuple[float, float] = (0.08, 1.0), blur: float = 0.5) -> Compose:
     """Return SimCLR's augmentation: crop, resize and flip; jitter (4 in 5); grey (1 in 5); blur (`blur`; 0: never).
 
-    strength: of the jitter; the paper has 1 for ImageNet, and 0.5 without blur for CIFAR-10 (appendices A and B.9).
+    Args:
+        strength: of the jitter. The paper uses 1 for ImageNet, and 0.5 without blur for CIFAR-10 (appendices A and
+            B.9).
+        scale: the range of the share of the picture that a crop keeps.
+        blur: the share of the pictures that is blurred.
     """
     jitter = ColourJitter(0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength, p=0.8)
     parts = [CropResize(scale, flip=0.5), jitter, ColourDrop(p=0.2)]
@@ -446,7 +465,7 @@ def simclr(strength: float = 0.5, *, scale: tuple[float, float] = (0.08, 1.0), b
 
 
 def gallery() -> dict[str, Augmentation | Compose]:
-    """Return the ten of SimCLR's figure 4 by name, each always applied."""
+    """Return the ten augmentations of SimCLR's figure 4 by name, each always applied."""
     return {
         "original": Compose(),
         "crop and resize": CropResize((0.08, 0.6)),

@@ -1,10 +1,10 @@
 """How good is a model? Numbers that can be compared.
 
-Texts: perplexity and bits. Frozen features: `linear_probe`, `ridge_probe`, `knn_probe` and the `report_card` over all
-factors. Their shape: `alignment`, `uniformity`, `hsic`, `info_nce_bound`, `principal_angles`.
+For text: perplexity and bits. For frozen features: `linear_probe`, `ridge_probe`, `knn_probe`, and the `report_card`
+over all factors. For the shape of features: `alignment`, `uniformity`, `hsic`, `info_nce_bound`, `principal_angles`.
 
-Probes and report cards refuse features that are not finite; the measures of shape pass NaN on. What needs float64 is
-computed by numpy on the processor: not every device has it.
+Probes and report cards refuse features that are not finite; the measures of shape return NaN for them. Whatever needs
+float64 is computed by numpy on the CPU, because not every device has it.
 """
 
 # ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
@@ -31,9 +31,11 @@ def bits(nats: float | Tensor) -> float | Tensor:
 
 
 def perplexity(nats_per_symbol: float | Tensor) -> float | Tensor:
-    """Return e ** (nats per symbol): among how many equally likely symbols the model is in doubt, on average.
+    """Return e ** (nats per symbol): the number of equally likely symbols that would leave the model as uncertain.
 
-    nats_per_symbol: mean of -ln P(symbol), ≥ 0, e.g. a cross-entropy loss. Infinite for an infinite loss.
+    Args:
+        nats_per_symbol: mean of -ln P(symbol), ≥ 0, such as a cross-entropy loss. An infinite loss gives infinity.
+
     Source: F. Jelinek, R. L. Mercer, L. R. Bahl and J. K. Baker, Perplexity (JASA 62, 1977).
     """
     if isinstance(nats_per_symbol, Tensor):
@@ -45,10 +47,14 @@ def perplexity(nats_per_symbol: float | Tensor) -> float | Tensor:
 
 
 def bits_per_character(nats_total: float | Tensor, characters: int) -> float | Tensor:
-    """Return the bits that a text costs per character.
+    """Return how many bits a text costs per character, so that models with different symbols can be compared.
 
-    nats_total: -ln P(text), summed over whatever the model's symbols are (characters, words, tokens).
-    characters: how many characters the text has, > 0. So models with different symbols can be compared.
+    Args:
+        nats_total: -ln P(text), summed over whatever the model's symbols are (characters, words, tokens).
+        characters: how many characters the text has, > 0.
+
+    Raises:
+        ValueError: if `characters` is not positive.
     """
     if characters <= 0:
         raise ValueError(f"characters must be > 0, got {characters}: an empty text has no bits per character")
@@ -61,12 +67,19 @@ def bits_per_character(nats_total: float | Tensor, characters: int) -> float | T
 def features(
     encoder: nn.Module | Callable[[Tensor], Tensor], images: Float[Tensor, "n ..."], batch: int = 500
 ) -> Float[Tensor, "n dim"]:
-    """Return what a frozen encoder makes of each picture: in eval mode, without gradients, flattened to one row each.
+    """Return a frozen encoder's output for each picture: in eval mode, without gradients, flattened to one row each.
 
-    encoder: a module, a module's method (`clip.encode_image`) or any function of a batch (`lambda x: x.flatten(1)`);
-    only in the first two cases can a module be put into eval mode here. It is left in the mode that it was in.
-    Each batch goes to the module's device; the rows come back on the pictures' device.
-    Raises RuntimeError if a parameter or buffer changed meanwhile, ValueError for features that are not finite.
+    The encoder is left in the mode it was in. Each batch moves to the module's device; the rows come back on the
+    pictures'.
+
+    Args:
+        encoder: a module, a module's method (`clip.encode_image`), or any function of a batch (`lambda x:
+            x.flatten(1)`). Only in the first two cases can the module be put into eval mode here.
+        batch: how many pictures go through the encoder at a time.
+
+    Raises:
+        RuntimeError: if a parameter or buffer changed meanwhile.
+        ValueError: if the features are not finite.
     """
     module = encoder if isinstance(encoder, nn.Module) else getattr(encoder, "__self__", None)
     module = module if isinstance(module, nn.Module) else nn.Identity()
@@ -82,7 +95,7 @@ def features(
             part.training = training
     for name, tensor in module.state_dict().items():
         if not torch.equal(tensor, before[name]):
-            raise RuntimeError(f"the encoder is not frozen: {name} changed while it was only asked for features")
+            raise RuntimeError(f"the encoder is not frozen: {name} changed while features were being computed")
     check_finite(rows, "the features", BROKEN_ENCODER)
     return rows
 
@@ -115,13 +128,18 @@ def linear_probe(
 ) -> Probe:
     """Return the test accuracy of a multinomial logistic regression on frozen features.
 
-    The features are standardised by the training part (a constant one becomes 0); the loss is the mean cross-entropy
-    plus l2 / 2 · Σ W² (scikit-learn's C is 1 / (n · l2)).
-    l2: a number, or several: then a fifth of the training part, drawn with the generator, is held out to choose the one
-    with the best accuracy (of equals, the strongest), and the probe is fitted again on all. A good list: `evaluate.L2`.
-    A test label that the training part does not have counts as wrong.
-    Raises ValueError for fewer than two classes, shapes that do not belong together, features with a gradient, features
-    with NaN or infinity, a negative l2.
+    The features are standardised with the training part's mean and deviation (a constant feature becomes 0). The loss
+    is the mean cross-entropy plus l2 / 2 · Σ W² (scikit-learn's C is 1 / (n · l2)). A test label that does not occur in
+    the training part counts as wrong.
+
+    Args:
+        l2: one value, or several to choose from, such as `evaluate.L2`. Then a fifth of the training part, drawn with
+            the generator, is held out; the value with the best accuracy wins (the strongest of equals), and the probe
+            is fitted again on the whole training part.
+
+    Raises:
+        ValueError: if there are fewer than two classes, the shapes do not match, the features carry a gradient or
+            contain NaN or infinity, or l2 is negative.
     """
     check_probe(train, train_labels, test, test_labels)
     candidates = strongest_first(l2)
@@ -154,9 +172,14 @@ def ridge_probe(
 ) -> Probe:
     """Return the test R² of a linear regression on frozen features: 1 - squared error / variance of the test values.
 
-    R² is 1 for a perfect prediction, 0 for the mean, and negative for worse than that. Standardised features, mean of
-    squared errors plus l2 · Σ w²; l2: as in `linear_probe`.
-    Raises ValueError for values that are all equal, and as `linear_probe` does.
+    R² is 1 for a perfect prediction, 0 for predicting the mean, and negative for anything worse. The features are
+    standardised; the loss is the mean squared error plus l2 · Σ w².
+
+    Args:
+        l2: as in `linear_probe`.
+
+    Raises:
+        ValueError: if all values are equal, and as `linear_probe` does.
     """
     check_probe(train, train_values, test, test_values)
     candidates = strongest_first(l2)
@@ -185,11 +208,15 @@ def knn_probe(
     temperature: float | None = None,
     batch: int = 1000,
 ) -> Probe:
-    """Return the test accuracy of a vote of the k most similar training samples (cosine): nothing is trained.
+    """Return the test accuracy of a vote among the k most similar training samples (by cosine). Nothing is trained.
 
-    temperature: None: one neighbour, one vote, and of equals the class with the larger sum of cosines wins; else
-    neighbours have exp(cosine / temperature) votes.
-    Raises ValueError unless 1 ≤ k ≤ n, for temperature ≤ 0, and as `linear_probe` does about shapes.
+    Args:
+        temperature: a neighbour has exp(cosine / temperature) votes. None gives each neighbour one vote; of classes
+            with equally many, the one with the larger sum of cosines wins.
+
+    Raises:
+        ValueError: unless 1 ≤ k ≤ n; if the temperature is not positive; and for shapes, as `linear_probe` does.
+
     Source: Z. Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination (2018), section 3.4.
     """
     check_probe(train, train_labels, test, test_labels)
@@ -208,40 +235,48 @@ def knn_probe(
 
 
 def check_probe(train: Tensor, train_targets: Tensor, test: Tensor, test_targets: Tensor) -> None:
-    """Raise ValueError for shapes that do not belong together, an empty part, features with a gradient, NaN or inf."""
+    """Check the two parts of a probe's data.
+
+    Raises:
+        ValueError: if the shapes do not match, a part is empty, or the features carry a gradient, NaN or infinity.
+    """
     if train.ndim != 2 or test.ndim != 2 or train.shape[1] != test.shape[1]:
         shapes = f"{tuple(train.shape)} and {tuple(test.shape)}"
-        raise ValueError(f"the features must be (samples, dim) with one dim in both parts, got {shapes}")
+        raise ValueError(f"the features must be (samples, dim) with the same dim in both parts, got {shapes}")
     for x, y, name in ((train, train_targets, "training"), (test, test_targets, "test")):
         if y.shape != x.shape[:1] or len(x) == 0:
             raise ValueError(f"the {name} part has features {tuple(x.shape)} but targets {tuple(y.shape)}")
     if train.requires_grad or test.requires_grad:
-        raise ValueError("the features carry a gradient: a probe is for a frozen encoder, see `evaluate.features`")
+        raise ValueError("the features carry a gradient: a probe needs a frozen encoder, see `evaluate.features`")
     for x, y, name in ((train, train_targets, "training"), (test, test_targets, "test")):
         check_finite(x, f"the features of the {name} part", BROKEN_ENCODER)
         check_finite(y, f"the targets of the {name} part", LEAVE_OUT)
 
 
 def strongest_first(l2: float | Sequence[float]) -> list[float]:
-    """Return the candidates from the largest down. Raises ValueError unless there is one and all are ≥ 0."""
+    """Return the candidates in descending order.
+
+    Raises:
+        ValueError: if there are none, or one is negative.
+    """
     candidates = [l2] if isinstance(l2, int | float) else list(l2)
     if not candidates or not all(0 <= strength < math.inf for strength in candidates):
-        raise ValueError(f"l2 must be a number ≥ 0, or several, got {l2}")
+        raise ValueError(f"l2 must be one or more numbers ≥ 0, got {l2}")
     return sorted(candidates, reverse=True)
 
 
 def wide(values: Tensor) -> np.ndarray:
-    """Return the values in double precision, by numpy: a Mac's GPU has no such numbers."""
+    """Return the values in double precision, as numpy has it: a Mac's GPU has no float64."""
     return values.detach().cpu().numpy().astype(np.float64)
 
 
 def narrow(values: np.ndarray, like: Tensor) -> Tensor:
-    """Return the values in the precision, and on the device, of a tensor."""
+    """Return the values in the precision and on the device of another tensor."""
     return torch.as_tensor(values.astype(np.float64 if like.dtype == torch.float64 else np.float32)).to(like)
 
 
 def standardise(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both parts with the mean and deviation of the training part taken out; a constant feature becomes 0."""
+    """Return both parts, less the training part's mean and divided by its deviation; a constant feature becomes 0."""
     mean, deviation = train.mean(0), train.std(0, correction=0)
     live = deviation > 1e-6 * (1 + mean.abs())  # else it is only rounding
     scale = torch.where(live, 1 / deviation.clamp(min=1e-12), 0)
@@ -249,7 +284,7 @@ def standardise(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def held_out_rows(n: int, device: torch.device, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """Return (a fifth of the numbers 0 … n - 1, the rest), in random order; without a generator always the same."""
+    """Return a fifth of the row numbers 0 … n - 1, and the rest, shuffled; without a generator, always the same way."""
     order = torch.randperm(n, generator=generator if generator is not None else runtime.seed(0)).to(device)
     return order[: max(1, n // 5)], order[max(1, n // 5) :]
 
@@ -257,7 +292,7 @@ def held_out_rows(n: int, device: torch.device, generator: torch.Generator | Non
 def logistic_regression(
     x: Float[Tensor, "n dim"], y: Int[Tensor, " n"], classes: int, l2: Sequence[float], steps: int = 200
 ) -> list[Float[Tensor, "dim_and_1 classes"]]:
-    """Return the weights (the last row is the bias) for each l2, each search starting where the one before ended."""
+    """Return the weights (the last row is the bias) for each l2; each search starts where the one before it ended."""
     weight = x.new_zeros(x.shape[1] + 1, classes, requires_grad=True)
     found = []
     for strength in l2:
@@ -288,7 +323,7 @@ def ridge(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, l2: Sequence[float])
 
 
 def accuracy(predictions: Tensor, train_labels: Tensor, test_labels: Tensor, l2: float | None) -> Probe:
-    """Return the share of right predictions; chance is always guessing the training part's commonest class."""
+    """Return the share of right predictions; chance means always guessing the commonest class of the training part."""
     classes, counts = train_labels.unique(return_counts=True)  # sorted; of equally common ones the first counts
     share = int((predictions == test_labels).sum()) / len(test_labels)
     chance = int((test_labels == classes[counts.argmax()]).sum()) / len(test_labels)
@@ -300,7 +335,7 @@ def accuracy(predictions: Tensor, train_labels: Tensor, test_labels: Tensor, l2:
 
 @dataclass(frozen=True)
 class ReportCard:
-    """Which encoder kept which factor: one score with its standard error for each pair."""
+    """Which encoder kept which factor: a score with its standard error for each pair."""
 
     encoders: list[str]
     factors: list[str]
@@ -316,7 +351,7 @@ class ReportCard:
         return float(self.score[where]), float(self.error[where])
 
     def __str__(self) -> str:
-        """A Markdown table."""
+        """The card as a Markdown table."""
         lines = ["| |" + "".join(f" {name} ({kind}) |" for name, kind in zip(self.factors, self.kinds))]
         lines += ["|---|" + "---:|" * len(self.factors)]
         for name, scores, errors in zip(self.encoders, self.score.tolist(), self.error.tolist()):
@@ -334,12 +369,15 @@ def report_card(
 ) -> ReportCard:
     """Ask every encoder's frozen features for every factor, with a linear probe.
 
-    features: {encoder: one row per picture}, of the same pictures in the same order.
-    factors: {name: (n,)}; whole numbers and booleans are classes (accuracy), other numbers are values (R²).
-    share: how many of the pictures train the probes; the same, drawn with the generator, for all encoders and factors.
-    l2: as in `linear_probe`.
-    Raises ValueError for tensors of different lengths, no encoder or factor, a share outside (0, 1), and for features
-    or factors with NaN or infinity, by name.
+    Args:
+        features: {encoder: one row per picture}, all of the same pictures in the same order.
+        factors: {name: (n,)}. Whole numbers and booleans are classes (accuracy); other numbers are values (R²).
+        share: how much of the pictures trains the probes; the same pictures, drawn with the generator, for every pair.
+        l2: as in `linear_probe`.
+
+    Raises:
+        ValueError: if the lengths differ, there is no encoder or no factor, or `share` lies outside (0, 1); and, naming
+            the culprit, for NaN or infinity in the features or factors.
     """
     lengths = {name: len(tensor) for name, tensor in [*features.items(), *factors.items()]}
     if not features or not factors or len(set(lengths.values())) != 1:
@@ -375,7 +413,10 @@ def report_card(
 
 
 def alignment(z1: Float[Tensor, "n dim"], z2: Float[Tensor, "n dim"], alpha: float = 2) -> Float[Tensor, ""]:
-    """Return the mean distance ** alpha between two views' directions: 0 (equal) to 2 ** alpha (opposite).
+    """Return the mean of distance ** alpha between two views' directions: 0 (equal) to 2 ** alpha (opposite).
+
+    Raises:
+        ValueError: if the shapes differ, or alpha is not positive.
 
     Source: T. Wang and P. Isola, Understanding Contrastive Representation Learning through Alignment and Uniformity on
     the Hypersphere (2020), section 4.1.
@@ -388,9 +429,12 @@ def alignment(z1: Float[Tensor, "n dim"], z2: Float[Tensor, "n dim"], alpha: flo
 
 
 def uniformity(z: Float[Tensor, "n dim"], t: float = 2) -> Float[Tensor, ""]:
-    """Return ln of the mean of exp(-t · distance²) over all pairs of directions: 0 (all equal), lower is more uniform.
+    """Return ln of the mean of exp(-t · distance²) over all pairs of directions: 0 if all are equal, else lower.
 
-    Raises ValueError for fewer than two rows. Source: Wang & Isola (2020), section 4.1.
+    Raises:
+        ValueError: if there are fewer than two rows.
+
+    Source: Wang & Isola (2020), section 4.1.
     """
     if z.ndim != 2 or len(z) < 2:
         raise ValueError(f"uniformity is about pairs: z must be (n, dim) with n ≥ 2, got {tuple(z.shape)}")
@@ -406,10 +450,13 @@ def linear_kernel(x: Float[Tensor, "n dim"]) -> Float[Tensor, "n n"]:
 
 
 def gaussian_kernel(x: Float[Tensor, "n dim"], sigma: float | None = None) -> Float[Tensor, "n n"]:
-    """Return exp(-distance² / 2 sigma²) of all pairs; sigma None: the median distance between two different rows.
+    """Return exp(-distance² / 2 sigma²) for all pairs.
 
-    Raises ValueError for sigma ≤ 0, if more than half of the rows are equal, so that the median is 0, and for features
-    with NaN or infinity.
+    Args:
+        sigma: > 0; None takes the median distance between two different rows.
+
+    Raises:
+        ValueError: if sigma is not positive (as the median is if most rows are equal), or for NaN or infinity.
     """
     check_finite(x, "the features", BROKEN_ENCODER)
     squares = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist") ** 2
@@ -421,17 +468,26 @@ def gaussian_kernel(x: Float[Tensor, "n dim"], sigma: float | None = None) -> Fl
 
 
 def delta_kernel(labels: Int[Tensor, " n"]) -> Float[Tensor, "n n"]:
-    """Return 1 where two labels are equal, else 0. Raises ValueError for labels that are not numbers (NaN)."""
+    """Return 1 where two labels are equal, else 0.
+
+    Raises:
+        ValueError: if a label is NaN.
+    """
     check_finite(labels, "the labels", LEAVE_OUT)
     return (labels[:, None] == labels[None, :]).float()
 
 
 def hsic(k: Float[Tensor, "n n"], l: Float[Tensor, "n n"]) -> Float[Tensor, ""]:  # noqa: E741
-    """Return tr(K H L H) / (n - 1)²: how much two kernels of the same samples agree, 0 for independent ones (n → ∞).
+    """Return tr(K H L H) / (n - 1)²: how much two kernels of the same samples agree; 0 if independent (as n → ∞).
 
-    It is the biased estimate: never negative, and of the order 1 / n for independent variables.
-    k, l: kernels such as `linear_kernel`, `gaussian_kernel`, `delta_kernel`.
-    Raises ValueError for matrices of different shapes, or fewer than two samples.
+    This is the biased estimate: never negative, and of the order of 1 / n for independent variables.
+
+    Args:
+        k, l: kernels such as `linear_kernel`, `gaussian_kernel` and `delta_kernel` return.
+
+    Raises:
+        ValueError: if the shapes differ, or there are fewer than two samples.
+
     Source: A. Gretton et al., Measuring Statistical Dependence with Hilbert-Schmidt Norms (2005), equation 9.
     """
     if k.shape != l.shape or k.ndim != 2 or k.shape[0] != k.shape[1] or len(k) < 2:
@@ -441,9 +497,16 @@ def hsic(k: Float[Tensor, "n n"], l: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
 
 
 def info_nce_bound(loss: float | Tensor, negatives: int) -> float | Tensor:
-    """Return ln(K + 1) - loss, nats: a lower bound on the mutual information of two views, from their InfoNCE loss.
+    """Return ln(K + 1) - loss in nats: a lower bound on the mutual information of two views, from their InfoNCE loss.
 
-    negatives: K per anchor. However much the views share, it is at most ln(K + 1): to show more, take more negatives.
+    However much the views share, the bound is at most ln(K + 1): to show more, take more negatives.
+
+    Args:
+        negatives: K per anchor, ≥ 1.
+
+    Raises:
+        ValueError: if there is no negative.
+
     Source: van den Oord, Li & Vinyals (2018), equation 5; B. Poole et al., On Variational Bounds of Mutual Information
     (2019), section 2.3.
     """
@@ -453,15 +516,18 @@ def info_nce_bound(loss: float | Tensor, negatives: int) -> float | Tensor:
 
 
 def principal_angles(a: Float[Tensor, "dim k"], b: Float[Tensor, "dim m"]) -> Float[Tensor, " min_k_m"]:
-    """Return the angles between the subspaces that two matrices' columns span, in radians, smallest first.
+    """Return the angles between the subspaces that the columns of two matrices span, in radians, smallest first.
 
-    All 0: one lies inside the other. Small angles are exact too (by their sine): computed in double precision, on the
-    processor, and returned in that of `a`.
-    Raises ValueError for different numbers of rows, columns that are not independent, NaN or infinity.
+    If all are 0, one subspace lies inside the other. Small angles are exact too (found by their sine). The computation
+    is in double precision on the CPU; the result has the precision and device of `a`.
+
+    Raises:
+        ValueError: if the numbers of rows differ, the columns are not independent, or for NaN or infinity.
+
     Source: Å. Björck and G. H. Golub, Numerical Methods for Computing Angles Between Linear Subspaces (1973).
     """
     if a.ndim != 2 or b.ndim != 2 or len(a) != len(b):
-        raise ValueError(f"both bases must be (dim, vectors) of one dim, got {tuple(a.shape)} and {tuple(b.shape)}")
+        raise ValueError(f"both bases must be (dim, vectors) with equal dim, got {tuple(a.shape)} and {tuple(b.shape)}")
     for basis in (a, b):
         check_finite(basis, "the columns of one basis", DIVERGED)
         if np.linalg.matrix_rank(wide(basis)) < basis.shape[1]:

@@ -1,14 +1,14 @@
 """What a model is trained to do: the losses of the course, each a few lines that read like the formula.
 
 Language: `next_token_loss` (GPT, RNN), `mask_tokens` and `masked_language_modelling_loss` (BERT).
-Contrast: `nt_xent` (SimCLR), `sup_con`, `clip_loss`, `info_nce` with any number of negatives.
+Contrast: `nt_xent` (SimCLR), `sup_con`, `clip_loss`, and `info_nce` with any number of negatives.
 Autoencoders: `elbo_loss` = `reconstruction_nats` + `gaussian_kl`.
 
 All losses are in nats (natural logarithm), per predicted token, per anchor or per sample.
 
-A NaN in any number that goes in comes out as NaN, also one that a mask or a draw of negatives leaves out: it says that
-something is broken, and a finite loss would hide it. (No loss raises for it: asking would make a GPU wait at every
-step. `train.fit` asks now and then, and raises.)
+A NaN anywhere in the input makes the loss NaN, even where a mask or a draw of negatives leaves that number out: it is
+a sign that something is broken, and a finite loss would hide it. No loss raises an error for it, because checking would
+make a GPU wait at every step; `train.fit` checks from time to time, and raises.
 """
 
 # ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
@@ -33,12 +33,16 @@ def next_token_loss(
     tokens: Int[Tensor, "batch time_or_one_more"],
     mask: Bool[Tensor, "batch time_or_one_more"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Return the mean of -ln P(token t + 1 | tokens up to t): the logits at t are judged by the token after them.
+    """Return the mean of -ln P(token t + 1 | tokens up to t): the logits at t are judged by the token that follows.
 
-    tokens: what the model read, and one more token if there is one (the last logits need it).
-    mask: False for padding, which is neither judged nor judges; its logits may be anything but NaN or infinite. Without
-    anything to predict the loss is 0.
-    Raises ValueError for shapes that do not belong together.
+    If there is nothing to predict, the loss is 0.
+
+    Args:
+        tokens: what the model read, and one more token if there is one (the last logits need it).
+        mask: False for padding, which is neither predicted nor predicts anything. Its logits may be anything finite.
+
+    Raises:
+        ValueError: if the shapes do not match.
     """
     B, T, V = logits.shape
     if tokens.shape not in ((B, T), (B, T + 1)):
@@ -61,7 +65,7 @@ def mean_cross_entropy(logits: Float[Tensor, "n vocab"], targets: Int[Tensor, " 
 
 
 def carry_nan(loss: Float[Tensor, ""], *inputs: Tensor) -> Float[Tensor, ""]:
-    """Return the loss, or NaN if an input has one (or +inf), used or not. No gradient comes of it."""
+    """Return the loss, or NaN if any input contains NaN (or +inf), used or not. No gradient flows from this."""
     for numbers in inputs:
         if numbers.numel():
             loss = loss + 0 * numbers.detach().amax()
@@ -78,13 +82,21 @@ def mask_tokens(
     share: float = 0.15,
     generator: torch.Generator | None = None,
 ) -> tuple[Int[Tensor, "batch time"], Int[Tensor, "batch time"]]:
-    """Return (tokens with some hidden, targets: the true token where one was chosen, else -100).
+    """Hide some of the tokens, for BERT to guess.
 
-    Each token is chosen with probability `share`; of the chosen, 80 % become `mask_token`, 10 % a random token, and
-    10 % stay as they are (and must be predicted all the same).
-    special: tokens that are never chosen and never put in ([CLS], [SEP], [PAD] …).
-    mask: False for padding, never chosen.
-    Raises ValueError for a share outside [0, 1], or a vocabulary that is all special.
+    Each token is chosen with probability `share`. Of those chosen, 80 % become `mask_token`, 10 % become a random
+    token, and 10 % stay as they are (and must still be predicted).
+
+    Args:
+        special: tokens that are never chosen and never used as a replacement ([CLS], [SEP], [PAD] …).
+        mask: False for padding, which is never chosen.
+
+    Returns:
+        The tokens with some hidden, and the targets: the true token where one was chosen, -100 elsewhere.
+
+    Raises:
+        ValueError: if `share` lies outside [0, 1], or every token of the vocabulary is special.
+
     Source: Devlin et al. (2019), section 3.1 and appendix A.1.
     """
     if not 0 <= share <= 1:
@@ -93,7 +105,7 @@ def mask_tokens(
     ordinary = torch.ones(vocab_size, dtype=torch.bool, device=tokens.device).index_fill(0, special, False)
     ordinary = ordinary.nonzero()[:, 0]  # (V - special,)
     if len(ordinary) == 0:
-        raise ValueError(f"all {vocab_size} tokens are special: there is none to put in at random")
+        raise ValueError(f"all {vocab_size} tokens are special: none is left to serve as a random replacement")
     where = generator.device if generator is not None else tokens.device
     choose, how = torch.rand(2, *tokens.shape, generator=generator, device=where).to(tokens.device)  # each (B, T)
     other = torch.randint(len(ordinary), tokens.shape, generator=generator, device=where).to(tokens.device)
@@ -111,7 +123,8 @@ def masked_language_modelling_loss(
 ) -> Float[Tensor, ""]:
     """Return the mean of -ln P(true token) over the chosen tokens (targets other than -100); 0 if none was chosen.
 
-    Raises ValueError for shapes that do not belong together.
+    Raises:
+        ValueError: if the shapes do not match.
     """
     if logits.shape[:-1] != targets.shape:
         raise ValueError(f"targets must have the shape {tuple(logits.shape[:-1])}, got {tuple(targets.shape)}")
@@ -122,18 +135,22 @@ def masked_language_modelling_loss(
 
 
 def unit(z: Float[Tensor, "*shape dim"]) -> Float[Tensor, "*shape dim"]:
-    """Return z / |z| along the last axis. A zero vector stays zero and gets no gradient; one with NaN stays NaN."""
+    """Return z / |z| along the last axis. A zero vector stays zero and gets no gradient; NaN stays NaN."""
     length = z.norm(dim=-1, keepdim=True)
     return torch.where(length == 0, 0, z / length.clamp(min=torch.finfo(z.dtype).tiny))
 
 
 def check_contrast(temperature: float | Tensor, *views: Tensor) -> None:
-    """Raise ValueError unless the temperature is positive and the views are (N, D) with N ≥ 2, all of one shape."""
+    """Check a temperature and one or two views.
+
+    Raises:
+        ValueError: unless the temperature is positive and all views share one shape (N, D) with N ≥ 2.
+    """
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be > 0 and finite, got {float(temperature)}")
     shapes = [tuple(view.shape) for view in views]
     if len(set(shapes)) != 1 or len(shapes[0]) != 2:
-        raise ValueError(f"the vectors must come as (batch, dim), all in one shape, got {', '.join(map(str, shapes))}")
+        raise ValueError(f"the vectors must be (batch, dim), all of the same shape, got {', '.join(map(str, shapes))}")
     if shapes[0][0] < 2:
         raise ValueError(f"a contrastive loss needs negatives: a batch of at least 2, got {shapes[0][0]}")
 
@@ -143,8 +160,15 @@ def nt_xent(
 ) -> Float[Tensor, ""]:
     """Return SimCLR's loss: each of the 2 N views must find its partner among the 2 N - 1 others.
 
-    z1[i] and z2[i] are two views of picture i. The logits are cosines / temperature; a zero vector's are 0.
-    Raises ValueError for temperature ≤ 0, a batch of one (nothing to find the partner among), two different shapes.
+    The logits are cosines / temperature; those of a zero vector are 0.
+
+    Args:
+        z1: one view of each picture.
+        z2: another view of each picture, in the same order.
+
+    Raises:
+        ValueError: if the temperature is not positive, the shapes differ, or the batch has only one picture.
+
     Source: T. Chen et al., A Simple Framework for Contrastive Learning of Visual Representations (2020), equation 1.
     """
     check_contrast(temperature, z1, z2)
@@ -158,12 +182,19 @@ def nt_xent(
 def sup_con(
     z: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"], temperature: float | Tensor
 ) -> Float[Tensor, ""]:
-    """Return the supervised contrastive loss: each vector must find all others of its class, each among all others.
+    """Return the supervised contrastive loss: each vector must find the others of its class among all others.
 
-    z: one row per view; with two views, torch.cat([z1, z2]) and torch.cat([labels, labels]). For labels that are the
-    pictures' numbers this is `nt_xent`. The mean over an anchor's positives stands outside the logarithm (L_out).
-    An anchor that is alone in its class has nothing to find: it is passed over, but stays a negative for the others.
-    Raises ValueError for temperature ≤ 0, a batch of one, no two rows of one class, shapes that do not belong together.
+    If every picture is a class of its own, this is `nt_xent`. The mean over an anchor's positives is taken outside the
+    logarithm (the paper's L_out). An anchor that is alone in its class has nothing to find: it is skipped, but still
+    serves as a negative for the others.
+
+    Args:
+        z: one row per view; for two views, torch.cat([z1, z2]) with torch.cat([labels, labels]).
+
+    Raises:
+        ValueError: if the temperature is not positive, the shapes do not match, the batch has only one row, or no two
+            rows share a class.
+
     Source: P. Khosla et al., Supervised Contrastive Learning (2020), equation 2.
     """
     check_contrast(temperature, z)
@@ -174,7 +205,7 @@ def sup_con(
     positive = (labels[:, None] == labels[None, :]) & ~itself  # (N, N)
     count = positive.sum(dim=1)  # (N,)
     if not count.any():
-        raise ValueError("every label is there once: there are no two rows of one class to bring together")
+        raise ValueError("every label occurs only once: there are no two rows of one class to bring together")
     log_p = (z @ z.T / temperature).masked_fill(itself, -math.inf).log_softmax(dim=1)  # (N, N)
     per_anchor = -log_p.masked_fill(~positive, 0).sum(dim=1) / count.clamp(min=1)
     return per_anchor.sum() / (count > 0).sum()
@@ -183,12 +214,18 @@ def sup_con(
 def clip_loss(
     image: Float[Tensor, "batch dim"], text: Float[Tensor, "batch dim"], log_scale: float | Tensor
 ) -> Float[Tensor, ""]:
-    """Return CLIP's loss: each picture must find its caption among the batch's, and each caption its picture.
+    """Return CLIP's loss: each picture must find its caption in the batch, and each caption its picture.
 
-    image, text: row i of both belongs together; any length (they are normalised here).
-    log_scale: ln(1 / temperature), a number or a learned parameter. CLIP starts at ln(1 / 0.07), and its model keeps
-    the scale at 100 or less. Two equal captions in a batch are each other's false negatives, as in the paper.
-    Raises ValueError for a batch of one, two different shapes, a log_scale that is not finite.
+    Two equal captions in a batch count as each other's negatives, as in the paper.
+
+    Args:
+        image, text: row i of one belongs to row i of the other; of any length (they are normalised here).
+        log_scale: ln(1 / temperature), a number or a learned parameter. CLIP starts at ln(1 / 0.07), and its model
+            keeps the scale at 100 or less.
+
+    Raises:
+        ValueError: if the batch has only one pair, the shapes differ, or `log_scale` is not finite.
+
     Source: A. Radford et al., Learning Transferable Visual Models From Natural Language Supervision (2021), figure 3.
     """
     scale = torch.as_tensor(log_scale, dtype=image.dtype, device=image.device).exp()
@@ -211,12 +248,18 @@ def info_nce(
 ) -> Float[Tensor, ""]:
     """Return the mean of -ln P(positive | anchor) among the positive and K negatives per anchor.
 
-    negatives: K, however large the batch is; drawn for each anchor without replacement. None: all there are.
-    pool: where negatives come from; none of its rows may be a positive. None: the positives of the other anchors.
-    So the number of negatives and the batch size can be varied one without the other: K < N - 1 with the batch alone,
-    any K with a pool. ln(K + 1) minus this loss bounds the mutual information of the two views from below.
-    Raises ValueError for temperature ≤ 0, more negatives than there are, fewer than 1, wrong shapes; for a batch of one
-    without a pool.
+    The number of negatives does not depend on the batch size: K ≤ N - 1 within the batch, any K with a pool.
+    ln(K + 1) minus this loss is a lower bound on the mutual information of the two views.
+
+    Args:
+        negatives: K, drawn for each anchor without replacement; None takes all there are.
+        pool: where the negatives come from; none of its rows may be a positive. None takes the positives of the other
+            anchors.
+
+    Raises:
+        ValueError: if the temperature is not positive, the shapes do not match, K is below 1 or more than there are, or
+            a batch of one comes without a pool.
+
     Source: A. van den Oord, Y. Li and O. Vinyals, Representation Learning with Contrastive Predictive Coding (2018),
     equation 4; J. Mitrovic, B. McWilliams and M. Rey, Less Can Be More in Contrastive Learning (2020), for K.
     """
@@ -256,9 +299,11 @@ def info_nce(
 def gaussian_kl(
     mean: Float[Tensor, "batch latent"], log_variance: Float[Tensor, "batch latent"]
 ) -> Float[Tensor, " batch"]:
-    """Return KL(N(mean, variance) ‖ N(0, 1)) in nats, summed over the latent numbers, per sample; always ≥ 0.
+    """Return KL(N(mean, variance) ‖ N(0, 1)) in nats per sample, summed over the latent numbers; always ≥ 0.
 
-    Raises ValueError for two different shapes.
+    Raises:
+        ValueError: if the shapes differ.
+
     Source: D. P. Kingma and M. Welling, Auto-Encoding Variational Bayes (2014), appendix B.
     """
     if mean.shape != log_variance.shape:
@@ -272,12 +317,18 @@ def reconstruction_nats(
     likelihood: str = "bernoulli",
     sigma: float = 1.0,
 ) -> Float[Tensor, " batch"]:
-    """Return -ln p(x | z), summed over all numbers of a sample, per sample.
+    """Return -ln p(x | z) in nats per sample, summed over all its numbers.
 
-    likelihood "bernoulli": `decoded` are logits; x in [0, 1]. (For greys between 0 and 1 this is a cross-entropy, no
-    true likelihood.) "gaussian": `decoded` is the mean; every number has the standard deviation `sigma`. With its
-    constant, so that it is a true density: it can be negative for a small sigma.
-    Raises ValueError for two different shapes, another likelihood, sigma ≤ 0, x outside [0, 1] with "bernoulli".
+    Args:
+        x: the samples; in [0, 1] for "bernoulli".
+        decoded: logits for "bernoulli", means for "gaussian".
+        likelihood: "bernoulli" (for greys between 0 and 1 this is a cross-entropy, not a true likelihood), or
+            "gaussian" (with its constant, so it is a true density, and the result can be negative for a small sigma).
+        sigma: the standard deviation of every number, for "gaussian".
+
+    Raises:
+        ValueError: if the shapes differ, the likelihood is unknown, sigma is not positive, or x lies outside [0, 1]
+            with "bernoulli".
     """
     if x.shape != decoded.shape:
         raise ValueError(f"x and decoded must share a shape, got {tuple(x.shape)} and {tuple(decoded.shape)}")
@@ -306,9 +357,16 @@ def elbo_loss(
 ) -> Float[Tensor, ""]:
     """Return minus the ELBO: reconstruction + beta · KL, in nats per sample, averaged over the batch.
 
-    It is at least -ln p(x), on average over the encoder's draws. decoded: what the decoder made of one draw
-    z ~ N(mean, exp(log_variance)). likelihood, sigma: see `reconstruction_nats`. beta: 1 is the ELBO; 0 has no prior.
-    Raises ValueError for a negative beta, and as its two parts do.
+    On average over the encoder's draws it is at least -ln p(x).
+
+    Args:
+        decoded: what the decoder made of one draw z ~ N(mean, exp(log_variance)).
+        likelihood, sigma: as in `reconstruction_nats`.
+        beta: 1 gives the ELBO; 0 leaves out the prior.
+
+    Raises:
+        ValueError: if beta is negative, and as `reconstruction_nats` and `gaussian_kl` do.
+
     Source: Kingma & Welling (2014), equation 10; beta: I. Higgins et al., beta-VAE (2017), equation 4.
     """
     if not beta >= 0:

@@ -1,10 +1,10 @@
-"""Pretext tasks for pictures: questions whose answers the picture itself has, so that nobody needs to write labels.
+"""Pretext tasks for pictures: questions that the picture itself answers, so that nobody has to write labels.
 
     first, second, which = pretext.patch_pairs(images, generator)                 # where does the second patch lie?
     tiles, which = pretext.jigsaw(images, permutations, generator)                # in which order are the tiles?
-    grey, chroma = pretext.split_colour(images)                                   # which colour has the grey picture?
+    grey, chroma = pretext.split_colour(images)                                   # which colours has the grey picture?
 
-and for each a model with an `.encoder`, the ConvNet that is kept when the task is done:
+Each has a model with an `.encoder`, the ConvNet that is kept when the task is done:
 
     model = pretext.PatchModel(ConvNetConfig(), generator)
     loss = F.cross_entropy(model(first, second), which)
@@ -41,7 +41,8 @@ OFFSETS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 def cut(images: Images, top: Int[Tensor, " n"], left: Int[Tensor, " n"], side: int) -> Float[Tensor, "n c side side"]:
     """Cut one square of `side` pixels out of each picture, its upper left corner at (top, left).
 
-    Raises ValueError for a square that is not wholly inside its picture.
+    Raises:
+        ValueError: unless each square lies wholly inside its picture.
     """
     N, _, H, W = images.shape
     if side < 1 or top.min() < 0 or left.min() < 0 or top.max() + side > H or left.max() + side > W:
@@ -66,10 +67,15 @@ def patch_pairs(
 ) -> tuple[Float[Tensor, "n c p p"], Float[Tensor, "n c p p"], Int[Tensor, " n"]]:
     """Return the patch in the middle of each picture, one of its eight neighbours, and which: 0 … 7, as in `PLACES`.
 
-    patch: its side in pixels; None: a quarter of the picture's.
-    gap: pixels between neighbours, so that no line runs on from one to the other; None: 3/32 of the picture's side.
-    jitter: each patch is moved by up to so many pixels, in both directions, at random; None: 1/32 of the side.
-    Raises ValueError if the outer patches would not fit into the picture.
+    Args:
+        patch: the side of a patch in pixels; None takes a quarter of the picture's.
+        gap: pixels between neighbours, so that no line continues from one into the other; None takes 3/32 of the
+            picture's side.
+        jitter: each patch moves at random by up to this many pixels in both directions; None takes 1/32 of the side.
+
+    Raises:
+        ValueError: if the outer patches would not fit into the picture.
+
     Source: C. Doersch, A. Gupta, A. A. Efros, Unsupervised Visual Representation Learning by Context Prediction (2015),
     section 3 (there: patches of 96 pixels, gap 48, jitter 7).
     """
@@ -96,17 +102,22 @@ def patch_pairs(
 
 
 def permutation_set(count: int, tiles: int = 9, generator: torch.Generator | None = None) -> Int[Tensor, "count tiles"]:
-    """Choose permutations of 0 … tiles - 1 that differ from each other at many places (Hamming distance).
+    """Choose permutations of 0 … tiles - 1 that differ from one another in many places (Hamming distance).
 
-    Greedily: the next one is that with the largest distance to the nearest of those chosen before; of equals, the one
-    with the largest sum of distances; of equals, the first in lexicographic order.
-    generator: draws the first one; None: the first is the order as it is, 0 … tiles - 1.
-    Raises ValueError unless 1 ≤ count ≤ tiles! and 1 ≤ tiles ≤ 9.
+    The choice is greedy: next comes the one farthest from the nearest of those already chosen; of equals, the one with
+    the largest sum of distances; of these, the first in lexicographic order.
+
+    Args:
+        generator: draws the first permutation; None starts with 0 … tiles - 1 in order.
+
+    Raises:
+        ValueError: unless 1 ≤ count ≤ tiles! and 1 ≤ tiles ≤ 9.
+
     Source: M. Noroozi and P. Favaro, Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles (2016),
-    algorithm 1 (which looks at the sum alone).
+    algorithm 1 (which uses the sum alone).
     """
     if not 1 <= tiles <= 9:
-        raise ValueError(f"tiles must be between 1 and 9: all {tiles}! permutations are looked at")
+        raise ValueError(f"tiles must be between 1 and 9, because all {tiles}! permutations are compared")
     pool = torch.tensor(list(all_permutations(range(tiles))), dtype=torch.int8)  # (T!, T), in lexicographic order
     if not 1 <= count <= len(pool):
         raise ValueError(f"count must be between 1 and {tiles}! = {len(pool)}, got {count}")
@@ -127,9 +138,13 @@ def cut_tiles(
 ) -> Float[Tensor, "n tiles c p p"]:
     """Cut pictures into grid × grid cells, row by row, and take a square from a random place inside each cell.
 
-    tile: the square's side; None: four fifths of the cell's, so that neighbours' edges seldom touch; the whole cell
-    leaves every edge continuous.
-    Raises ValueError for a tile that is larger than its cell.
+    Args:
+        tile: the square's side; None takes four fifths of the cell's, so that neighbours' edges seldom touch. The whole
+            cell leaves every edge continuous.
+
+    Raises:
+        ValueError: if a tile is larger than its cell.
+
     Source: Noroozi & Favaro (2016), section 4 (there: cells of 75 pixels, tiles of 64).
     """
     N, C, H, W = images.shape
@@ -155,8 +170,13 @@ def jigsaw(
 ) -> tuple[Float[Tensor, "n tiles c p p"], Int[Tensor, " n"]]:
     """Return each picture's tiles in the order of one of the permutations, and which one: 0 … count - 1.
 
-    With π that permutation, the tile that is shown at place i comes from cell π(i). tile: as in `cut_tiles`.
-    Raises ValueError if the permutations are not of 4 or 9 (any square number of) tiles.
+    If π is that permutation, the tile shown at place i comes from cell π(i).
+
+    Args:
+        tile: as in `cut_tiles`.
+
+    Raises:
+        ValueError: unless the permutations are of a square number of tiles (4, 9 …).
     """
     grid = int(permutations.shape[1] ** 0.5) if permutations.ndim == 2 else 0
     if grid < 1 or grid * grid != permutations.shape[1]:
@@ -178,8 +198,8 @@ def shuffle_tiles(pieces: Float[Tensor, "n tiles c p p"], order: Int[Tensor, "n 
 def chromatic_aberration(images: Float[Tensor, "n 3 h w"], strength: float = 0.06) -> Float[Tensor, "n 3 h w"]:
     """Look through a cheap lens: red is magnified about the middle by 1 + strength, blue shrunk by as much.
 
-    So edges have coloured seams, and which colour is on which side says where in the picture one looks: a shortcut.
-    At 32 pixels a strength of 0.06 moves the outermost pixels by about one.
+    Edges get coloured seams, and the side on which each colour appears gives away the place in the picture: a shortcut.
+    At 32 pixels, a strength of 0.06 moves the outermost pixels by about one.
     """
     N, _, H, W = images.shape
     seen = []
@@ -191,9 +211,9 @@ def chromatic_aberration(images: Float[Tensor, "n 3 h w"], strength: float = 0.0
 
 
 def vignette(images: Images, strength: float = 0.4) -> Images:
-    """Darken the corners, as cheap lenses do: by 1 - strength · r², r the distance from the middle, 1 in the corners.
+    """Darken the corners, as cheap lenses do: by 1 - strength · r², with r = 0 in the middle and 1 in the corners.
 
-    The slope of the brightness in a patch says in which direction the middle lies: a shortcut.
+    The slope of the brightness in a patch tells in which direction the middle lies: a shortcut.
     """
     H, W = images.shape[2:]
     y, x = (2 * torch.arange(n, device=images.device) + 1 - n for n in (H, W))
@@ -202,9 +222,10 @@ def vignette(images: Images, strength: float = 0.4) -> Images:
 
 
 def drop_channels(patches: Float[Tensor, "n 3 h w"], generator: torch.Generator | None = None) -> Tensor:
-    """Keep one channel of each patch, drawn at random; the others become noise about its mean, 1/100 of its spread.
+    """Keep one channel of each patch, drawn at random; the others become noise about its mean, 1/100 as spread.
 
-    With one channel there is no seam between channels: the cure for chromatic aberration.
+    A single channel has no seams between channels: the cure for chromatic aberration.
+
     Source: Doersch et al. (2015), section 3.1, "color dropping".
     """
     N = len(patches)
@@ -222,17 +243,23 @@ CB, CR = 2 * (1 - LUMA[2]), 2 * (1 - LUMA[0])  # so that both chroma coordinates
 
 
 def split_colour(images: Float[Tensor, "n 3 h w"]) -> tuple[Float[Tensor, "n 1 h w"], Float[Tensor, "n 2 h w"]]:
-    """Take pictures apart into what is grey and what is colour; together they are the picture (`join_colour`).
+    """Take pictures apart into grey and colour; `join_colour` puts them together again.
 
-    grey Y (`images.grey`), in [0, 1]; chroma (B - Y) / 1.772 and (R - Y) / 1.402, in [-1/2, 1/2], both 0
-    where there is no colour. Source: ITU-R BT.601 (Y'CbCr).
+    Returns:
+        Grey Y (`images.grey`), in [0, 1]; and chroma (B - Y) / 1.772 and (R - Y) / 1.402, in [-1/2, 1/2], both 0 where
+        there is no colour.
+
+    Source: ITU-R BT.601 (Y'CbCr).
     """
     Y = grey(images)
     return Y, torch.cat([(images[:, 2:] - Y) / CB, (images[:, :1] - Y) / CR], dim=1)
 
 
 def join_colour(grey: Float[Tensor, "n 1 h w"], chroma: Float[Tensor, "n 2 h2 w2"]) -> Float[Tensor, "n 3 h w"]:
-    """Put grey and chroma together, cut to [0, 1]; smaller chroma is stretched first (the eye sees colour coarsely)."""
+    """Put grey and chroma together, clipped to [0, 1].
+
+    Chroma of a smaller size is stretched first; that does little harm, because the eye sees colour coarsely.
+    """
     if chroma.shape[2:] != grey.shape[2:]:
         chroma = F.interpolate(chroma, grey.shape[2:], mode="bilinear", align_corners=False)
     blue, red = grey + CB * chroma[:, :1], grey + CR * chroma[:, 1:]
@@ -241,9 +268,12 @@ def join_colour(grey: Float[Tensor, "n 1 h w"], chroma: Float[Tensor, "n 2 h2 w2
 
 
 def colour_bins(spacing: float = 0.1) -> Float[Tensor, "bins 2"]:
-    """Return the chroma of all bins: a square grid with that spacing, 0 on it, less what no screen can show.
+    """Return the chroma of all bins: a square grid around 0 with that spacing, without what no screen can show.
 
-    A bin stays if a colour of some brightness has just this chroma. Raises ValueError unless 0 < spacing ≤ 1/2.
+    A bin stays if some colour, of whatever brightness, has exactly this chroma.
+
+    Raises:
+        ValueError: unless 0 < spacing ≤ 1/2.
     """
     if not 0 < spacing <= 0.5:
         raise ValueError(f"spacing must be in (0, 0.5], got {spacing}")
@@ -256,8 +286,12 @@ def colour_bins(spacing: float = 0.1) -> Float[Tensor, "bins 2"]:
 
 
 def colour_targets(chroma: Float[Tensor, "n 2 h w"], bins: Float[Tensor, "bins 2"]) -> Int[Tensor, "n h w"]:
-    """Return the number of the nearest bin for each pixel; of equals, the first. Raises ValueError for NaN."""
-    check_finite(chroma, "the chroma", "the pictures have a pixel that is no number")
+    """Return the number of the nearest bin for each pixel (the first of equals).
+
+    Raises:
+        ValueError: if a pixel is NaN or infinite.
+    """
+    check_finite(chroma, "the chroma", "the pictures have a pixel that is not a number")
     pixels = chroma.permute(0, 2, 3, 1)  # (N, H, W, 2)
     bins = bins.to(chroma)
     distance = (bins**2).sum(1) - 2 * pixels @ bins.T  # the same for all bins is left out: (N, H, W, Q)
@@ -267,13 +301,19 @@ def colour_targets(chroma: Float[Tensor, "n 2 h w"], bins: Float[Tensor, "bins 2
 def rebalanced_weights(targets: Int[Tensor, "*places"], bins: int, mix: float = 0.5) -> Float[Tensor, " bins"]:
     """Return the weight of each bin in the loss: rare colours count more. The mean weight of a pixel is 1.
 
-    w_q ∝ 1 / ((1 - mix) p_q + mix / Q), p_q the share of the targets that are q; mix 1: all alike; mix 0: each colour
-    that occurs weighs as much as any other (and one that never occurs has weight 0).
-    Raises ValueError for no targets, or a mix outside [0, 1].
+    w_q ∝ 1 / ((1 - mix) p_q + mix / Q), where p_q is the share of the targets that are q.
+
+    Args:
+        mix: 1 weights all bins alike; 0 gives each colour that occurs the same total weight (and one that never occurs
+            the weight 0).
+
+    Raises:
+        ValueError: if there are no targets, or `mix` lies outside [0, 1].
+
     Source: R. Zhang, P. Isola, A. A. Efros, Colorful Image Colorization (2016), equation 4 (there with p smoothed).
     """
     if targets.numel() == 0 or not 0 <= mix <= 1:
-        raise ValueError(f"there must be targets, and mix be in [0, 1]; got {targets.numel()} targets, mix {mix}")
+        raise ValueError(f"there must be targets, and mix must be in [0, 1]; got {targets.numel()} targets, mix {mix}")
     share = torch.bincount(targets.flatten(), minlength=bins) / targets.numel()  # (Q,)
     mixed = (1 - mix) * share + mix / bins
     weight = torch.where(mixed > 0, 1 / mixed.clamp(min=1e-12), 0)
@@ -283,10 +323,16 @@ def rebalanced_weights(targets: Int[Tensor, "*places"], bins: int, mix: float = 
 def annealed_mean(
     logits: Float[Tensor, "n bins h w"], bins: Float[Tensor, "bins 2"], temperature: float = 0.38
 ) -> Float[Tensor, "n 2 h w"]:
-    """Return one chroma for each pixel from the distribution over the bins, made sharper by the temperature.
+    """Return one chroma for each pixel: the mean of the distribution over the bins after sharpening it.
 
-    1: its mean, greyish where several colours are likely; towards 0: its most likely bin, spotty.
-    Raises ValueError for temperature ≤ 0. Source: Zhang et al. (2016), equation 5.
+    Args:
+        temperature: 1 gives the plain mean, greyish where several colours are likely; towards 0 it becomes the most
+            likely bin, which looks spotty.
+
+    Raises:
+        ValueError: if the temperature is not positive.
+
+    Source: Zhang et al. (2016), equation 5.
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be > 0, got {temperature}")
@@ -297,7 +343,7 @@ def annealed_mean(
 
 
 def classifier(inputs: int, hidden: int, classes: int, generator: torch.Generator | None) -> nn.Sequential:
-    """Two layers; the last one starts near zero, so that at first all answers are about equally likely."""
+    """Two layers; the last one starts near zero, so that all answers are about equally likely at first."""
     head = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, classes))
     initialise(head, generator)
     with torch.no_grad():
@@ -306,7 +352,7 @@ def classifier(inputs: int, hidden: int, classes: int, generator: torch.Generato
 
 
 class PatchModel(nn.Module):
-    """Where does the second patch lie? One encoder for both patches, then a small network that looks at both vectors.
+    """Where does the second patch lie? One encoder for both patches, then a small network that reads both vectors.
 
     Source: Doersch et al. (2015), figure 3.
     """
@@ -324,7 +370,7 @@ class PatchModel(nn.Module):
 
 
 class JigsawModel(nn.Module):
-    """Which permutation? One encoder for all tiles; the head sees all vectors in the order of their places.
+    """Which permutation? One encoder for all tiles; the head reads all vectors in the order of their places.
 
     Source: Noroozi & Favaro (2016), figure 3: a context-free network.
     """
@@ -348,10 +394,12 @@ class JigsawModel(nn.Module):
 
 
 class Colourizer(nn.Module):
-    """Which colour? The encoder without its last mean, and layers back up to half of the picture's side.
+    """Which colour? The encoder without its last mean, and layers back up to half the picture's side.
 
-    outputs: 2 for chroma itself (regression), or the number of bins (classification).
-    The encoder reads three equal channels, so that it can be asked for the features of colour pictures, too.
+    The encoder reads three equal channels, so it can be asked for the features of colour pictures too.
+
+    Args:
+        outputs: 2 for chroma itself (regression), or the number of bins (classification).
     """
 
     def __init__(self, outputs: int = 2, config: ConvNetConfig | None = None, generator: torch.Generator | None = None):
@@ -368,23 +416,26 @@ class Colourizer(nn.Module):
             self.head[-1].weight.mul_(0.1)
 
     def forward(self, grey: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n outputs h2 w2"]:
-        """Return chroma, or the logits of the bins, at half the side. The side must be a multiple of 8.
+        """Return chroma, or the logits of the bins, at half the picture's side.
 
-        Raises ValueError for pictures that are not grey, or of another side.
+        Raises:
+            ValueError: unless the pictures are grey, with sides that are multiples of 8.
         """
         if grey.ndim != 4 or grey.shape[1] != 1 or grey.shape[2] % 8 or grey.shape[3] % 8:
-            raise ValueError(f"grey pictures must be (N, 1, H, W), sides multiples of 8, got {tuple(grey.shape)}")
+            raise ValueError(
+                f"grey pictures must be (N, 1, H, W) with sides in multiples of 8, got {tuple(grey.shape)}"
+            )
         return self.head(self.encoder.layers(grey.expand(-1, self.encoder.config.channels, -1, -1)))
 
     def chroma(
         self, grey: Float[Tensor, "n 1 h w"], bins: Tensor | None = None, temperature: float = 0.38
     ) -> Float[Tensor, "n 2 h w"]:
-        """Return the chroma at full size: the regression's own, or with bins the annealed mean of its classes."""
+        """Return the chroma at full size: the regression's own or, given bins, the annealed mean of its classes."""
         found = self(grey)
         found = found if bins is None else annealed_mean(found, bins, temperature)
         return F.interpolate(found, grey.shape[2:], mode="bilinear", align_corners=False)
 
 
 def half(chroma: Float[Tensor, "n 2 h w"]) -> Float[Tensor, "n 2 h2 w2"]:
-    """Return the mean chroma of every 2 × 2 pixels: what a `Colourizer` is asked for."""
+    """Return the mean chroma of every 2 × 2 pixels: the size that a `Colourizer` predicts."""
     return F.avg_pool2d(chroma, 2)

@@ -1,6 +1,6 @@
-"""What a model knows by heart, and training that keeps it from it.
+"""What a model knows by heart, and how to train one that does not.
 
-    index = PassageIndex(train.text.split())            # once, a second for 300,000 words
+    index = PassageIndex(train.text.split())            # once; a second for 300,000 words
     index.longest_match(continuation.split())           # Match(start=3, length=27, place=81_204)
     index.count("if it is a tuple".split())             # how often this passage occurs
     exposure(log_p, secret=4821)                        # bits
@@ -9,7 +9,7 @@
     dp_sgd_epsilon(1, sample_rate=0.01, steps=1000, delta=1e-6)         # what it guarantees
 
 Passages are lists of words (any strings), so the caller decides what counts as the same: `text.split()` is verbatim,
-`data.text.words(text)` forgives capitals and punctuation.
+`data.text.words(text)` ignores capitals and punctuation.
 """
 
 # ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
@@ -29,7 +29,7 @@ from course_utils.finite import DIVERGED, check_finite
 
 
 class Match(NamedTuple):
-    """A passage that stands in a source: where it starts in what was written, how many words, where in the source."""
+    """A passage found in a source: its start in what was written, its length in words, and its place in the source."""
 
     start: int
     length: int
@@ -37,15 +37,22 @@ class Match(NamedTuple):
 
 
 class PassageIndex:
-    """All places of a text in the order of the words that follow (a suffix array), so that a passage is found at once.
+    """All places of a text, sorted by the words that follow (a suffix array), so that a passage is found at once.
 
-    words: the text. It takes O(n log² n) once; then each question takes O(log n), however long the text is.
+    Building it takes O(n log² n); after that each question takes O(log n), however long the text is.
+
+    Args:
+        words: the text.
+
+    Raises:
+        TypeError: if `words` is one string instead of a list.
+
     Source: U. Manber, G. Myers, Suffix arrays: a new method for on-line string searches (1993).
     """
 
     def __init__(self, words: Sequence[str]):
         if isinstance(words, str):
-            raise TypeError("give a list of words, e.g. text.split(), not one str")
+            raise TypeError("words must be a list such as text.split(), not one string")
         self.words = list(words)
         self.order = _suffix_array(self.words)
 
@@ -53,7 +60,11 @@ class PassageIndex:
         return len(self.words)
 
     def places(self, passage: Sequence[str]) -> list[int]:
-        """Return where a passage starts in the text, in order; [] if it is not there."""
+        """Return where a passage starts in the text, in ascending order; [] if it is not there.
+
+        Raises:
+            ValueError: if the passage is empty.
+        """
         passage = list(passage)
         if not passage:
             raise ValueError("the passage has no words: the empty passage is everywhere")
@@ -66,9 +77,9 @@ class PassageIndex:
         return self._find(passage, after=True) - self._find(passage) if passage else len(self)
 
     def longest_match(self, written: Sequence[str]) -> Match:
-        """Return the longest run of words of `written` that stands in the text (the first of equally long ones).
+        """Return the longest run of words of `written` that occurs in the text (the first, of equally long ones).
 
-        Nothing in common, or nothing written: Match(0, 0, 0).
+        If the two have nothing in common, or nothing was written: Match(0, 0, 0).
         """
         written, best = list(written), Match(0, 0, 0)
         for start in range(len(written)):
@@ -83,7 +94,7 @@ class PassageIndex:
         return best
 
     def _find(self, passage: list[str], after: bool = False) -> int:
-        """Where `passage` would stand among the ordered places: before those that begin with it, or after them."""
+        """Where `passage` would stand among the sorted places: before those that begin with it, or after them."""
         low, high, n = 0, len(self.order), len(passage)
         while low < high:
             middle = (low + high) // 2
@@ -96,7 +107,7 @@ class PassageIndex:
 
 
 def _suffix_array(words: list[str]) -> np.ndarray:
-    """The places 0 … n - 1, ordered by the words from there on: sort by 1 word, then 2, 4, 8 … (prefix doubling)."""
+    """The places 0 … n - 1, sorted by the words that follow: first by 1 word, then 2, 4, 8 … (prefix doubling)."""
     n = len(words)
     if n == 0:
         return np.zeros(0, dtype=np.int64)
@@ -125,12 +136,12 @@ def _common_prefix(a: Sequence[str], b: Sequence[str]) -> int:
 
 
 def verbatim(written: Sequence[str], truth: Sequence[str]) -> int:
-    """Return how many words of `written` are those of `truth` before the first that differs."""
+    """Return how many words of `written` agree with `truth` before the first that differs."""
     return _common_prefix(list(written), list(truth))
 
 
 def common_runs(written: Sequence[str], truth: Sequence[str], least: int = 2) -> tuple[list[bool], list[bool]]:
-    """Return which words of each stand in a run, at least `least` words long, that both have in the same order."""
+    """Return which words of each text belong to a run of at least `least` words that both have in the same order."""
     marks = [False] * len(written), [False] * len(truth)
     for a, b, length in SequenceMatcher(None, written, truth, autojunk=False).get_matching_blocks():
         if length >= least:
@@ -139,7 +150,7 @@ def common_runs(written: Sequence[str], truth: Sequence[str], least: int = 2) ->
 
 
 def longest_match(written: Sequence[str], source: Sequence[str] | PassageIndex) -> Match:
-    """Return the longest run of words of `written` that stands in `source`; see `PassageIndex.longest_match`."""
+    """Return the longest run of words of `written` that occurs in `source`; see `PassageIndex.longest_match`."""
     index = source if isinstance(source, PassageIndex) else PassageIndex(source)
     return index.longest_match(written)
 
@@ -150,12 +161,18 @@ def longest_match(written: Sequence[str], source: Sequence[str] | PassageIndex) 
 def exposure(log_p: Float[Tensor, " candidates"], secret: int) -> float:
     """Return log2(candidates) - log2(rank): by how many bits the model narrows the search for the secret.
 
-    log_p: how likely the model finds each candidate (any monotonic score). secret: the index of the true one.
     The likeliest candidate has the full log2(candidates) bits, the last one 0. A secret that the model never saw has a
-    random rank, which is 1 / ln 2 = 1.44 bits on average, not 0. Of equal scores the secret counts as the last.
-    Raises ValueError for scores that are NaN or +inf (-inf says impossible, and is fine), or a secret that is not among
-    the candidates.
-    Source: N. Carlini et al., The Secret Sharer (2019), definition 4 (their rank counts from 1).
+    random rank, which is worth 1 / ln 2 = 1.44 bits on average, not 0. Of equal scores the secret's counts as the last.
+
+    Args:
+        log_p: how likely the model finds each candidate (any monotonic score).
+        secret: the index of the true one.
+
+    Raises:
+        ValueError: if a score is NaN or +inf (-inf means impossible, and is fine), or the secret is not among the
+            candidates.
+
+    Source: N. Carlini et al., The Secret Sharer (2019), definition 4 (where ranks count from 1).
     """
     if log_p.ndim != 1 or not 0 <= secret < len(log_p):
         raise ValueError(
@@ -170,12 +187,15 @@ def exposure(log_p: Float[Tensor, " candidates"], secret: int) -> float:
 
 
 def ngram_overlap(words: Sequence[str], source: Sequence[str] | PassageIndex, n: int = 8) -> float:
-    """Return the share of the n-grams of `words` that occur in `source`, 0 … 1. A shorter text is one n-gram.
+    """Return the share of the n-grams of `words` that occur in `source`, 0 … 1. A shorter text counts as one n-gram.
+
+    Raises:
+        ValueError: if n < 1, or there are no words.
 
     Source: T. Brown et al., Language Models are Few-Shot Learners (2020), appendix C, which looks for any 13-gram.
     """
     if n < 1:
-        raise ValueError(f"n is how many words must agree, ≥ 1, got {n}")
+        raise ValueError(f"n, the number of words that must agree, must be ≥ 1, got {n}")
     if not words:
         raise ValueError("there are no words to look for")
     index = source if isinstance(source, PassageIndex) else PassageIndex(source)
@@ -196,16 +216,20 @@ def dp_sgd_gradient(
     generator: torch.Generator | None = None,
     chunk: int = 16,
 ) -> tuple[dict[str, Tensor], Float[Tensor, " batch"]]:
-    """Return DP-SGD's gradient (by parameter name) and the norm that each sample's own gradient had.
+    """Return DP-SGD's gradient (by parameter name), and the norm of each sample's own gradient.
 
-    Each sample's gradient is cut to length `max_norm`; their sum gets normal noise, σ = noise_multiplier · max_norm;
-    then it is divided by the number of samples B. No sample moves it by more than max_norm / B; the noise hides that.
+    Each sample's gradient is clipped to length `max_norm`; their sum gets normal noise, σ = noise_multiplier ·
+    max_norm; then it is divided by the number of samples B. No sample moves it by more than max_norm / B, and the noise
+    hides that. Only parameters with `requires_grad` get a gradient. The model must not mix samples (no batch norm).
 
-    loss: called as loss(model, *sample) with each sample a batch of one; returns a number.
-    batch: tensors (B, …), cut into samples along the first axis.
-    chunk: how many samples at once (each needs memory for a gradient of its own).
-    Only parameters with `requires_grad` get a gradient. The model must not mix samples (no batch norm).
-    Raises ValueError for a max_norm that is not positive, a negative noise_multiplier, an empty batch.
+    Args:
+        loss: called as loss(model, *sample) with each sample a batch of one; returns a number.
+        batch: tensors (B, …), cut into samples along the first axis.
+        chunk: how many samples to process at once (each needs memory for a gradient of its own).
+
+    Raises:
+        ValueError: if `max_norm` is not positive, `noise_multiplier` is negative, or the batch is empty.
+
     Source: M. Abadi et al., Deep Learning with Differential Privacy (2016), algorithm 1.
     """
     if not max_norm > 0 or not noise_multiplier >= 0:
@@ -225,7 +249,7 @@ def dp_sgd_gradient(
     )
     total, norms = {name: torch.zeros_like(p) for name, p in parameters.items()}, []
     for part in zip(*(tensor.split(chunk) for tensor in batch)):
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):  # the fast kernels know no vmap
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):  # the fast kernels do not support vmap
             gradients = per_sample(parameters, *part)  # each (chunk, *shape of the parameter)
         norm = torch.stack([g.flatten(1).norm(dim=1) for g in gradients.values()]).norm(dim=0)  # (chunk,)
         scale = (max_norm / norm.clamp(min=1e-12)).clamp(max=1)  # 1 for those that are short enough
@@ -244,10 +268,17 @@ def dp_sgd_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delt
     """Return ε: after `steps` steps of DP-SGD the model is (ε, δ)-differentially private.
 
     e ** ε bounds how much likelier any result can become because one sample was used; δ is the chance that the bound
-    fails (choose it far below 1 / number of samples). Small ε is strong: 1 is good, 10 says little.
-    sample_rate: batch size / size of the data set; in the theory each sample joins each batch with this probability.
-    noise_multiplier: 0 gives infinity; below about 0.7 the bound is looser than it need be (whole orders α only).
-    Raises ValueError for a sample_rate outside [0, 1], delta outside (0, 1), negative steps or noise.
+    fails. A small ε is a strong guarantee: 1 is good, 10 says little.
+
+    Args:
+        noise_multiplier: 0 gives infinity; below about 0.7 the bound is looser than necessary (whole orders α only).
+        sample_rate: batch size / size of the data set; in the theory each sample joins each batch with this
+            probability.
+        delta: choose it far below 1 / number of samples.
+
+    Raises:
+        ValueError: if `sample_rate` lies outside [0, 1] or `delta` outside (0, 1), or steps or noise are negative.
+
     Source: I. Mironov, K. Talwar and L. Zhang, Rényi Differential Privacy of the Sampled Gaussian Mechanism (2019),
     section 3.3; from there to (ε, δ): B. Balle et al., Hypothesis Testing Interpretations and Renyi Differential
     Privacy (2020), theorem 21.
@@ -270,9 +301,10 @@ def dp_sgd_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delt
 
 
 def renyi_divergence(noise_multiplier: float, sample_rate: float, order: int) -> float:
-    """Return the Rényi divergence of order α ≥ 2 between one step with and without a sample, at most.
+    """Return an upper bound on the Rényi divergence of order α ≥ 2 between one step with a sample and one without it.
 
     It is ln(Σ_k C(α, k) q^k (1 - q)^(α - k) e^((k² - k) / 2σ²)) / (α - 1).
+
     Source: Mironov, Talwar & Zhang (2019), section 3.3.
     """
     k = torch.arange(order + 1, dtype=torch.double)

@@ -4,8 +4,9 @@
     history = train.fit(model, windows, lambda model, x: next_token_loss(model(x[:, :-1]), x), steps=500)
     plots.curve(history.curves(), x="step", y="loss (nats per token)")
 
-Read `fit` from top to bottom: draw a batch, compute the loss, go a step downhill; now and then look at held-out data
-and write a checkpoint. A run that was killed goes on from its checkpoint and, on a CPU, ends with the same weights.
+Read `fit` from top to bottom: draw a batch, compute the loss, take a step downhill; every so often, look at held-out
+data and write a checkpoint. A run that was killed continues from its checkpoint and, on a CPU, ends with the same
+weights.
 """
 
 # ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
@@ -49,13 +50,17 @@ class History:
 
     @property
     def best(self) -> int:
-        """The step whose held-out value was the lowest. Raises ValueError if there was no validation."""
+        """The step with the lowest held-out value.
+
+        Raises:
+            ValueError: if there was no validation.
+        """
         if not self.held_out:
-            raise ValueError("nothing was held out: give fit a `validate`")
+            raise ValueError("there was no validation: give fit a `validate`")
         return min(self.held_out, key=self.held_out.get)
 
     def curves(self, points: int = 100) -> dict[str, dict[int, float]]:
-        """Return {"training": {step: loss}, "held-out": {step: loss}} for `plots.curve`, training averaged in bins."""
+        """Return {"training": {step: loss}, "held-out": {step: loss}} for `plots.curve`, training in bins."""
         width = max(1, math.ceil(len(self.loss) / points))
         bins = [self.loss[start : start + width] for start in range(0, len(self.loss), width)]
         training = {min((i + 1) * width, len(self.loss)): sum(part) / len(part) for i, part in enumerate(bins)}
@@ -66,10 +71,12 @@ class History:
 
 
 def windows(codes: Int[Tensor, " time"], length: int, size: int) -> Callable[[torch.Generator], Tensor]:
-    """Return a function that draws `size` pieces of a text, (size, length) tokens, from anywhere, with a generator.
+    """Return a function that draws `size` pieces of a text, (size, length) tokens, from random places.
 
-    A model that reads `context` tokens needs length = context + 1: the last one is only predicted.
-    Raises ValueError for a text that is shorter than `length`.
+    A model that reads `context` tokens needs length = context + 1: the last token is only predicted.
+
+    Raises:
+        ValueError: if the text is shorter than `length`.
     """
     if codes.ndim != 1 or len(codes) < length:
         raise ValueError(f"the text must have the shape (time,) and at least {length} tokens, got {tuple(codes.shape)}")
@@ -82,13 +89,14 @@ def windows(codes: Int[Tensor, " time"], length: int, size: int) -> Callable[[to
 
 
 def samples(*tensors: Tensor, size: int) -> Callable[[torch.Generator], tuple[Tensor, ...]]:
-    """Return a function that draws `size` rows of tensors (N, …), the same of each, with replacement.
+    """Return a function that draws `size` rows with replacement, the same rows from each of several tensors (N, …).
 
-    Raises ValueError for tensors of different lengths, or empty ones.
+    Raises:
+        ValueError: if the tensors are empty, or differ in length.
     """
     lengths = {len(tensor) for tensor in tensors}
     if len(lengths) != 1 or 0 in lengths:
-        raise ValueError(f"the tensors must have one length, at least 1, got {[len(tensor) for tensor in tensors]}")
+        raise ValueError(f"the tensors must be equally long, at least 1, got {[len(tensor) for tensor in tensors]}")
     (n,) = lengths
 
     def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -102,7 +110,7 @@ def samples(*tensors: Tensor, size: int) -> Callable[[torch.Generator], tuple[Te
 
 
 def cosine(step: int, steps: int, warmup: int, final: float = 0.1) -> float:
-    """Return the share of the full learning rate in step 0 … steps - 1: up in a line, down half a cosine to `final`.
+    """Return the share of the full learning rate in step 0 … steps - 1: a line up, then half a cosine down to `final`.
 
     Source: I. Loshchilov and F. Hutter, SGDR (2017), equation 5; with warm-up as in Vaswani et al. (2017), section 5.3.
     """
@@ -113,7 +121,7 @@ def cosine(step: int, steps: int, warmup: int, final: float = 0.1) -> float:
 
 
 def adamw(model: nn.Module, lr: float, weight_decay: float = 0.1, betas: tuple[float, float] = (0.9, 0.99)):
-    """Return AdamW on the parameters that want a gradient; biases, norms and other vectors do not decay.
+    """Return AdamW on the parameters that require a gradient; biases, norms and other vectors do not decay.
 
     Source: I. Loshchilov and F. Hutter, Decoupled Weight Decay Regularization (2019).
     """
@@ -126,7 +134,7 @@ def adamw(model: nn.Module, lr: float, weight_decay: float = 0.1, betas: tuple[f
 
 
 class Together(torch.optim.Optimizer):
-    """Several optimizers as one, each with its own parameters."""
+    """Several optimizers that act as one, each with its own parameters."""
 
     def __init__(self, *optimizers: torch.optim.Optimizer):
         self.optimizers = optimizers
@@ -154,10 +162,12 @@ class Together(torch.optim.Optimizer):
 class Muon(torch.optim.Optimizer):
     """Momentum whose step is made orthogonal: all directions of a matrix move equally far.
 
-    torch.optim.Muon does the same in bfloat16, which processors without a unit for it compute ten times slower; here
+    torch.optim.Muon does the same in bfloat16, which a CPU without hardware for it computes ten times more slowly. Here
     matrices of one shape go through the iteration together, in bfloat16 only where that is fast.
 
-    bf16: whether it is; None: on a GPU.
+    Args:
+        bf16: whether to use it; None uses it on a GPU.
+
     Source: K. Jordan et al., Muon: An optimizer for hidden layers in neural networks (2024).
     """
 
@@ -185,9 +195,10 @@ class Muon(torch.optim.Optimizer):
 def orthogonalise(
     x: Float[Tensor, "k rows columns"], steps: int = 3, bf16: bool | None = None
 ) -> Float[Tensor, "k rows columns"]:
-    """Bring the singular values of each matrix near 1 (0.3 … 1.3 for those that were not tiny), singular vectors kept.
+    """Bring each matrix's singular values near 1 (0.3 … 1.3, unless they were tiny) and keep its singular vectors.
 
     Each of the steps applies the polynomial 3.4445 s - 4.775 s³ + 2.0315 s⁵ to the singular values s.
+
     Source: Jordan et al. (2024).
     """
     wide = x if x.shape[1] <= x.shape[2] else x.mT
@@ -202,15 +213,18 @@ def orthogonalise(
 def muon(
     model: nn.Module, lr: float = 0.02, adamw_lr: float = 5e-3, weight_decay: float = 0.01, bf16: bool | None = None
 ) -> Together:
-    """Return Muon on the matrices of the model's `blocks`, whose steps are made orthogonal, and AdamW on the rest.
+    """Return Muon, with orthogonal steps, for the matrices in the model's `blocks`, and AdamW for the rest.
 
-    For transformers: fewer steps to the same loss than `adamw`, each a little dearer.
+    For transformers: reaches the same loss in fewer steps than `adamw`, and each step costs a little more.
+
+    Raises:
+        ValueError: if the model has no matrix in `blocks`.
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     matrices = [p for name, p in named if p.ndim == 2 and "blocks." in name]
     rest = [p for name, p in named if p.ndim != 2 or "blocks." not in name]
     if not matrices:
-        raise ValueError("no matrix of this model is in `blocks`: use adamw")
+        raise ValueError("this model has no matrix in `blocks`: use adamw")
     return Together(
         Muon(matrices, lr=lr, weight_decay=weight_decay, bf16=bf16),
         torch.optim.AdamW(rest, lr=adamw_lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True),
@@ -245,30 +259,35 @@ def fit(
     watch: Callable[[History], None] | None = None,
     progress: bool = True,
 ) -> History:
-    """Train a model where it is, on its own device, and return what happened.
+    """Train a model on its own device, and return what happened.
 
-    batch: called as batch(generator), returns a tensor or a tuple of them; `windows` and `samples` make such functions.
-        It must depend on the generator alone, so that a resumed run sees the same batches.
-    loss: called as loss(model, *batch), returns the number to go down from.
-    steps, lr, warmup, final: AdamW with the schedule `cosine`; warmup None: a twentieth of the steps, at most 100.
-    clip: the longest gradient allowed (a longer one is scaled down); None: any.
-    optimizer: in AdamW's place; the schedule scales its learning rates.
-    backward: in the place of `loss(…).backward()`: called as backward(model, *batch, generator=…), it leaves gradients
-        in `.grad` and returns the loss (DP-SGD).
-    validate: called as validate(model), without gradients and dropout, every `every` steps (None: ten times) and at the
-        end; lower is better.
-    note: called as note(model) at the same steps, returns named numbers to keep beside the loss (`History.noted`).
-    patience: stop after so many validations without a new best, and go back to the best weights.
-    checkpoint: a file, written at each validation. If it is there already, the run goes on from it.
-    about: what this run is, in words, written into the checkpoint: one with other words is refused.
-    generator: where batches come from (CPU). Dropout uses torch's own state, which the checkpoint keeps too.
-    bf16: compute in bfloat16 where that is safe; None: on a GPU that can.
-    compile: use torch.compile: a minute of waiting, then faster steps on a GPU.
-    watch: called with the history at each validation, to draw a live curve.
+    Args:
+        batch: called as batch(generator); returns a tensor or a tuple of them. It must depend on the generator alone,
+            so that a resumed run sees the same batches.
+        loss: called as loss(model, *batch); returns the number to minimize.
+        steps, lr, warmup, final, weight_decay: AdamW with the schedule `cosine`; warmup None takes a twentieth of the
+            steps, at most 100.
+        clip: the largest norm a gradient may have (a larger one is scaled down); None allows any.
+        optimizer: replaces AdamW; the schedule scales its learning rates.
+        backward: replaces `loss(…).backward()` (for DP-SGD): called as backward(model, *batch, generator=…), it leaves
+            gradients in `.grad` and returns the loss.
+        validate: called as validate(model), without gradients or dropout, every `every` steps and at the end; returns a
+            number, lower is better.
+        note: called as note(model) at the same steps; returns named numbers to keep beside the loss (`History.noted`).
+        every: steps between validations; None validates ten times.
+        patience: stop after this many validations without a new best, and return to the best weights.
+        checkpoint: a file, written at each validation. If it exists already, the run continues from it.
+        about: what this run is, in words, written into the checkpoint; a checkpoint with other words is refused.
+        generator: where batches come from (CPU). Dropout uses torch's own state, which the checkpoint keeps too.
+        bf16: compute in bfloat16 where that is safe; None does so on a GPU that can.
+        compile: use torch.compile: a minute of waiting, then faster steps on a GPU.
+        watch: called as watch(history) at each validation, to draw a live curve.
 
-    Raises ValueError if the loss, a weight or what `validate` returns is no longer a finite number (nothing of that is
-    written to the checkpoint), and for a checkpoint that is damaged or of another run; OSError for one that cannot be
-    written (the one before it stays); RuntimeError if `compile` finds no compiler, or it fails.
+    Raises:
+        ValueError: if the loss, a weight or the validation value is no longer finite (nothing of that is written to the
+            checkpoint), or the checkpoint is damaged or of another run.
+        OSError: if the checkpoint cannot be written (the one before it stays).
+        RuntimeError: if `compile` finds no compiler, or fails.
     """
     if steps < 0 or (every is not None and every < 1) or (patience is not None and patience < 1):
         raise ValueError(f"steps must be ≥ 0, every and patience ≥ 1, got {steps}, {every}, {patience}")
@@ -305,7 +324,7 @@ def fit(
         check_compiler(device)
         forward, loss = torch.compile(model), explained(loss)
     was_training = model.training
-    recent: list[Tensor] = []  # losses that are still on the device: asking for each would make a GPU wait
+    recent: list[Tensor] = []  # losses still on the device: reading each one would make a GPU wait
     clock, processor = time.perf_counter(), time.process_time()
     with tqdm(total=steps, initial=run.step, disable=not progress, unit="step") as bar:
         model.train()
@@ -361,7 +380,7 @@ def fit(
 
 
 def kind(optimizer: torch.optim.Optimizer) -> str:
-    """Return an optimizer's name; of several, all."""
+    """Return an optimizer's name; for several together, all names."""
     parts = getattr(optimizer, "optimizers", None)
     return type(optimizer).__name__ if parts is None else " and ".join(map(kind, parts))
 
@@ -372,7 +391,11 @@ NO_COMPILER = (
 
 
 def check_compiler(device: torch.device) -> None:
-    """Raise RuntimeError at once where torch.compile would search for a compiler for most of a minute, in vain."""
+    """Check for a compiler at once, because torch.compile would search for one for most of a minute, in vain.
+
+    Raises:
+        RuntimeError: if there is none.
+    """
     usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
     candidates = [os.environ.get("CC", "gcc"), "clang"] if device.type == "cuda" else [os.environ.get("CXX", usual)]
     if device.type in ("cpu", "cuda") and not any(map(shutil.which, candidates)):
@@ -380,7 +403,7 @@ def check_compiler(device: torch.device) -> None:
 
 
 def explained(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return the loss of a compiled model, whose failure to compile is one sentence."""
+    """Return the loss of a compiled model; if it fails to compile, the error is one sentence."""
 
     def compute(*args: Any) -> Tensor:
         try:
@@ -393,7 +416,7 @@ def explained(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 class Run:
-    """All that decides how a run goes on: it is what a checkpoint holds."""
+    """Everything that decides how a run continues: the content of a checkpoint."""
 
     def __init__(self, model: nn.Module, optimizer, generator: torch.Generator, settings: dict[str, Any]):
         self.model, self.optimizer, self.generator = model, optimizer, generator
@@ -409,13 +432,17 @@ class Run:
         return found
 
     def check_weights(self, when: str) -> None:
-        """Raise ValueError unless all parameters are finite: a loss can be finite although they are not."""
+        """Check the parameters, because a loss can be finite although they are not.
+
+        Raises:
+            ValueError: unless all are finite.
+        """
         with torch.no_grad():
             largest = [p.abs().amax() for p in self.model.parameters() if p.numel()]
             check_finite(torch.stack(largest).float(), f"the largest weights of each parameter {when}", DIVERGED)
 
     def judge(self, value: float, patience: int | None) -> None:
-        """Note a held-out value; remember the best weights, and stop when none better came for `patience` times."""
+        """Record a held-out value; keep the best weights, and stop after `patience` values without a better one."""
         check_finite(value, f"the held-out value is {value} after step {self.step}", DIVERGED)
         self.history.held_out[self.step] = value
         if patience is None:
@@ -427,7 +454,11 @@ class Run:
             self.history.stopped = f"no better held-out loss in {patience} validations after step {self.history.best}"
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write a checkpoint, whole or not at all: to a file beside it, which then takes its place."""
+        """Write a checkpoint, whole or not at all.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
         states = {"generator": self.generator.get_state(), "torch": torch.get_rng_state()}
         if torch.cuda.is_available():
             states["cuda"] = torch.cuda.get_rng_state()
@@ -451,16 +482,20 @@ class Run:
             raise OSError(
                 error.errno,
                 f"cannot write the checkpoint of step {self.step} ({len(content):,} bytes) to {path}: {error.strerror}."
-                " Free some space or give another file; the checkpoint before it, if any, is whole",
+                " Free some space or give another file; the previous checkpoint, if any, is intact",
             ) from None
 
     def restore(self, path: str | os.PathLike) -> None:
-        """Go on where a checkpoint was written."""
+        """Continue where a checkpoint was written.
+
+        Raises:
+            ValueError: if the file is damaged, or of another run.
+        """
         content = Path(path).read_bytes()
         digest, content = content[:32], content[32:]
         if hashlib.sha256(content).digest() != digest:
             raise ValueError(
-                f"{path} is no checkpoint, or was cut off or changed ({len(content):,} bytes): "
+                f"{path} is not a checkpoint, or was cut off or changed ({len(content):,} bytes): "
                 "delete it to start from the beginning, or give another file"
             )
         saved = torch.load(io.BytesIO(content), weights_only=True)  # data only: nothing in the file is executed
@@ -470,7 +505,7 @@ class Run:
                 verb = "differ" if name.endswith("s") else "differs"
                 detail = "" if name == "parameters" else f" ({there or 'none'} there, {here or 'none'} here)"
                 raise ValueError(
-                    f"{path} is of another run: its {name} {verb}{detail}. Delete it, or give another file"
+                    f"{path} belongs to another run: its {name} {verb}{detail}. Delete it, or give another file"
                 )
         self.step, self.history, self.best = saved["step"], History(**saved["history"]), saved["best"]
         self.model.load_state_dict(saved["model"])
