@@ -176,6 +176,24 @@ def report(
 
 @app.command()
 @clear
+def publish(
+    target: Annotated[str, typer.Argument(help="A folder, or the git address of a repository of its own.")],
+    address: Annotated[str | None, typer.Option(help="Where students get it from, if that is another.")] = None,
+) -> None:
+    """Write the course that students may have, without solutions, hidden cases, grader, tests, or history of them."""
+    from autograder.course import Course
+    from autograder.publish.edition import publish
+
+    done = publish(Course.find(), target, address)
+    if not done.changed:
+        print(f"{done.place} is {done.tag} already: nothing has changed since")
+        return
+    print(f"{done.tag}: {len(done.changed)} files written to {done.place}")
+    print(f"students get it with: git clone {done.address}")
+
+
+@app.command()
+@clear
 def site(
     to: Annotated[Path, typer.Option(help="The folder that is written.")] = Path("site"),
     jobs: Annotated[int, typer.Option(help="Lectures that run at the same time.", min=1)] = 2,

@@ -1,18 +1,18 @@
-"""Sets the course up with Python alone: an environment in `.venv` with exactly the packages of `requirements.lock`.
+"""Sets up the course with Python alone: an environment in `.venv` with exactly the packages of `requirements.lock`.
 
-    python -m course_utils.setup            make .venv; does nothing, at once, when it stands
-    python -m course_utils.setup --repair   also look for damaged packages, and put them back
+    python -m course_utils.setup            make .venv; does nothing, at once, if it is ready
+    python -m course_utils.setup --repair   also look for damaged packages, and put them right
     python -m course_utils.setup lab        then open JupyterLab on the home notebook
     python -m course_utils.setup test       then run the tests; what follows goes to pytest
 
 It runs before anything is installed, so it imports the standard library only, and keeps to a syntax that old Pythons
-can parse, so that they too end in a sentence and not in a SyntaxError.
+can parse, so that they too end with a sentence and not with a SyntaxError.
 
 `.venv/course-stamp.json` says for which folder, lock and Python the environment was made. It is written without the
-lock before the first change, and with it after the last: an interrupted set-up is known, and goes on. Packages that
-are half there are installed again, from uv's cache; an environment that cannot work is emptied, programs first, and
-made again. Nothing is installed before the Python in `.venv` has said that it is that of `.venv`, and then uv is told
-`--prefix` and pip that it must have an environment: no other Python's packages are ever touched.
+lock before the first change, and with it after the last, so an interrupted set-up is recognized and continues. Packages
+that are half there are installed again, from uv's cache; an environment that cannot work is emptied, programs first,
+and made again. Nothing is installed before the Python in `.venv` has said that it is the one of `.venv`, and then uv is
+given `--prefix` and pip is told to insist on an environment: no other Python's packages are ever touched.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ WINDOWS = os.name == "nt"
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ((3, 11), (3, 12), (3, 13))  # as requires-python in pyproject.toml
 GIGABYTE = 10**9
-NEEDED = (7 if sys.platform.startswith("linux") else 3) * GIGABYTE  # torch for Linux brings its CUDA libraries along
+NEEDED = (7 if sys.platform.startswith("linux") else 3) * GIGABYTE  # torch for Linux includes its CUDA libraries
 REDIRECTING = """PYTHONPATH PYTHONHOME PYTHONEXECUTABLE PYTHONPLATLIBDIR PYTHONUSERBASE __PYVENV_LAUNCHER__ VIRTUAL_ENV
     PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_CONSTRAINT PIP_REQUIREMENT PIP_DRY_RUN UV_PYTHON UV_TARGET
     UV_SYSTEM_PYTHON UV_PYTHON_PREFERENCE UV_MANAGED_PYTHON UV_CONSTRAINT UV_OVERRIDE UV_VENV_SEED UV_VENV_CLEAR
@@ -89,14 +89,14 @@ def say(text):
 
 
 def explain(output, doing):
-    """A sentence that says what to do, from what pip or uv printed when it failed."""
+    """Return a sentence that says what to do, given what pip or uv printed when it failed."""
     rows = re.findall(r"^(\S.*|):\n((?: .*\n)+)", TROUBLE, re.MULTILINE)
     advice = next(advice for signs, advice in rows if re.search(signs, output, re.IGNORECASE))
     return "\n    ".join(["{} failed: {}".format(doing, " ".join(advice.split())), *output.strip().splitlines()[-8:]])
 
 
 def clean_environment():
-    """The environment without what would lead pip, uv or Python to another place than `.venv`."""
+    """Return the environment variables without those that would lead pip, uv or Python away from `.venv`."""
     return {name: value for name, value in os.environ.items() if name not in REDIRECTING}
 
 
@@ -104,7 +104,11 @@ def clean_environment():
 
 
 def check_checkout(root):
-    """Raises SetupError where `root` is not a folder of the course, or one that can hold no environment."""
+    """Check that `root` can hold an environment.
+
+    Raises:
+        SetupError: if it is not a folder of the course, or its name does not allow it.
+    """
     if not (root / "requirements.lock").exists():
         raise SetupError(f"{root} is not the course's folder: clone the repository, and start this from its top folder")
     if os.pathsep in str(root):
@@ -116,7 +120,7 @@ def environment_python(root):
 
 
 def ask(command, code):
-    """The JSON that a statement prints in another Python; None where that does not run."""
+    """Return the JSON that a statement prints in another Python; None if that does not run."""
     try:
         said = subprocess.check_output(
             command + ["-I", "-c", code], env=clean_environment(), stderr=subprocess.DEVNULL, timeout=60
@@ -127,13 +131,13 @@ def ask(command, code):
 
 
 def environment(root):
-    """What the Python in `.venv` says of itself; None where it does not run, or is not the Python of `.venv`."""
+    """Return what the Python in `.venv` says about itself; None if it does not run, or is not the Python of `.venv`."""
     found, venv = ask([str(environment_python(root))], ABOUT), root / ".venv"
     return found if found and (venv / "pyvenv.cfg").is_file() and venv.samefile(found["prefix"]) else None
 
 
 def fingerprint(root):
-    """What a finished environment was made for: its folder, its Python, and what was asked for."""
+    """Return what a finished environment was made for: its folder, its Python, and what was asked for."""
     asked = hashlib.sha256()
     for name in ("requirements.lock", "pyproject.toml"):
         asked.update((root / name).read_bytes() + b"\0")
@@ -141,7 +145,7 @@ def fingerprint(root):
 
 
 def read_stamp(root):
-    """The fingerprint that `.venv` was given, {} if none; its "asked" is None from the first change to the last."""
+    """Return the fingerprint in `.venv`, {} if there is none; its "asked" is None from the first change to the last."""
     try:
         return dict(json.loads((root / ".venv" / "course-stamp.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -155,13 +159,13 @@ def write_stamp(root, **changes):
 
 
 def is_ready(root):
-    """Whether `.venv` stands, finished, for this lock in this folder. Takes as long as starting Python."""
+    """Return whether `.venv` is finished, for this lock and in this folder. Takes as long as starting Python."""
     stamp = read_stamp(root)
     return stamp.get("python") is not None and stamp == fingerprint(root)
 
 
 def can_go_on(root):
-    """Whether what lies in `.venv` can be completed: its own right Python, with pip, that outlived any move."""
+    """Return whether `.venv` can be completed: it has its own, right Python, with pip, and survived any move."""
     found, stamp = environment(root), read_stamp(root)
     if found is None or tuple(found["python"][1]) not in PYTHONS or stamp.get("python") not in (None, found["python"]):
         return False
@@ -173,7 +177,7 @@ def can_go_on(root):
 
 
 def forget_half_installed(packages):
-    """Removes the entry of each package of which a file is missing or cut off, so that it is installed again."""
+    """Remove the entry of each package of which a file is missing or cut off, so that it is installed again."""
     for entry in packages.glob("*.dist-info"):
         try:
             rows = list(csv.reader((entry / "RECORD").read_text(encoding="utf-8").splitlines()))
@@ -188,7 +192,11 @@ def forget_half_installed(packages):
 
 
 def check_folder(root):
-    """Raises SetupError where `.venv` is neither a folder, nor a link to one that is free for this course."""
+    """Check that `.venv` is free for this course.
+
+    Raises:
+        SetupError: if it is neither a folder nor a link to one that is free.
+    """
     venv, target, owner = root / ".venv", Path(os.path.realpath(str(root / ".venv"))), read_stamp(root).get("folder")
     if venv.exists() and not venv.is_dir():
         raise SetupError(f"{venv} is a file, not a folder: move it away, then start this again")
@@ -200,7 +208,11 @@ def check_folder(root):
 
 
 def clear(root):
-    """Empties `.venv`: all is moved aside before anything is deleted, programs first, so that no part is ever used."""
+    """Empty `.venv`: everything is moved aside before anything is deleted, programs first, so that no part is used.
+
+    Raises:
+        SetupError: if `.venv` is a link to a folder with other content.
+    """
     venv = root / ".venv"
     parts = set(os.listdir(str(venv)) if venv.exists() else []) - {"course-stamp.json"}
     if not parts:
@@ -220,7 +232,11 @@ def clear(root):
 
 
 def supported_python(root=ROOT):
-    """The command of a Python that the course can use: this one, else one on the PATH. SetupError if there is none."""
+    """Return the command of a Python that the course can use: this one, or else one on the PATH.
+
+    Raises:
+        SetupError: if there is none.
+    """
     names = ["{}.{}".format(*version) for version in PYTHONS]
     this = [getattr(sys, "_base_executable", None) or sys.executable]
     others = [["python" + name] for name in names[::-1]] + [["py", "-" + name] for name in names[::-1] if WINDOWS]
@@ -242,7 +258,11 @@ def supported_python(root=ROOT):
 
 
 def check_space(root):
-    """Raises SetupError where the packages would not fit, before anything is downloaded."""
+    """Check that the packages fit on the disk, before anything is downloaded.
+
+    Raises:
+        SetupError: if they do not.
+    """
     caches = os.environ.get("LOCALAPPDATA" if WINDOWS else "XDG_CACHE_HOME") or str(Path.home() / ".cache")
     cache = os.environ.get("UV_CACHE_DIR") or os.path.join(caches, "uv", "cache" if WINDOWS else "")
     cached = sum(os.lstat(os.path.join(at, name)).st_size for at, _, names in os.walk(cache) for name in names)
@@ -261,7 +281,11 @@ def check_space(root):
 
 
 def run(command, doing, root, **settings):
-    """Runs one step, visibly; if it fails, once more to read what it says."""
+    """Run one step, visibly; if it fails, run it once more to read what it says.
+
+    Raises:
+        SetupError: if it fails again.
+    """
     how = {"env": dict(clean_environment(), **settings), "stdin": subprocess.DEVNULL, "cwd": str(root)}
     how["close_fds"] = WINDOWS  # while it runs, it holds the lock too
     code, output = subprocess.call(command, **how), ""
@@ -275,7 +299,7 @@ def run(command, doing, root, **settings):
 
 @contextlib.contextmanager
 def only_one(root):
-    """Holds the lock of this folder's set-up; a second one waits. It falls when its holders end, however they end."""
+    """Hold the lock of this folder's set-up; a second one waits. It is released when its holders end, in any way."""
     with open(str(root / ".venv.lock"), "a") as lock:
         os.set_inheritable(lock.fileno(), not WINDOWS)
         for trial in itertools.count():
@@ -300,7 +324,7 @@ def only_one(root):
 
 
 def index_for_uv(python):
-    """pip's configured package server, for uv, which does not read pip's configuration."""
+    """Return pip's configured package server for uv, which does not read pip's configuration."""
     if os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL"):
         return {}
     asking = [str(python), "-m", "pip", "config", "get", "global.index-url"]
@@ -310,7 +334,7 @@ def index_for_uv(python):
 
 
 def make_environment(root):
-    """Makes an environment with pip in `.venv`, in place of what cannot work there."""
+    """Make an environment with pip in `.venv`, in place of what cannot work there."""
     host, folder = supported_python(root), os.path.realpath(str(root / ".venv"))
     clear(root)
     check_space(root)
@@ -321,7 +345,7 @@ def make_environment(root):
 
 
 def install(root):
-    """Makes, completes or mends `.venv`; called by the one that holds the lock."""
+    """Make, complete or repair `.venv`; called while holding the lock."""
     started = time.monotonic()
     check_folder(root)
     new = not can_go_on(root)
@@ -348,7 +372,7 @@ def install(root):
 
 
 def install_packages(root, found, new, folder):
-    """Installs uv with pip, all other packages with uv, then the course; `folder` is for passing files."""
+    """Install uv with pip, all other packages with uv, then the course; `folder` is for passing files."""
     venv, python, uv_txt, link = str(root / ".venv"), str(environment_python(root)), folder / "uv.txt", folder / "link"
     lock = (root / "requirements.lock").read_text(encoding="utf-8")
     uv_txt.write_text("".join(re.findall(r"^uv==.*\n(?:[ \t].*\n)*", lock, re.MULTILINE)), encoding="utf-8")
@@ -357,9 +381,9 @@ def install_packages(root, found, new, folder):
     if new and not WINDOWS:  # scripts that find their Python beside them, also where the folder was moved to
         movable = [python, "-m", "uv", "venv", "--quiet", "--relocatable", "--allow-existing", "--no-project"]
         run(movable + ["--python", found["base"], venv], "making the environment", root)
-    # uv remembers what a path's Python once was, even after it changed: --prefix holds it to this folder
+    # uv remembers what a path's Python once was, even after a change: --prefix keeps it to this folder
     uv = [python, "-m", "uv", "pip", "install", "--prefix", venv]
-    # compiled now: the grading sandbox cannot write, and would compile torch anew for every kernel (seconds each)
+    # compiled now: the grading sandbox cannot write, and would compile torch again for every kernel (seconds each)
     settings = dict(index_for_uv(python), UV_COMPILE_BYTECODE=os.environ.get("UV_COMPILE_BYTECODE", "1"))
     locked = ["--python", python, "--require-hashes", "-r", "requirements.lock"]
     run(uv + locked, "installing the packages", root, **settings)
@@ -371,12 +395,16 @@ def install_packages(root, found, new, folder):
 
 
 def ensure(root=ROOT, repair=False):
-    """The Python of a finished `.venv`, made now if need be. Raises SetupError with what to do."""
+    """Return the Python of a finished `.venv`, made now if need be.
+
+    Raises:
+        SetupError: if it cannot be made; the message says what to do.
+    """
     check_checkout(root)
     try:
         if repair or not is_ready(root):
             with only_one(root):
-                if repair or not is_ready(root):  # the one that we waited for may have done it
+                if repair or not is_ready(root):  # the set-up we waited for may have made it
                     install(root)
     except OSError as problem:
         raise SetupError(explain(str(problem), f"writing to {root}")) from None
@@ -384,7 +412,7 @@ def ensure(root=ROOT, repair=False):
 
 
 def become(command, folder, environment):
-    """Runs a command in a folder in this process's place (on Windows it waits for it)."""
+    """Run a command in a folder in place of this process (on Windows, wait for it)."""
     sys.stdout.flush()
     if WINDOWS:
         return subprocess.call(command, cwd=str(folder), env=environment)
@@ -409,7 +437,8 @@ def main(arguments):
         print("\nset-up: stopped. Nothing half-made is used; start it again to go on.", file=sys.stderr)
         return 130
     if command == "setup":
-        say("the course stands. make lab opens it, make test tests it; without make: python -m course_utils.setup lab")
+        tests = ", make test tests it" if (ROOT / "tests").is_dir() else ""  # a student's copy has none
+        say(f"the course stands. make lab opens it{tests}; without make: python -m course_utils.setup lab")
         return 0
     workers = max(1, min(os.cpu_count() or 1, 4))
     shared = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]  # files in the order of conftest.py

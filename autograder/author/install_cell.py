@@ -40,8 +40,17 @@ def address(root: Path = ROOT) -> str:
 
 
 def source(root: Path = ROOT) -> str:
-    where = address(root)
-    return CELL.format(address=where, folder=where.rstrip("/").rpartition("/")[2].removesuffix(".git"))
+    return source_for(address(root))
+
+
+def source_for(where: str) -> str:
+    """The cell for a course that lies at an address."""
+    return CELL.format(address=where, folder=folder_of(where))
+
+
+def folder_of(where: str) -> str:
+    """The folder into which git clones an address."""
+    return where.rstrip("/").rpartition("/")[2].removesuffix(".git")
 
 
 def notebooks(root: Path = ROOT) -> list[Path]:
@@ -56,6 +65,11 @@ def wanted(notebook: dict[str, Any], text: str) -> dict[str, Any]:
     return notebook | {"cells": cells}
 
 
+def rewritten(before: str, cell: str) -> str:
+    """A notebook's file with the cell in it."""
+    return json.dumps(wanted(json.loads(before), cell), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
 def write(root: Path = ROOT, check: bool = False) -> list[Path]:
     """Write the cell where it is missing or another; those notebooks. With `check` nothing is written."""
     from autograder.author.generate import stamp
@@ -64,7 +78,7 @@ def write(root: Path = ROOT, check: bool = False) -> list[Path]:
     text, changed = source(root), []
     for path in notebooks(root):
         before = path.read_text(encoding="utf-8")
-        after = json.dumps(wanted(json.loads(before), text), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+        after = rewritten(before, text)
         if before != after:
             changed.append(path)
             if not check:
