@@ -68,7 +68,7 @@ class Judged:
         return f'<div aria-live="polite" style="display: flex; flex-wrap: wrap; gap: 1em">{columns}</div>'
 
     def _body(self, text: str, marks: Marks) -> str:
-        n = len(self.given)
+        n = len(text) - len(text[len(self.given) :].lstrip())
         return judged(text[n:], [(start - n, end - n, kind) for start, end, kind in marks if start >= n])
 
     def _repr_mimebundle_(self, **kwargs) -> dict[str, str]:
