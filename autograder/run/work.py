@@ -6,6 +6,7 @@ Nothing here writes to the gradebook, and nothing needs nbgrader: it happens in 
 import copy
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -40,6 +41,7 @@ def grade_one(
 ) -> dict[str, Any]:
     """The outcome for one entry of `submitted/`, with what was odd about it as `staged`."""
     place = course.private(name) / STAGED / submission.student / name
+    shutil.rmtree(place, ignore_errors=True)  # of a process that was lost
     notebook = stage(course, name, submission, place)
     outcome = run(course, name, notebook, place, hidden_cases(course, name), options, forks, compute)
     return outcome | {"staged": notebook.metadata[NOTES]["notes"]}
@@ -67,7 +69,7 @@ def run(
     limits = replace(course.limits(name), device=options.device)
     with temporary_folder() as temporary:
         files, notes = Path(temporary), []
-        for folder in (place, course.released(name).parent):
+        for folder in (course.released(name).parent, place):
             if folder.is_dir():
                 copy_files(folder, files, notes if folder == place else [], limits)
         around = {path: digest for path, digest in digests(files).items() if path not in VISIBLE}

@@ -23,7 +23,11 @@ def copy_files(source: str, target: str, most: int, most_bytes: int) -> None:
     count, size = 0, 0
     for folder, folders, files in os.walk(source):
         here = os.path.join(target, os.path.relpath(folder, source))
-        os.makedirs(here, exist_ok=True)
+        try:
+            os.makedirs(here, exist_ok=True)
+        except OSError as error:
+            print(f"{NOT_COPIED}{os.path.basename(folder)!a}\t{error.strerror}", file=sys.stderr)
+            continue
         for name in folders + files:
             path, copy = os.path.join(folder, name), os.path.join(here, name)
             count += 1

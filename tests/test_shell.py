@@ -1,0 +1,166 @@
+"""The shell around each student's path: whatever one hands in, the run ends, with a row and a reason for everyone."""
+
+import importlib
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
+
+from autograder.grade import grade, watch
+from autograder.notes import Kind, sentence
+
+
+@pytest.fixture
+def executor(monkeypatch):
+    return install(monkeypatch)
+
+
+@pytest.fixture
+def course(tmp_path, executor):
+    made = released_course(tmp_path / "course")
+    hand_in(made, "honest", RIGHT)
+    hand_in(made, "half", HALF)
+    yield made
+    subprocess.run(["rm", "-rf", str(made.root / "submitted")], check=True)  # too deep for pytest to remove
+
+
+def deep(folder: Path, part: str, most: int) -> None:
+    """Folders in folders, until their path has so many bytes: longer than one may say at once."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(most // (len(part) + 1)):
+        os.mkdir(part, dir_fd=here)
+        here, before = os.open(part, os.O_RDONLY, dir_fd=here), here
+        os.close(before)
+    os.close(os.open("helper.py", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+
+
+def many(folder: Path) -> None:
+    for number in range(3000):
+        (folder / f"{number}.py").touch()
+
+
+def links(folder: Path) -> None:
+    for number in range(2000):
+        (folder / f"{number}.py").symlink_to("/etc/passwd")
+
+
+def folder_of_cases(folder: Path) -> None:
+    (folder / "cases.safetensors").mkdir()
+    (folder / "cases.safetensors" / "x").touch()
+
+
+ODD = {
+    "a folder called as the cases": lambda f: (f / "cases.safetensors").mkdir(),
+    "such a folder with a file in it": folder_of_cases,
+    "a file called as the cases": lambda f: (f / "cases.safetensors").write_text("mine"),
+    "a folder called as the checksums": lambda f: (f / "checksums.sha256" / "a" / "b").mkdir(parents=True),
+    "a folder called as the time": lambda f: (f / "timestamp.txt").mkdir(),
+    "the year 9999": lambda f: (f / "timestamp.txt").write_text("9999-12-31 23:59:59 UTC"),
+    "a time without end": lambda f: (f / "timestamp.txt").write_text("1" * 5000),
+    "a path of 3600 bytes": lambda f: deep(f, "d" * 200, 3600),
+    "1500 folders in folders": lambda f: deep(f, "d", 3000),
+    "names of 255 bytes": lambda f: [(f / (c * 255)).touch() for c in "ab"],
+    "names that are no text": lambda f: (f / os.fsdecode(b"\xff\xfe.py")).touch(),
+    "a name of control characters": lambda f: (f / "\x1b[2J\n\u202e.py").touch(),
+    "3000 files": many,
+    "2000 links": links,
+    "a pipe": lambda f: os.mkfifo(f / "helper.py"),
+    "a folder that loops": lambda f: (f / "again").symlink_to(f),
+}
+
+
+def test_nothing_in_a_folder_ends_the_run(course):
+    for student, how in ODD.items():
+        how(hand_in(course, student, RIGHT).parent)
+    (course.root / "submitted" / "a folder called as a notebook" / NAME / f"{NAME}.ipynb" / "x").mkdir(parents=True)
+    for mark in ("\u202e", "\u200b"):  # names that are as long as can be
+        hand_in(course, "m" * 252 + mark, RIGHT)
+    sheets = {sheet.student: sheet for _, _, sheet in grade(course, NAME, [])}
+    assert (sheets["honest"].points, sheets["half"].points) == (6, 3)
+    assert {s: sheets[s].points for s in ODD} == dict.fromkeys(ODD, 6)
+    assert sheets["a folder called as a notebook"].points == 0
+    rows = (course.root / "grades.csv").read_text()
+    assert all(f",{student}," in rows for student in ODD)
+    assert ODD.keys() <= {path.parts[-3] for path in course.root.glob("feedback/*/*/*.html")}
+    assert all(len(sheet.line()) < 20_000 for sheet in sheets.values())
+    assert all(sheet.notes for student, sheet in sheets.items() if student.startswith(("m", "such", "2000")))
+
+
+FAULTS = [
+    RuntimeError("oh"),
+    RecursionError("deep"),
+    MemoryError(),
+    OSError(36, "File name too long"),
+    IsADirectoryError(21, "x"),
+    KeyError("x"),
+    UnicodeError("x"),
+    AssertionError(),
+    StopIteration(),
+]
+
+
+@pytest.mark.parametrize("where", ["run.work.stage", "run.work.run", "book.gradebook._record"])
+def test_whatever_is_raised_on_the_way_costs_one_student(course, monkeypatch, where):
+    room, _, name = f"autograder.{where}".rpartition(".")
+    real = getattr(importlib.import_module(room), name)
+    faults = {type(fault).__name__: fault for fault in FAULTS}
+    for student in faults:
+        hand_in(course, student, RIGHT)
+
+    def breaks(*args, **kwargs):
+        student = next((s for s in faults if s in str(args[:4])), None)
+        raise faults.pop(student) if student else Whole  # once: the blank notebook in its place is recorded
+
+    def once(*args, **kwargs):
+        try:
+            breaks(*args)
+        except Whole:
+            return real(*args, **kwargs)
+
+    monkeypatch.setattr(f"{room}.{name}", once)
+    sheets = {sheet.student: sheet for _, _, sheet in grade(course, NAME, [])}
+    assert not faults and (sheets["honest"].points, sheets["half"].points) == (6, 3)
+    rows = (course.root / "grades.csv").read_text()
+    for student in sheets.keys() - {"honest", "half"}:
+        assert sheets[student].failed and sheets[student].points == 0 and f",{student}," in rows
+        assert student in sentence(sheets[student].notes[0])
+    assert {s.student: s.points for _, _, s in grade(course, NAME, ["KeyError"])} == {"KeyError": 6}  # put right
+
+
+class Whole(Exception):
+    """Nothing is broken for this student."""
+
+
+def test_the_watch_goes_on_after_any_error(course, monkeypatch):
+    hand_in(course, "mallory", RIGHT)
+    said, looks = [], []
+
+    def fails(*args):
+        raise [OSError(36, "File name too long"), KeyError("odd"), RecursionError("deep")][len(said) % 3]
+
+    monkeypatch.setattr("autograder.grade.grade", fails)
+    stop = lambda: looks.append(1) or len(looks) > 5  # noqa: E731
+    assert list(watch(course, NAME, [], every=0, stop=stop, say=said.append, pause=lambda s: None)) == []
+    assert len(said) >= 3 and "File name too long" in said[0]
+
+
+def test_a_worker_that_takes_too_much_is_said(course, monkeypatch):
+    from autograder.run import pool
+
+    hand_in(course, "mallory", RIGHT)
+    real = pool.Here.grade
+
+    def exceeds(self, course, name, submission, options):
+        if submission.student == "mallory":
+            raise pool.Exceeded("took more than 900 s")
+        return real(self, course, name, submission, options)
+
+    monkeypatch.setattr(pool.Here, "grade", exceeds)
+    sheets = {sheet.student: sheet for _, _, sheet in grade(course, NAME, [])}
+    assert (sheets["honest"].points, sheets["half"].points) == (6, 3)
+    assert sheets["mallory"].failed and sheets["mallory"].notes[0].kind == Kind.EXCEEDED
+    assert "900 s" in sheets["mallory"].line() and json.loads((course.private(NAME) / "failed.json").read_text())
