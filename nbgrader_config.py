@@ -36,6 +36,10 @@ c.Autograde.autograde_preprocessors = [
 ]
 
 # Mark sheets: what students wrote is shown, never run; the page asks no other machine for anything.
+c.GenerateFeedback.preprocessors = ["autograder.book.record.Marks"]
 c.GenerateFeedback.exporter_class = "autograder.book.feedback.FeedbackExporter"
-c.HTMLExporter.sanitize_html = True
-c.HTMLExporter.filters = {"markdown2html": "autograder.book.feedback.safe_markdown"}
+c.HTMLExporter.sanitize_html = True  # Formgrader's pages
+c.HTMLExporter.filters = {
+    "markdown2html": "autograder.book.feedback.safe_markdown",
+    "highlight_code": "autograder.book.feedback.safe_code",
+}

@@ -1,13 +1,17 @@
 """What students wrote is shown and never run, in time."""
 
 import time
+from pathlib import Path
 
+import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_output
 
 from autograder.book import feedback
-from autograder.book.feedback import harmless, safe_html, safe_markdown
+from autograder.book.feedback import harmless, safe_code, safe_html, safe_markdown, sheet
+
+ROOT = Path(__file__).parents[1]
 
 MARKDOWN = """# Title
 
@@ -27,7 +31,7 @@ def test_honest_markdown_is_rendered():
     assert (
         page.h1 and page.strong and page.find("code", string="a < b") and page.table and page.find("div", "highlight")
     )
-    assert page.find("a", href="https://a.example") and "$x<y$" in page.text
+    assert page.find("a", href="https://a.example") and page.math.text.split() == ["x", "<", "y"]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +40,7 @@ def test_honest_markdown_is_rendered():
         "<script>x()</script>",
         "<img src=x onerror=x()>",
         "<svg onload=x()><style><img src=x onerror=x()></style></svg>",
-        "<a href='javascript:x()'>a</a> <a href='data:text/html,x'>b</a>",
+        "<a href='javascript:x()'>a</a> <a href='data:text/html,x'>b</a> <a href=' data:text/html,x'>c</a>",
         "<iframe src='https://a.example'></iframe><object data=x></object><embed src=x><form action=x></form>",
         "<img src='https://a.example/p.png'><img src='data:image/svg+xml;base64,AAAA'>",
         "<div style='background: url(https://a.example); position: fixed'>a</div><link rel=stylesheet href=x>",
@@ -69,6 +73,61 @@ def test_style_rules_are_not_read_as_text():
 
 
 @pytest.mark.parametrize(
+    ("formula", "shown"),
+    [
+        (r"$N = \begin{pmatrix} 3 & 1 \\ 1 & 1 \end{pmatrix}$", "mtable"),
+        (r"$$\tfrac12 \big(1 + \dots\big) \iff \frac{a}2$$", "mfrac"),
+        ("\\begin{align}a &= b\\\\ c &= d\\end{align}", "mtable"),
+        (r"$\nosuchthing{a<b}$", "code"),
+        ("$" + "x" * 3000 + "$", "code"),
+        (r"$\text{<script>x()</script>}$", "mtext"),
+    ],
+)
+def test_formulas_are_drawn_without_a_script(formula, shown):
+    page = BeautifulSoup(safe_markdown({}, f"A formula: {formula}"), "html.parser")
+    assert page.find(shown) and not page.script and "$" not in page.text
+
+
+def test_every_formula_of_the_assignments_is_drawn():
+    for path in (ROOT / "solutions").glob("*/*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "markdown":
+                page = BeautifulSoup(safe_markdown({}, cell.source), "html.parser")
+                assert not [c.text for c in page("code") if "\\" in c.text and f"${c.text}$" in cell.source]
+
+
+def test_formulas_cannot_be_called_up_by_the_text():
+    assert safe_markdown({}, "\ue0000\ue001 $x$").count("<math") == 1
+
+
+def test_hints_stay_folded():
+    source = "<details>\n<summary>Hint</summary>\n\n**Bold** $x$\n\n</details>"
+    page = BeautifulSoup(safe_markdown({}, source), "html.parser")
+    assert page.details.summary.text == "Hint" and page.details.strong and page.details.math
+
+
+@pytest.mark.parametrize(
+    "piece", ["a.", "\n ", "(", "a\n.", " \n\n", "\\\n", '"""\n', "f'{\n", "    \n a", "\t", "@a\n", "'\n"]
+)
+def test_code_is_coloured_in_a_time_that_grows_with_its_length(piece):
+    begin = time.process_time()
+    for length in (19_000, 1_000_000):
+        text = (piece * length)[:length]
+        assert "<pre>" in safe_code(text)
+        assert "<pre>" in safe_markdown({}, f"```python\n{text[:19_000]}\n```")
+    assert time.process_time() - begin < 5
+    assert 'class="k"' in safe_code("def f():\n    pass  # " + "long " * 70)
+
+
+def test_many_displays_are_not_all_parsed():
+    html = ("<p " + " ".join(f"a{i}" for i in range(9000)))[:29_000] + ">"
+    cells = [new_code_cell(outputs=[new_output("display_data", data={"text/html": html}) for _ in range(40)])]
+    begin = time.process_time()
+    harmless(cells)
+    assert time.process_time() - begin < 30  # 40 of them take far longer
+
+
+@pytest.mark.parametrize(
     "piece", ["<style>", "<style", "<div>", "<b>a", "[a](", ">", "<", "*a ", "\\begin{a}", "- ", "&", "</b>", "<a "]
 )
 def test_what_is_made_to_take_long_does_not(piece):
@@ -90,3 +149,48 @@ def test_too_much_output_is_left_out_and_marks_are_kept(monkeypatch):
     texts = ["".join(o.get("text", "") for o in c.outputs) for c in cells]
     assert texts[0] == "a" * 600 and "left out" in texts[1] and "left out" in texts[2]
     assert texts[3] == "b" * 5000 and cells[4].outputs[0].data["image/png"] == "c" * 900
+
+
+def graded(kind, name, source, **marks):
+    flags = {"answer": (False, True), "check": (True, False), "words": (True, True)}[kind]
+    metadata = {"nbgrader": {"grade_id": name, "grade": flags[0], "solution": flags[1], **marks}}
+    return nbformat.from_dict(
+        {
+            "cell_type": "code",
+            "source": source,
+            "metadata": metadata,
+            "outputs": [],
+            "id": name,
+            "execution_count": None,
+        }
+    )
+
+
+def test_a_sheet_names_its_cells_and_says_why():
+    checks = [
+        graded("check", "check_double", "check(double)", score=0.0, points=2.0, auto=0.0, given=None, again=False),
+        graded("check", "check_total", "check(total)", score=2.0, points=2.0, auto=0.0, given=2.0, again=False),
+        graded("words", "why", "because", score=3.0, points=4.0, auto=None, given=3.0, again=True, comment="**Nice**"),
+        graded("words", "how", "so", score=0.0, points=4.0, auto=None, given=None, again=False),
+    ]
+    checks[0].outputs = [
+        new_output("stream", text="no verdict"),
+        new_output("execute_result", data={"text/plain": "0.0"}),
+    ]
+    why = "`double` is not defined: cell 2 stopped with ModuleNotFoundError: google"
+    verdict = {"exercise": "double", "points": 0, "max_points": 2, "held": 0, "cases": 0, "wrong": why}
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_markdown_cell("# The <title>"), graded("answer", "double", "x = 1"), *checks],
+        metadata={"grader": {"verdicts": {"check_double": verdict}, "notes": [["kernel died", "2", ["ended"]]]}},
+    )
+    about = {"notebook": "a0", "student": "ann & co", "score": 5.0, "max_score": 12.0, "late_penalty": 0}
+    page = BeautifulSoup(sheet(notebook, about), "html.parser")
+    rows = [[cell.text.strip() for cell in row(["th", "td"])] for row in page.table("tr")][1:]
+    assert rows[0] == ["double", "0 of 2", f"0 points, {why}."]
+    assert rows[1][:2] == ["total", "2 of 2"] and "Marked by a person" in rows[1][2]
+    assert rows[2][1] == "3 of 4" and "an earlier hand-in" in rows[2][2] and rows[3][1] == "not marked yet, 4 points"
+    assert page.h1.text == "The <title>" and "5 of 12 points" in page.header.text and "ann & co" in page.header.text
+    for link in page("a", href=True):
+        assert page.find(id=link["href"].removeprefix("#"))
+    assert "0.0" not in page.find(id="cell-3").text and page.find("strong", string="Nice")
+    assert "Cell 2 ended" in page.find(class_="notes").text

@@ -313,6 +313,25 @@ def test_files_beside_the_notebook(course, executor, tmp_path, monkeypatch):
     assert Kind.TOO_MUCH in {note.kind for note in graded(course)["ann"].notes}
 
 
+def test_nothing_that_a_student_hands_in_is_served(course):
+    """Formgrader serves `autograded/`; `feedback/` goes back to students."""
+    folder = hand_in(course, "ann", RIGHT | {"why": "[look](drawing.html)"}).parent
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(20)
+    for name in ("drawing.html", "x.svg", "x.js", "deep/page.htm", f"{NAME}.html", "fake.png", "mine.py"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("<script>steal()</script>")
+    for name in ("drawing.png", "deep/photo.PNG"):
+        (folder / name).write_bytes(picture)
+    graded(course)
+
+    def files(room):
+        place = course.root / room / "ann" / NAME
+        return {p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()}
+
+    assert files("autograded") == {f"{NAME}.ipynb", "drawing.png", "deep/photo.PNG"}
+    assert files("feedback") == {f"{NAME}.html"} and "steal" not in page(course, "ann")
+
+
 # --- what students put out --------------------------------------------------------------------------------------------
 
 

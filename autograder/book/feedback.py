@@ -1,31 +1,45 @@
 """What students wrote is shown, never run: clean outputs in the graded notebook, mark sheets without scripts."""
 
+import base64
 import re
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from html import escape
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import bleach
 from bleach.css_sanitizer import CSSSanitizer
-from bs4 import BeautifulSoup
-from jinja2 import pass_context
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, pass_context
 from jinja2.runtime import Context
-from nbconvert.exporters import HTMLExporter
-from nbconvert.filters import Highlight2HTML
+from nbconvert.exporters import Exporter
+from nbconvert.filters import strip_ansi
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
-from nbgrader.utils import is_grade
+from nbgrader.utils import is_grade, is_solution
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from autograder.book.formulas import mathml
+from autograder.book.sheets import verdict_from, why
+from autograder.notes import NOTES, from_json, sentence
+from course_utils.notebook import grade_id
 
 TEXTS = ("text/plain", "text/latex", "text/markdown")
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
-PARSED = {"html": 50_000, "markdown": 20_000}  # characters; what is longer is shown as it was written
+# Characters; what is longer is shown as it was written. Parsers take quadratic time for some texts.
+PARSED = {"html": 30_000, "markdown": 20_000, "code": 20_000, "line": 400, "all html": 300_000}
 DEPTH = 100
 KEPT = {"text": 500_000, "pictures": 20 * 2**20}  # characters of outputs in one notebook
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'"
 TAGS = [*bleach.ALLOWED_TAGS, *"h1 h2 h3 h4 h5 h6 p br hr div span pre img del sup sub dl dt dd".split()]
-TAGS += "table thead tbody tfoot tr th td caption".split()
+TAGS += "table thead tbody tfoot tr th td caption details summary".split()
+LINK = re.compile(r'href="\s*data:[^"]*"', re.IGNORECASE)  # pictures alone may be data
+PLACE = re.compile("\ue000(\\d+)\ue001")  # where a formula stands while its text is made harmless
+PYTHON = {"python", "py", "python3", "ipython", "pycon"}
 
 
 def safe_html(text: str) -> str:
@@ -48,7 +62,7 @@ def safe_html(text: str) -> str:
     )
     if len(text) > PARSED["html"] or _depth(text) > DEPTH:
         return _as_written(text)
-    return re.sub(r'href="data:[^"]*"', "", cleaner.clean(_unstyled(text)), flags=re.IGNORECASE)
+    return LINK.sub("", cleaner.clean(_unstyled(text)))
 
 
 def _unstyled(text: str) -> str:
@@ -79,12 +93,28 @@ def _img(tag: str, name: str, value: str) -> bool:
     )
 
 
+# --- code and prose ---------------------------------------------------------------------------------------------------
+
+
+def safe_code(source: str, *_: object, **__: object) -> str:
+    """nbconvert's filter `highlight_code`: Python in colour, in a time that grows with its length."""
+    lines = source.split("\n")
+    long = len(source) > PARSED["code"] or any(len(line) > PARSED["line"] for line in lines)
+    if long or re.search(r"(?:\n\s*){20}", source[: PARSED["code"]]):
+        return _as_written(source)
+    return highlight("\n".join(line.rstrip() for line in lines), PythonLexer(), HtmlFormatter())
+
+
 @pass_context
 def safe_markdown(context: Context, source: str) -> str:
-    """nbconvert's filter `markdown2html`, without what could run or load something."""
+    """nbconvert's filter `markdown2html`, without what could run or load something; formulas are MathML."""
+    return prose(source, (context.get("cell") or {}).get("attachments", {}))
+
+
+def prose(source: str, attachments: dict[str, Any] | None = None) -> str:
+    """Markdown as harmless HTML."""
     if len(source) > PARSED["markdown"]:
         return _as_written(source)
-    attachments = (context.get("cell") or {}).get("attachments", {})
     return _rendered(source, attachments) if attachments else _prose(source)
 
 
@@ -94,12 +124,41 @@ def _prose(source: str) -> str:
     return _rendered(source, {})
 
 
+class _Renderer(IPythonRenderer):
+    """Keeps formulas aside, so that nothing in them is taken for HTML."""
+
+    def __init__(self, attachments: dict[str, Any]):
+        super().__init__(escape=False, attachments=attachments, exclude_anchor_links=True)
+        self.formulas: list[str] = []
+
+    def _aside(self, formula: str, block: bool) -> str:
+        self.formulas.append(mathml(formula, block))
+        return f"\ue000{len(self.formulas) - 1}\ue001"
+
+    def block_math(self, body: str) -> str:
+        return f"<div>{self._aside(body, True)}</div>"
+
+    def inline_math(self, body: str) -> str:
+        return self._aside(body, False)
+
+    def latex_environment(self, name: str, body: str) -> str:
+        return self.block_math(rf"\begin{{{name}}}{body}\end{{{name}}}")
+
+    def block_code(self, code: str, info: str | None = None) -> str:
+        language = (info or "").split(maxsplit=1)[:1]
+        return safe_code(code) if language and language[0] in PYTHON else f"<pre><code>{escape(code)}</code></pre>"
+
+
 def _rendered(source: str, attachments: dict[str, Any]) -> str:
-    renderer = IPythonRenderer(escape=False, attachments=attachments)
+    renderer = _Renderer(attachments)
     try:
-        return safe_html(MarkdownWithMath(renderer=renderer).render(source))
+        html = safe_html(MarkdownWithMath(renderer=renderer).render(re.sub("[\ue000\ue001]", "?", source)))
     except Exception:  # a parser that gives up, such as for its depth
         return _as_written(source)
+    return PLACE.sub(lambda place: renderer.formulas[int(place[1])], html)
+
+
+# --- outputs ----------------------------------------------------------------------------------------------------------
 
 
 def harmless(cells: list[NotebookNode]) -> None:
@@ -107,11 +166,13 @@ def harmless(cells: list[NotebookNode]) -> None:
 
     Graded cells keep all they have: their marks are read from it.
     """
-    left = dict(KEPT)
+    left, parsed = dict(KEPT), 0
     for cell in cells:
         kept = []
         for output in cell.get("outputs", []):
-            kind, size = _measure(output := _cleaned(output))
+            html = output.get("data", {}).get("text/html")
+            parsed += len(html) if isinstance(html, str) else 0
+            kind, size = _measure(output := _cleaned(output, parsed <= PARSED["all html"]))
             left[kind] -= 0 if is_grade(cell) else size
             if left[kind] >= 0 or is_grade(cell):
                 kept.append(output)
@@ -121,12 +182,12 @@ def harmless(cells: list[NotebookNode]) -> None:
             cell.outputs = kept
 
 
-def _cleaned(output: NotebookNode) -> NotebookNode:
+def _cleaned(output: NotebookNode, parse: bool) -> NotebookNode:
     if "data" not in output:
         return output
     data: dict[str, Any] = {k: v for k, v in output.data.items() if k in TEXTS + PICTURES and isinstance(v, str)}
-    if isinstance(output.data.get("text/html"), str):
-        data["text/html"] = safe_html(output.data["text/html"])
+    if isinstance(html := output.data.get("text/html"), str):
+        data["text/html"] = safe_html(html) if parse else _as_written(html)
     data = data or {"text/plain": "(an output of a kind that is not shown)"}
     return NotebookNode(output | {"data": NotebookNode(data), "metadata": NotebookNode()})
 
@@ -136,24 +197,113 @@ def _measure(output: NotebookNode) -> tuple[str, int]:
     return ("pictures", pictures) if pictures else ("text", len(str(output)))
 
 
-class FeedbackExporter(HTMLExporter):
-    """nbgrader's mark sheet as one file that asks no other machine for anything and runs nothing."""
+# --- the mark sheet ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Part:
+    """A cell as the sheet shows it.
+
+    Attributes:
+        number: as the grader's notes count cells; 0 for what is no cell of the student's.
+        kind: "prose", "code", "answer" (a solution), "check" (judged or tested) or "words" (marked by a person).
+        name: of the exercise.
+        body: its source as HTML.
+        outputs: as HTML.
+    """
+
+    number: int
+    kind: str
+    name: str
+    body: str
+    outputs: list[str]
+    points: float | None = None
+    most: float | None = None
+    given: bool = False  # by a person
+    waiting: bool = False  # for a person
+    again: bool = False  # given for an earlier hand-in
+    comment: str = ""
+
+
+class FeedbackExporter(Exporter):
+    """The mark sheet: one file that asks no other machine for anything, runs nothing, and draws its formulas itself."""
+
+    file_extension = ".html"
 
     def from_notebook_node(self, nb: NotebookNode, resources: Any = None, **kw: Any) -> tuple[str, Any]:
-        self.register_filter("highlight_code", Highlight2HTML(parent=self))
-        # HTMLExporter's own step would parse the page once more, for what is done here
-        html, resources = super(HTMLExporter, self).from_notebook_node(nb, resources, **kw)
-        page = BeautifulSoup(html, "html.parser")
-        for picture in page("img", alt=None):
-            picture["alt"] = "A picture without a description"
-        for element in page(["script", "iframe", "object", "embed", "link", "form", "base", "meta"]):
-            element.decompose()
-        for element in page(True):
-            for name in [n for n in element.attrs if n.lower().startswith("on")]:
-                del element[name]
-        for style in page("style"):
-            style.string = re.sub(r"@font-face\s*{[^}]*}|@import[^;]*;", "", style.string or "")
-        page.html["lang"] = "en"
-        page.head.insert(0, page.new_tag("meta", attrs={"http-equiv": "Content-Security-Policy", "content": POLICY}))
-        page.head.insert(0, page.new_tag("meta", charset="utf-8"))
-        return str(page), resources
+        # nbgrader's preprocessors write marks and comments into the cells; its page is not made
+        nb, resources = super().from_notebook_node(nb, resources, **kw)
+        return sheet(nb, resources["nbgrader"]), resources
+
+
+def sheet(notebook: NotebookNode, about: dict[str, Any]) -> str:
+    """The page about a graded notebook.
+
+    Args:
+        about: nbgrader's resources: notebook, student, score, max_score, late_penalty.
+    """
+    grader = notebook.metadata.get(NOTES, {})
+    verdicts = [verdict_from(found) for found in grader.get("verdicts", {}).values()]
+    cells = [cell for cell in notebook.cells if cell.get("id") != "grader-notes"]
+    title = next((m[1] for c in cells[:5] if (m := re.match(r"\s*#\s+(.+)", c.source))), about["notebook"])
+    return _page().render(
+        title=title.strip()[:200],
+        late=about.get("late", ""),
+        about=about,
+        parts=[_part(number, cell) for number, cell in enumerate(cells, 1)],
+        reasons={v.exercise: why(v) for v in verdicts if v.points < v.max_points},
+        notes=[sentence(note) for note in from_json(grader.get("notes", []))],
+        style=HtmlFormatter(style="default").get_style_defs(".highlight"),
+        dark=HtmlFormatter(style="github-dark").get_style_defs(".highlight"),
+        policy=POLICY,
+    )
+
+
+@cache
+def _page() -> Template:
+    folder = FileSystemLoader(Path(__file__).parent)
+    return Environment(loader=folder, autoescape=True, undefined=StrictUndefined).get_template("sheet.html.j2")
+
+
+def _part(number: int, cell: NotebookNode) -> Part:
+    graded, answered = is_grade(cell), is_solution(cell)
+    code = cell.cell_type == "code"
+    kind = (
+        "words" if graded and answered else "check" if graded else "answer" if answered else "code" if code else "prose"
+    )
+    body = safe_code(cell.source) if code else prose(cell.source, cell.get("attachments", {}))
+    if cell.cell_type == "raw":
+        body = _as_written(cell.source)
+    marks = cell.metadata.get("nbgrader", {})
+    part = Part(number, kind, grade_id(cell).removeprefix("check_"), body, [])
+    if kind == "check" and cell.outputs and cell.outputs[-1].output_type == "execute_result":
+        cell.outputs.pop()  # the points, as nbgrader reads them
+    part.outputs = [shown for output in cell.get("outputs", []) if (shown := _shown(output))]
+    if graded:
+        part.points, part.most = marks.get("score") or 0.0, marks.get("points") or 0.0
+        part.given, part.again = marks.get("given") is not None, bool(marks.get("again"))
+        part.waiting = marks.get("auto", 0) is None and not part.given
+    part.comment = prose(str(marks.get("comment") or ""))
+    return part
+
+
+def _shown(output: NotebookNode) -> str:
+    """An output as HTML."""
+    if output.output_type == "stream":
+        return f'<pre class="{output.name}">{escape(strip_ansi(output.text))}</pre>' if output.text.strip() else ""
+    if output.output_type == "error":
+        text = "\n".join(output.traceback) or f"{output.ename}: {output.evalue}"
+        return f'<pre class="error">{escape(strip_ansi(text))}</pre>'
+    data = output.get("data", {})
+    for kind in ("image/png", "image/jpeg", "image/svg+xml"):
+        if picture := data.get(kind):
+            encoded = (
+                base64.b64encode(picture.encode()).decode() if kind.endswith("svg+xml") else "".join(picture.split())
+            )
+            if re.fullmatch(r"[A-Za-z0-9+/]*={0,2}", encoded):
+                return f'<img alt="A picture without a description" src="data:{kind};base64,{encoded}">'
+    if html := data.get("text/html"):
+        return safe_html(html)
+    if source := data.get("text/markdown") or data.get("text/latex"):
+        return prose(source)
+    return f"<pre>{escape(strip_ansi(data.get('text/plain', '')))}</pre>"

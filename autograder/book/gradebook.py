@@ -121,8 +121,9 @@ def _mark_sheets(course: Course, name: str, students: list[str] | None, workers:
             _convert(partial(MarkSheets, some), course, name, "*")
 
     _side_by_side(make, parts)
-    for page in room.rglob("*.html"):
-        write(course.root / "feedback" / page.relative_to(room), page.read_bytes())
+    for student in wanted:  # of what lies in a student's folder the sheet alone
+        page = Path(student, name, f"{name}.html")
+        write(course.root / "feedback" / page, (room / page).read_bytes())
     return there
 
 

@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import nbformat
 from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
 from nbgrader.converters import GenerateFeedback
+from nbgrader.preprocessors import GetGrades
 from nbgrader.preprocessors.base import NbGraderPreprocessor
 from nbgrader.utils import is_grade, is_solution
 from traitlets import Bool, Dict
@@ -26,13 +28,21 @@ from autograder.run.work import fingerprint, parent, run
 from autograder.sandbox import provisioner
 from course_utils.notebook import read
 from course_utils.paths import CourseError
+from course_utils.student import TIMESTAMP
 
 
 class SubmissionExporter(NotebookExporter):
-    """Reads what was handed in through `repair`, so that no file is too broken to be graded."""
+    """Reads what was handed in through `repair`, so that no file is too broken to be graded.
+
+    Formgrader serves what lies beside a graded notebook, on the page of a teacher who is logged in: only pictures may
+    lie there.
+    """
 
     def from_filename(self, filename: str, resources: Any = None, **kw: Any) -> tuple[str, Any]:
         directory, name = self.parent.coursedir, resources["nbgrader"]["assignment"]
+        pictures_alone(
+            Path(directory.format_path(directory.autograded_directory, resources["nbgrader"]["student"], name))
+        )
         submitted = Path(directory.format_path(directory.submitted_directory, "x", "x")).parents[1]
         if submitted.name == STAGED or submitted not in Path(filename).parents:
             return super().from_filename(filename, resources, **kw)
@@ -41,6 +51,40 @@ class SubmissionExporter(NotebookExporter):
         notebook.metadata[NOTES] = {"notes": as_json(notes)}
         resources["metadata"] = {"name": Path(filename).stem, "path": str(Path(filename).parent)}
         return self.from_notebook_node(notebook, resources, **kw)
+
+
+PICTURES = {".png": b"\x89PNG\r\n\x1a\n", ".jpg": b"\xff\xd8\xff", ".jpeg": b"\xff\xd8\xff", ".gif": b"GIF8"}
+
+
+def pictures_alone(folder: Path) -> None:
+    """Delete what is no picture (by its name, and by how it begins), no notebook and not the time of the hand-in."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # files before the folders that they are in
+        if path.is_dir() and not path.is_symlink():
+            with suppress(OSError):  # something is left in it
+                path.rmdir()
+        elif path.parent == folder and (path.name == TIMESTAMP or path.name == f"{folder.name}.ipynb"):
+            continue
+        elif not _is_picture(path):
+            path.unlink()
+
+
+def _is_picture(path: Path) -> bool:
+    begin = PICTURES.get(path.suffix.lower())
+    if begin is None or path.is_symlink():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(begin)) == begin
+
+
+class Marks(GetGrades):
+    """nbgrader's marks and comments, and which of them a person gave."""
+
+    def _get_score(self, cell: NotebookNode, resources: Any) -> None:
+        names = (self.notebook_id, self.assignment_id, self.student_id)
+        grade = self.gradebook.find_grade(cell.metadata["nbgrader"]["grade_id"], *names)
+        found = {"score": grade.score, "points": grade.max_score, "auto": grade.auto_score, "given": grade.manual_score}
+        again = grade.needs_manual_grade and grade.manual_score is not None
+        cell.metadata["nbgrader"] |= found | {"again": again}
 
 
 class Execute(NbGraderPreprocessor):

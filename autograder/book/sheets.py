@@ -84,13 +84,13 @@ def sheets(course: Course, name: str, students: list[str] | None = None) -> list
                 sheet.cells[grade.cell.name] = (None if unmarked else grade.score, grade.max_score)
             grader = remarks(course, name, student)
             verdicts = grader.get("verdicts", {})
-            sheet.verdicts = {n: _verdict(verdicts[n]) for n in sheet.cells if n in verdicts}
+            sheet.verdicts = {n: verdict_from(verdicts[n]) for n in sheet.cells if n in verdicts}
             sheet.notes, sheet.usage = from_json(grader.get("notes", [])), dict(grader.get("usage", {}))
             found.append(sheet)
     return sorted(found, key=lambda sheet: sheet.student)
 
 
-def _verdict(found: dict[str, Any]) -> Verdict:
+def verdict_from(found: dict[str, Any]) -> Verdict:
     """A verdict from a graded notebook, also from one that another version of the course graded."""
     known = {f.name for f in fields(Verdict)}
     return Verdict(**{name: value for name, value in found.items() if name in known})
