@@ -16,15 +16,15 @@ LEAVE_OUT = "a value is missing there: leave those rows out"
 
 
 def check_finite(values: Tensor | float, what: str, why: str) -> None:
-    """Raise ValueError unless all values are finite.
+    """Check that all values are finite.
 
     Args:
         values: a number, or a tensor of any shape and type; whole numbers always pass.
-        what: what they are, and of which step: the sentence's beginning.
+        what: what they are, and in which step: the beginning of the message.
         why: the likely cause, and what to do.
 
     Raises:
-        ValueError: for a tensor "{what}: 2 of 10 numbers are NaN, 1 is infinite. Likely {why}".
+        ValueError: if they are not, such as "{what}: of 10 numbers 2 are NaN, 1 infinite. Likely {why}".
     """
     if not isinstance(values, Tensor):
         if not math.isfinite(values):

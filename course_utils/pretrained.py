@@ -8,7 +8,8 @@
     vae = pretrained.load_model("vae")               # all of it, with its decoder
 
 A bundled folder has the hub's layout and the hub's names for the weights, so `transformers` reads it too. Beside them
-lies `card.json`: what the model was trained on, how long, by which command, how good it is, and each file's SHA-256.
+lies `card.json`: what the model was trained on, for how long, by which command, how good it is, and each file's
+SHA-256.
 """
 
 # ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
@@ -44,15 +45,15 @@ from course_utils.models.transformer import GPT
 
 BUNDLED = Path(__file__).parent / "checkpoints"
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
-SLOW_TOKENIZERS = (("vocab.txt",), ("vocab.json", "merges.txt"))  # what older folders have in place of tokenizer.json
-PICTURE_FILES = FILES[:2]  # a model of pictures has no tokenizer; CLIP's words stand in its config
+SLOW_TOKENIZERS = (("vocab.txt",), ("vocab.json", "merges.txt"))  # what older folders have instead of tokenizer.json
+PICTURE_FILES = FILES[:2]  # a model of pictures has no tokenizer; CLIP's words are in its config
 
 Tokenizer = BPETokenizer | CharTokenizer
 PictureModel = ConvNet | OnTiles | DeepAutoencoder | CLIP
 
 
 def _without_traceback(function: Callable) -> Callable:
-    """In a notebook, what is wrong with a checkpoint is shown as its sentence alone."""
+    """In a notebook, show only the sentence that says what is wrong with a checkpoint."""
 
     @functools.wraps(function)
     def told(*args, **kwargs):
@@ -78,15 +79,18 @@ def load(name_or_folder: str | os.PathLike, *, device: torch.device | str | None
     The model is in evaluation mode, in float32. Architectures: GPT-2's, BERT's, and this course's character RNN. The
     weights may lie in one file or in parts, as safetensors or as PyTorch's own (see `weight_files`). A BERT without its
     head for masked language modelling, as sentence encoders and classifiers are, has `encode` and no logits.
-    Raises ValueError for files that are damaged, changed since they were written, or of another architecture; OSError
-    for missing files; MemoryError for a model that is too large for this machine; ConnectionError, saying what to do,
-    for a hub name without a network.
+
+    Raises:
+        ValueError: if files are damaged, changed since they were written, or of another architecture.
+        OSError: if files are missing.
+        MemoryError: if the model is too large for this machine.
+        ConnectionError: for a hub name without a network; the message says what to do.
     """
     folder = _folder(name_or_folder)
     config, tokenizer = folder / "config.json", folder / "tokenizer.json"
     if config.is_file() and not tokenizer.is_file() and _kind(_read_json(config)) in PICTURES:
         raise ValueError(
-            f"{folder} is a model of pictures: pretrained.load_encoder has its features, load_model all of it"
+            f"{folder} is a model of pictures: pretrained.load_encoder gives its features, load_model all of it"
         )
     _check_there(folder, "config.json", config.is_file())
     _check_hashes(folder)
@@ -99,7 +103,7 @@ def load(name_or_folder: str | os.PathLike, *, device: torch.device | str | None
     if symbols > vocabulary or (symbols < vocabulary and isinstance(model, CharRNN)):
         raise ValueError(
             f"{folder}: the tokenizer has {symbols} symbols and the model {vocabulary}: "
-            "the files are of different checkpoints"
+            "the files belong to different checkpoints"
         )
     if isinstance(model, GPT) and (unused := [*getattr(tokenizer, "unused", ()), *range(symbols, vocabulary)]):
         model.unused = torch.zeros(vocabulary, dtype=torch.bool)  # a padded vocabulary: 50,304 for 50,257 symbols
@@ -108,7 +112,11 @@ def load(name_or_folder: str | os.PathLike, *, device: torch.device | str | None
 
 
 def card(name_or_folder: str | os.PathLike) -> dict[str, Any]:
-    """Return how a checkpoint was made: data, steps, loss, seed, command, time. FileNotFoundError: it has no card."""
+    """Return how a checkpoint was made: data, steps, loss, seed, command, time.
+
+    Raises:
+        FileNotFoundError: if it has no card.
+    """
     path = _folder(name_or_folder) / "card.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent} has no card.json: only checkpoints of this course have one")
@@ -125,7 +133,8 @@ def save(
 ) -> None:
     """Write a checkpoint in the hub's layout, and its card: `card` with the SHA-256 of the files added.
 
-    dtype: how the weights are stored; float16 has half the size and three digits.
+    Args:
+        dtype: how the weights are stored; float16 takes half the space and keeps three digits.
     """
     from safetensors.torch import save as to_bytes
 
@@ -155,7 +164,7 @@ def _write(folder: str | os.PathLike, files: dict[str, bytes], card: Mapping[str
 
 
 class Code(nn.Module):
-    """The features of an autoencoder: `encode` as a module of its own. `model` is all of it."""
+    """The features of an autoencoder: its `encode` as a module. `model` is the whole autoencoder."""
 
     def __init__(self, model: DeepAutoencoder):
         super().__init__()
@@ -173,16 +182,18 @@ class Code(nn.Module):
 def load_encoder(name_or_folder: str | os.PathLike, *, device: torch.device | str | None = None) -> nn.Module:
     """Return a frozen encoder of pictures: called with (N, 3, 32, 32), it returns features (N, dim).
 
-    A ConvNet for "colour", "simclr", "supcon" and "clip" (its picture encoder, before the projection); an `OnTiles` for
-    "patch" and "jigsaw"; for "ae", "dae" and "vae" a `Code`: the code, for the VAE its mean. It is in evaluation mode,
-    in float32, and no parameter wants a gradient.
-    Raises as `load` does.
+    It is a ConvNet for "colour", "simclr", "supcon" and "clip" (the picture encoder, before the projection); an
+    `OnTiles` for "patch" and "jigsaw"; and a `Code` for "ae", "dae" and "vae" (for the VAE, the mean). It is in
+    evaluation mode, in float32, and no parameter requires a gradient.
+
+    Raises:
+        ValueError, OSError, MemoryError, ConnectionError: as `load` does.
     """
     return encoder_of(load_model(name_or_folder, device=device))
 
 
 def encoder_of(model: PictureModel) -> nn.Module:
-    """Return the part of a model of pictures that makes features, in the mode that the model is in."""
+    """Return the part of a model of pictures that makes features, in the mode the model is in."""
     if isinstance(model, CLIP):
         return model.image
     return Code(model).train(model.training) if isinstance(model, DeepAutoencoder) else model
@@ -192,7 +203,10 @@ def encoder_of(model: PictureModel) -> nn.Module:
 def load_model(name_or_folder: str | os.PathLike, *, device: torch.device | str | None = None) -> PictureModel:
     """Return all of a frozen model of pictures: a ConvNet, an autoencoder with its decoder, or a CLIP.
 
-    CLIP has its tokenizer as `clip.tokenizer`. Raises as `load` does.
+    CLIP has its tokenizer as `clip.tokenizer`.
+
+    Raises:
+        ValueError, OSError, MemoryError, ConnectionError: as `load` does.
     """
     folder = _folder(name_or_folder, PICTURE_FILES)
     for name in PICTURE_FILES:
@@ -201,7 +215,7 @@ def load_model(name_or_folder: str | os.PathLike, *, device: torch.device | str 
     _check_hashes(folder)
     config = _read_json(folder / "config.json")
     if (kind := _kind(config)) not in PICTURES:
-        raise ValueError(f"{folder} is a {kind or 'model'} and none of pictures ({', '.join(PICTURES)}): use load")
+        raise ValueError(f"{folder} is a {kind or 'model'}, not a model of pictures ({', '.join(PICTURES)}): use load")
     try:
         model = PICTURES[kind]({key: value for key, value in config.items() if key not in _ABOUT})
     except (TypeError, KeyError, ValueError) as error:
@@ -211,7 +225,7 @@ def load_model(name_or_folder: str | os.PathLike, *, device: torch.device | str 
     try:
         model.load_state_dict({**counts, **tensors})
     except RuntimeError as error:
-        raise ValueError(f"{folder}: the weights are not those of its config.json: {error}") from None
+        raise ValueError(f"{folder}: the weights do not match its config.json: {error}") from None
     return model.eval().requires_grad_(False).to(device)
 
 
@@ -220,7 +234,8 @@ def save_model(
 ) -> None:
     """Write a model of pictures, and its card: `card` with the SHA-256 of the files added.
 
-    Raises ValueError for another kind of model, or if a weight is too large for dtype.
+    Raises:
+        ValueError: if it is another kind of model, or a weight is too large for `dtype`.
     """
     from safetensors.torch import save as to_bytes
 
@@ -236,7 +251,7 @@ def save_model(
     elif isinstance(model, ConvNet):
         kind, config = "course_convnet", asdict(model.config)
     else:
-        raise ValueError(f"a ConvNet, an autoencoder or a CLIP can be saved, not a {type(model).__name__}")
+        raise ValueError(f"only a ConvNet, an autoencoder or a CLIP can be saved, not a {type(model).__name__}")
     tensors = {
         name: tensor.detach().cpu().to(dtype).contiguous()
         for name, tensor in model.state_dict().items()
@@ -297,7 +312,7 @@ def _folder(name_or_folder: str | os.PathLike, files: tuple[str, ...] = FILES) -
     if folder.is_dir():
         return folder
     if folder.is_file():
-        raise NotADirectoryError(f"{folder} is a file: give the folder that it lies in, with {', '.join(FILES)}")
+        raise NotADirectoryError(f"{folder} is a file: give the folder it lies in, with {', '.join(FILES)}")
     name = os.fspath(name_or_folder)
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
         raise FileNotFoundError(f"no folder {folder.absolute()}: {_choices()}")
@@ -320,7 +335,7 @@ HUB_FILES = (*FILES[::2], "tokenizer_config.json", *dict.fromkeys(sum(SLOW_TOKEN
 
 
 def _is_whole(folder: Path, files: tuple[str, ...]) -> bool:
-    """Whether a folder has all that `load`, or for PICTURE_FILES `load_model`, reads."""
+    """Whether a folder has everything that `load` reads (or, for PICTURE_FILES, `load_model`)."""
     if files != FILES:
         return all((folder / file).exists() for file in files)
     try:
@@ -330,7 +345,7 @@ def _is_whole(folder: Path, files: tuple[str, ...]) -> bool:
 
 
 def _from_hub(name: str, files: tuple[str, ...] = FILES) -> Path:
-    """Fetch a hub's repository, or find what an earlier call has fetched."""
+    """Fetch a repository from the hub, or find what an earlier call fetched."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -351,7 +366,7 @@ def _from_hub(name: str, files: tuple[str, ...] = FILES) -> Path:
     except Exception as error:  # its network errors have no common class
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ConnectionError(
-            f"cannot fetch {name!r} from the Hugging Face hub ({reason}), and no folder here has that name. With a "
+            f"cannot fetch {name!r} from the Hugging Face hub ({reason}), and there is no such folder here. With a "
             f"network, this call fetches it once and keeps it. Without one, copy {', '.join(files)} from another "
             f"machine into a folder and load that, or use a bundled checkpoint: {', '.join(names()) or 'none yet'}."
         ) from None
@@ -361,7 +376,11 @@ def _from_hub(name: str, files: tuple[str, ...] = FILES) -> Path:
 
 
 def _check_hashes(folder: Path) -> None:
-    """Compare the files with their card, if there is one. Raises ValueError if one is not as it was written."""
+    """Compare the files with their card, if there is one.
+
+    Raises:
+        ValueError: if a file is not as it was written.
+    """
     if not (folder / "card.json").is_file():
         return
     for name, expected in _read_json(folder / "card.json").get("sha256", {}).items():
@@ -375,7 +394,7 @@ def _check_hashes(folder: Path) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text("utf-8-sig"))  # an editor of Windows may begin it with a mark
+        content = json.loads(path.read_text("utf-8-sig"))  # an editor on Windows may begin it with a mark
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}): fetch or make the checkpoint again") from None
     if not isinstance(content, dict):
@@ -398,7 +417,7 @@ def _backend(tokenizer: Tokenizer) -> Backend:
 
 
 def tokenizers_in(folder: Path) -> list[tuple[str, ...]]:
-    """The sets of files in a folder that make a tokenizer, the best first."""
+    """Return the sets of files in a folder that make a tokenizer, the best first."""
     kinds = (("tokenizer.json",), *SLOW_TOKENIZERS)
     return [names for names in kinds if all((folder / name).is_file() for name in names)]
 
@@ -421,7 +440,7 @@ def _read_tokenizer(folder: Path) -> Tokenizer:
 
 
 def _converted(folder: Path) -> Backend:
-    """The tokenizer of a folder with vocab.txt (BERT) or vocab.json and merges.txt (GPT-2)."""
+    """The tokenizer of a folder with vocab.txt (BERT), or vocab.json and merges.txt (GPT-2)."""
     from transformers import AutoTokenizer
 
     try:
@@ -434,7 +453,7 @@ def _converted(folder: Path) -> Backend:
 
 
 def _special(about: Mapping[str, Any]) -> dict[str, str]:
-    """What a tokenizer_config.json calls the special tokens, by the names of BPETokenizer's attributes."""
+    """The special tokens of a tokenizer_config.json, under the names of BPETokenizer's attributes."""
     called = {ours: about.get(f"{theirs}_token") for ours, theirs in SPECIAL_TOKENS.items()}
     called = {ours: said.get("content") if isinstance(said, dict) else said for ours, said in called.items()}
     if called["unknown"] == called["end"]:
@@ -461,7 +480,7 @@ SPECIAL_TOKENS = {"end": "eos", "pad": "pad", "unknown": "unk", "cls": "cls", "s
 
 
 def _tokenizer_config(tokenizer: Tokenizer, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `transformers.AutoTokenizer` wants to know beside tokenizer.json."""
+    """Return what `transformers.AutoTokenizer` needs besides tokenizer.json."""
     found: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     if "n_positions" in config or "max_position_embeddings" in config:
         found["model_max_length"] = config.get("n_positions") or config["max_position_embeddings"]
@@ -473,7 +492,7 @@ def _tokenizer_config(tokenizer: Tokenizer, config: Mapping[str, Any]) -> dict[s
 
 
 def _to_json(content: Mapping[str, Any]) -> bytes:
-    """Return it with a line for each key, and each list of plain things on one line, so that a person can read it."""
+    """Return the content with a line for each key, and each list of plain values on one line, easy to read."""
     lines = json.dumps(content, indent=2, ensure_ascii=False)
     lines = re.sub(r"\[\n([^\[\]{}]*)\n\s*\]", lambda found: f"[{' '.join(found[1].split())}]", lines)
     return (lines + "\n").encode()

@@ -203,7 +203,7 @@ def test_old_names():
     [
         (
             lambda: GPT2LMHeadModel(GPT2Config(**SMALL, activation_function="relu")),
-            "use GELU, and this one uses 'relu'",
+            "use GELU, but this one uses 'relu'",
         ),
         (lambda: GPT2LMHeadModel(GPT2Config(**SMALL, scale_attn_by_inverse_layer_idx=True)), "scale_attn_by_inverse"),
         (lambda: GPT2LMHeadModel(GPT2Config(**SMALL, tie_word_embeddings=False)), "tie_word_embeddings"),
@@ -291,7 +291,9 @@ def test_encoders_with_and_without_heads(kind, tmp_path):
         ours(codes, mask)
     else:
         for call in (lambda: ours(codes, mask), lambda: ours.logits(ours.encode(codes, mask))):
-            with pytest.raises(ValueError, match="without its masked-language-modelling head.*encode has its features"):
+            with pytest.raises(
+                ValueError, match="without its masked-language-modelling head.*encode gives its features"
+            ):
                 call()
 
 
@@ -512,7 +514,7 @@ def test_what_cannot_be_read_is_a_sentence(tmp_path):
 
     refused(then(parts, without("model-*")), "lacks 1 of the .* parts of its weights, such as model-00001", OSError)
     refused(then(parts, cut("model-*")), "model-00001-of-.* is cut off or damaged")
-    refused(then(parts, write("model.safetensors.index.json", b"{}")), "is not the list of a model's parts")
+    refused(then(parts, write("model.safetensors.index.json", b"{}")), "is not a list of a model's parts")
     outside = json.dumps({"weight_map": {"a": "../whole/model.safetensors"}}).encode()
     refused(then(parts, write("model.safetensors.index.json", outside)), "which is not a file beside it")
     refused(cut("model.safetensors"), "model.safetensors is cut off or damaged")
@@ -521,7 +523,7 @@ def test_what_cannot_be_read_is_a_sentence(tmp_path):
     refused(then(binary, cut("pytorch_model.bin")), "pytorch_model.bin is cut off or damaged")
     refused(then(binary, write("pytorch_model.bin", b"junk")), "pytorch_model.bin is cut off or damaged")
     refused(then(binary, write("pytorch_model.bin", b"")), "pytorch_model.bin is cut off or damaged")
-    refused(lambda folder: as_torch(folder, theirs, lambda tensors: [1, 2]), "holds no tensors by name, but list")
+    refused(lambda folder: as_torch(folder, theirs, lambda tensors: [1, 2]), "holds no named tensors but list")
     refused(lambda folder: as_torch(folder, theirs, lambda tensors: theirs), "would run code .* model.safetensors")
     for name in ("tf_model.h5", "model.onnx", "adapter_model.safetensors"):
         refused(then(without("model.safetensors"), write(name, b"")), f"no model.safetensors.*; {name} is", OSError)
@@ -567,7 +569,9 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_read(tmp_path, monkey
 def test_an_unknown_architecture_is_refused_before_anything_else_is_read(tmp_path, monkeypatch):
     GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL_BERT)).save_pretrained(tmp_path)  # it has no tokenizer either
     monkeypatch.setattr(weight_files, "read", lambda folder: pytest.fail("read"))
-    with pytest.raises(ValueError, match="type 'gpt_neox'; this course builds gpt2, bert and char_rnn. For others use"):
+    with pytest.raises(
+        ValueError, match="type 'gpt_neox'; this course builds gpt2, bert and char_rnn. For others, use"
+    ):
         pretrained.load(tmp_path)
 
 
@@ -575,7 +579,7 @@ def test_a_file_or_the_folder_above_is_answered_with_the_right_one(tmp_path):
     encoder(tmp_path / "0_Transformer")
     with pytest.raises(FileNotFoundError, match="no config.json.*Its sub-folder 0_Transformer has a config.json: load"):
         pretrained.load(tmp_path)
-    with pytest.raises(NotADirectoryError, match="is a file: give the folder that it lies in"):
+    with pytest.raises(NotADirectoryError, match="is a file: give the folder it lies in"):
         pretrained.load(tmp_path / "0_Transformer" / "model.safetensors")
 
 
@@ -659,7 +663,7 @@ def test_language_and_pictures_are_told_apart(tmp_path):
     with pytest.raises(ValueError, match="is a model of pictures: pretrained.load_encoder"):
         pretrained.load(tmp_path / "convnet")
     checkpoint("gpt", tmp_path / "gpt")
-    with pytest.raises(ValueError, match="is a gpt2 and none of pictures .*: use load"):
+    with pytest.raises(ValueError, match="is a gpt2, not a model of pictures .*: use load"):
         pretrained.load_encoder(tmp_path / "gpt")
 
 
@@ -684,7 +688,7 @@ def test_damaged_models_of_pictures(tmp_path):
     config = json.loads(whole["config.json"])
     put_back(without=["card.json"])
     (folder / "config.json").write_text(json.dumps({**config, "width": 5}))
-    with pytest.raises(ValueError, match="the weights are not those of its config.json"):
+    with pytest.raises(ValueError, match="the weights do not match its config.json"):
         pretrained.load_encoder(folder)
     (folder / "config.json").write_text(json.dumps({**config, "depth": 5}))
     with pytest.raises(ValueError, match="does not describe a course_convnet: .*depth"):

@@ -363,7 +363,7 @@ def test_generation_leaves_the_model_as_it_was(gpt):
         (lambda m: m.generate(torch.tensor([[1]]), -1), "length must be ≥ 0, got -1"),
         (lambda m: m.generate(torch.tensor([[1]]), 3, top_p=0.0), "top_p .* got 0.0"),
         (lambda m: m.generate(torch.tensor([[1]]), 3, top_p=1.1), "top_p .* got 1.1"),
-        (lambda m: m.generate(torch.tensor([[1]]), 3, top_k=0), "top_k .* got 0"),
+        (lambda m: m.generate(torch.tensor([[1]]), 3, top_k=0), "top_k, .* got 0"),
         (lambda m: m.generate(torch.tensor([[1]]), 3, temperature=-0.5), "temperature must be ≥ 0 .* got -0.5"),
         (lambda m: m.generate(torch.tensor([[1]]), 3, temperature=math.nan), "temperature must be ≥ 0"),
         (lambda m: m(torch.zeros(1, 13, dtype=torch.long)), "at most 12 tokens, got 13"),

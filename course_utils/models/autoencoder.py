@@ -1,6 +1,6 @@
-"""Autoencoders: a picture through a narrow place and back. Linear (PCA), deep, denoising and variational.
+"""Autoencoders: a picture squeezed through a narrow code and back. Linear (PCA), deep, denoising and variational.
 
-All have `encode` (pictures -> codes) and `decode` (codes -> pictures), and calling one does both.
+All have `encode` (pictures -> codes) and `decode` (codes -> pictures); calling one does both.
 A denoising autoencoder is a `DeepAutoencoder` that reads `corrupt(images)` and is judged by `images`.
 """
 
@@ -15,9 +15,12 @@ from course_utils.models.convnet import ConvNet, ConvNetConfig, Decoder, initial
 
 
 class LinearAutoencoder(nn.Module):
-    """x -> W_d (W_e (x - mean)) + mean: with squared error its best subspace is PCA's.
+    """x -> W_d (W_e (x - mean)) + mean: with squared error, its best subspace is PCA's.
 
-    mean: of the training data, (inputs,). Codes are (N, latent).
+    Args:
+        mean: of the training data.
+        latent: how many numbers a code has.
+
     Source: P. Baldi and K. Hornik, Neural Networks and Principal Component Analysis (1989).
     """
 
@@ -45,8 +48,9 @@ class LinearAutoencoder(nn.Module):
 class DeepAutoencoder(nn.Module):
     """Convolutions down to `latent` numbers and back to logits, for pictures of 32 × 32.
 
-    linear: beside the convolutions lie two matrices, from the pixels to the code and from the code to the logits, whose
-    results are added. So the network contains a linear autoencoder, and can start where PCA ends: `start_as_pca`.
+    Args:
+        linear: add two matrices beside the convolutions, from the pixels to the code and from the code to the logits.
+            The network then contains a linear autoencoder, and can start where PCA ends: `start_as_pca`.
     """
 
     def __init__(
@@ -62,7 +66,9 @@ class DeepAutoencoder(nn.Module):
             raise ValueError(f"latent must be ≥ 1, got {latent}")
         self.config = config = config or ConvNetConfig()
         self.latent = latent
-        self.encoder = ConvNet(config, generator).layers  # -> (N, 4 W, 4, 4): here the places matter
+        self.encoder = ConvNet(
+            config, generator
+        ).layers  # -> (N, 4 W, 4, 4): no mean over the places, which matter here
         self.to_code = self.code_layer(16 * config.dim, generator)
         self.decoder = Decoder(latent, config, generator)
         self.linear = linear
@@ -93,7 +99,7 @@ class DeepAutoencoder(nn.Module):
 
 
 class VariationalAutoencoder(DeepAutoencoder):
-    """The code is a Gaussian; `forward` draws one z from it, so that gradients reach its mean and its variance.
+    """The code is a Gaussian; `forward` draws one z from it, in a way that lets gradients reach its mean and variance.
 
     Source: D. P. Kingma and M. Welling, Auto-Encoding Variational Bayes (2014), section 2.4.
     """
@@ -102,12 +108,12 @@ class VariationalAutoencoder(DeepAutoencoder):
         return super().code_layer(inputs, generator, 2 * self.latent)
 
     def distribution(self, images: Tensor) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
-        """Return the mean and the logarithm of the variance."""
+        """Return the mean and the logarithm of the variance of each picture's code."""
         mean, log_variance = self.to_code(self.encoder(images).flatten(1)).chunk(2, dim=1)
         return mean + self.linear_encoder(images.flatten(1)) if self.linear else mean, log_variance
 
     def encode(self, images: Tensor) -> Float[Tensor, "batch latent"]:
-        """Return the mean."""
+        """Return the mean of each picture's code."""
         return self.distribution(images)[0]
 
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,10 +127,12 @@ def start_as_pca(model: DeepAutoencoder, images: Float[Tensor, "n channels 32 32
     """Set the linear part to PCA of these pictures, with codes of variance 1, and let the convolutions add nothing yet.
 
     The decoder gives logits, so its matrix is PCA's divided by the sigmoid's slope at the mean picture.
-    Raises ValueError for a model without a linear part, or fewer pictures than its code has numbers.
+
+    Raises:
+        ValueError: if the model has no linear part, or there are fewer pictures than numbers in a code.
     """
     if not model.linear or len(images) < model.latent:
-        raise ValueError(f"a linear part and at least {model.latent} pictures are needed, got {len(images)} pictures")
+        raise ValueError(f"a linear part and at least {model.latent} pictures are needed, got {len(images)}")
     x = images.flatten(1)
     mean = x.mean(0)
     variances, directions = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
@@ -146,7 +154,7 @@ def draw(mean: Tensor, log_variance: Tensor, generator: torch.Generator | None =
 
 
 def corrupt(images: Tensor, sigma: float = 0.3, generator: torch.Generator | None = None) -> Tensor:
-    """Add noise of deviation sigma and cut to [0, 1]: what a denoising autoencoder has to undo.
+    """Add noise of standard deviation sigma and clip to [0, 1]: what a denoising autoencoder has to undo.
 
     Source: P. Vincent et al., Extracting and Composing Robust Features with Denoising Autoencoders (2008).
     """

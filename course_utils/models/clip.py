@@ -44,7 +44,11 @@ def words_of(text: str) -> list[str]:
 class WordTokenizer:
     """Words as whole numbers: 0 is padding, 1 any word that is not in the list.
 
-    words: the list, without repeats; words[i] has the code i + 2.
+    Args:
+        words: the list, without repeats; words[i] has the code i + 2.
+
+    Raises:
+        ValueError: if a word is repeated, or is not a single lower-case word.
     """
 
     pad, unknown = 0, 1
@@ -53,7 +57,7 @@ class WordTokenizer:
         self.words = tuple(words)
         self._codes = {word: code for code, word in enumerate(self.words, start=2)}
         if len(self._codes) < len(self.words):
-            raise ValueError("the words must differ from each other")
+            raise ValueError("the words must differ from one another")
         if wrong := [word for word in self.words if words_of(word) != [word]]:
             raise ValueError(f"these are not single lower-case words: {', '.join(map(repr, wrong[:5]))}")
 
@@ -64,7 +68,7 @@ class WordTokenizer:
         return cls(sorted(word for word, count in counts.items() if count >= min_count))
 
     def __len__(self) -> int:
-        """How many codes there are, with padding and unknown."""
+        """The number of codes, with padding and unknown."""
         return len(self.words) + 2
 
     def encode(self, text: str) -> Int[Tensor, " time"]:
@@ -74,11 +78,16 @@ class WordTokenizer:
     def encode_batch(
         self, texts: Sequence[str], length: int | None = None, *, truncate: bool = False
     ) -> tuple[Int[Tensor, "batch time"], Bool[Tensor, "batch time"]]:
-        """Return (codes, mask), padded on the right; mask: True where there is a word.
+        """Return (codes, mask), padded on the right; the mask is True where there is a word.
 
-        length: how many words a row has; None: as many as the longest text.
-        truncate: cut longer texts off at the end. Otherwise they raise a ValueError that names the first of them.
         A text without words becomes a row of padding.
+
+        Args:
+            length: how many words a row has; None takes the longest text's.
+            truncate: cut longer texts off at the end.
+
+        Raises:
+            ValueError: if `texts` is a single string, or a text is too long (the message quotes the first such text).
         """
         if isinstance(texts, str):
             raise ValueError("give a list of texts: [text]")
@@ -87,7 +96,7 @@ class WordTokenizer:
         length = max(1, longest) if length is None else length
         if longest > length and not truncate:
             text = next(text for text, row in zip(texts, rows) if len(row) > length)
-            raise ValueError(f"this text has more than {length} words, shorten it or say truncate=True: {text!r}")
+            raise ValueError(f"this text has more than {length} words: shorten it, or pass truncate=True: {text!r}")
         codes = torch.full((len(rows), length), self.pad)  # int64
         for into, row in zip(codes, rows):
             into[: len(row)] = row[:length]
@@ -131,9 +140,9 @@ class CLIPConfig:
 
 
 class TextEncoder(Transformer):
-    """The blocks of lecture 03 over a caption's words, each word seeing all others, and the mean of what they know.
+    """The blocks of lecture 03 over a caption's words, each word seeing all others, and the mean of their vectors.
 
-    (The paper's text encoder is causal, so that it could go on training as a language model, and takes the last token.)
+    (The paper's text encoder is causal, so that training could continue as a language model, and takes the last token.)
     """
 
     causal, pre_norm = False, True
@@ -150,7 +159,12 @@ class TextEncoder(Transformer):
         *,
         maps: list[Tensor] | None = None,
     ) -> Float[Tensor, "batch time dim"]:
-        """Return one vector for each word; mask: True for a word, False for padding."""
+        """Return one vector for each word.
+
+        Args:
+            mask: True for a word, False for padding.
+            maps: a list that receives each layer's attention weights.
+        """
         mask = self._check(tokens, mask)
         x = self.tokens(tokens) + self.positions.weight[: tokens.shape[1]]  # (M, T, D)
         return self.norm(self.read(self.dropout(x), mask, None, maps))
@@ -165,7 +179,9 @@ class TextEncoder(Transformer):
 class CLIP(nn.Module):
     """Two encoders, each followed by one matrix into the shared space, and a learned temperature.
 
-    generator: where the first weights are drawn from (CPU); None: torch's own randomness.
+    Args:
+        generator: where the initial weights are drawn from (CPU); None uses torch's global generator.
+
     Source: Radford et al. (2021), figure 3 and section 2.5.
     """
 
@@ -195,7 +211,11 @@ class CLIP(nn.Module):
     ) -> Float[Tensor, "batch dim"]:
         """Return a vector of length 1 for each caption (zeros for one without words).
 
-        mask: True for a word; None: wherever the code is not padding. Raises ValueError for more words than `context`.
+        Args:
+            mask: True for a word; None takes every code that is not padding.
+
+        Raises:
+            ValueError: if there are more than `context` words.
         """
         mask = tokens != WordTokenizer.pad if mask is None else mask
         return nn.functional.normalize(self.text_projection(self.text(tokens, mask)), dim=1)
@@ -208,7 +228,7 @@ class CLIP(nn.Module):
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"], Float[Tensor, ""]]:
         """Return what `losses.clip_loss` needs: pictures' vectors, captions' vectors, ln(1 / temperature).
 
-        In training a log_scale that has grown beyond its bound is first set back to it.
+        In training, a log_scale that has grown beyond its bound is first set back to it.
         """
         if self.training:
             with torch.no_grad():
@@ -222,9 +242,15 @@ def zero_shot_classifier(
 ) -> Float[Tensor, "classes dim"]:
     """Return a vector of length 1 for each class: the direction of the mean of its prompts' vectors.
 
-    prompts: for each class one text, or several (a prompt ensemble). The best class of a picture is the largest of
-    `model.encode_image(images) @ classes.T`. The model is used in eval mode and left in the mode that it was in.
-    Raises ValueError for a class without prompts, and if the model's vectors are not finite.
+    The best class of a picture is the largest of `model.encode_image(images) @ classes.T`. The model is used in eval
+    mode and left in the mode it was in.
+
+    Args:
+        prompts: for each class one text, or several (a prompt ensemble).
+
+    Raises:
+        ValueError: if a class has no prompts, or the model's vectors are not finite.
+
     Source: Radford et al. (2021), section 3.1.4.
     """
     groups = [[group] if isinstance(group, str) else list(group) for group in prompts]
@@ -247,9 +273,14 @@ def recall_at_k(
 ) -> float:
     """Return the share of queries that have a relevant item among the k most similar ones.
 
-    relevant: which items answer a query; None: item i answers query i. Of equals, those with the smaller number come
-    first. By chance and with one relevant item each it is k / items. Captions to pictures is the transpose.
-    Raises ValueError unless 1 ≤ k ≤ items, for other shapes, a query that nothing answers, and NaN.
+    Of equals, those with the smaller number come first. By chance, with one relevant item each, it is k / items. For
+    captions to pictures, transpose.
+
+    Args:
+        relevant: which items answer a query; None means that item i answers query i.
+
+    Raises:
+        ValueError: unless 1 ≤ k ≤ items; if the shapes do not match, a query has no answer, or for NaN.
     """
     if similarity.ndim != 2 or not 1 <= k <= similarity.shape[1]:
         raise ValueError(f"k must be between 1 and the number of items, got k = {k}, shape {tuple(similarity.shape)}")

@@ -43,7 +43,7 @@ def layer(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 @torch.no_grad()
 def initialise(model: nn.Module, generator: torch.Generator | None) -> None:
-    """Draw the weights so that ReLU layers keep the size of what they pass on; biases start at 0.
+    """Draw the weights so that ReLU layers keep the scale of what they pass on; biases start at 0.
 
     Source: K. He et al., Delving Deep into Rectifiers (2015), equation 10.
     """
@@ -57,8 +57,10 @@ def initialise(model: nn.Module, generator: torch.Generator | None) -> None:
 class ConvNet(nn.Module):
     """Five convolutions and a mean over all places: what is in the picture, not where.
 
-    The first layer halves the side at once, which makes it fast on a CPU.
-    generator: where the first weights are drawn from (CPU); None: torch's own randomness.
+    The first layer already halves the side, which makes it fast on a CPU.
+
+    Args:
+        generator: where the initial weights are drawn from (CPU); None uses torch's global generator.
     """
 
     def __init__(self, config: ConvNetConfig | None = None, generator: torch.Generator | None = None):
@@ -75,19 +77,23 @@ class ConvNet(nn.Module):
         initialise(self, generator)
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dim"]:
-        """Return one vector per picture. Raises ValueError for another number of channels."""
+        """Return one vector per picture.
+
+        Raises:
+            ValueError: if the pictures have another number of channels.
+        """
         if images.ndim != 4 or images.shape[1] != self.config.channels:
             raise ValueError(f"pictures must be (N, {self.config.channels}, H, W), got {tuple(images.shape)}")
-        images = images.contiguous(memory_format=torch.channels_last)  # the same numbers, a fifth sooner on a CPU
+        images = images.contiguous(memory_format=torch.channels_last)  # the same numbers, in a fifth less time on a CPU
         return self.layers(images).mean((2, 3))
 
 
 class OnTiles(nn.Module):
-    """What an encoder of small tiles says of a whole picture: the mean over all tiles of it, `step` pixels apart.
+    """An encoder of small tiles, applied to a whole picture: the mean over all its tiles, `step` pixels apart.
 
     An encoder that has only ever seen tiles of `side` × `side` pixels must be asked about such tiles. In a larger
-    picture its last convolutions would look at neighbours that were never there when it learned, with weights that are
-    left from the random start.
+    picture its last convolutions would read neighbours that were never there in training, with weights left over from
+    the random start.
     """
 
     def __init__(self, encoder: ConvNet, side: int = 8, step: int = 4):
@@ -101,7 +107,11 @@ class OnTiles(nn.Module):
         return self.encoder.config
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dim"]:
-        """Return one vector per picture. Raises ValueError for a picture that is smaller than a tile."""
+        """Return one vector per picture.
+
+        Raises:
+            ValueError: if a picture is smaller than a tile.
+        """
         if min(images.shape[2:]) < self.side:
             raise ValueError(f"pictures must have at least {self.side} × {self.side} pixels, got {tuple(images.shape)}")
         tiles = images.unfold(2, self.side, self.step).unfold(3, self.side, self.step)  # (N, C, rows, columns, P, P)

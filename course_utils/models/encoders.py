@@ -1,4 +1,4 @@
-"""Who stands on the report card: the course's encoders of pictures, and the factors that each of them is asked about.
+"""The encoders of pictures on the report card, and the factors that each of them is asked about.
 
 for name, title in ENCODERS.items():
     features[title] = evaluate.features(pretrained.load_encoder(name), cards.images)
@@ -15,7 +15,7 @@ ENCODERS = {
     "supcon": "SupCon",
     "clip": "CLIP",
 }
-"""Each bundled checkpoint, and what it is called in figures."""
+"""Each bundled checkpoint, and its name in figures."""
 
 FACTORS = ("object", "colour", "biome", "weather", "night", "size", "x", "y")
-"""Of the postcards: what the probes look for."""
+"""What the probes look for: factors of the postcards."""

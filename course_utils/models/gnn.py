@@ -3,7 +3,7 @@
     encoder = GNN(GNNConfig(), generator)
     features = encoder(graphs)                                # a `data.graphs.Graphs` -> (B, dim)
 
-Compare lecture 03: attention asks everybody and weighs the answers; here the graph says who is asked.
+Compare lecture 03: attention asks every token and weighs the answers; here the graph says which nodes are asked.
 
 Letters in the shape comments: B graphs in a batch, N nodes (padded), F kinds of node, D width.
 
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 
 class Batch(Protocol):
-    """What the network reads of a batch of graphs."""
+    """What the network reads from a batch of graphs."""
 
     adjacency: Float[Tensor, "batch nodes nodes"]
     nodes: Bool[Tensor, "batch nodes"]
@@ -51,9 +51,10 @@ class GNNConfig:
 
 
 def closed_walks(adjacency: Float[Tensor, "batch nodes nodes"], steps: int) -> Float[Tensor, "batch nodes steps-1"]:
-    """Return for 2 … `steps` how likely a random walk is back at its node after so many steps; 0 for a lone node.
+    """Return for 2 … `steps` how likely a random walk is back at its node after that many steps; 0 for a lone node.
 
-    Sums over neighbours cannot see triangles (a ring of six looks like two rings of three to each node): this can.
+    Sums over neighbours cannot see triangles (a ring of six looks like two rings of three to each node), but this can.
+
     Source: V. P. Dwivedi et al., Graph Neural Networks with Learnable Structural and Positional Representations (2022).
     """
     step = adjacency / adjacency.sum(2, keepdim=True).clamp(min=1)  # rows sum to 1
@@ -85,7 +86,8 @@ class MessagePassing(nn.Module):
 class GNN(nn.Module):
     """Node attributes, `layers` times message passing, and each layer's mean over the nodes as the graph's features.
 
-    generator: where the first weights are drawn from (CPU); None: torch's own randomness.
+    Args:
+        generator: where the initial weights are drawn from (CPU); None uses torch's global generator.
     """
 
     def __init__(self, config: GNNConfig | None = None, generator: torch.Generator | None = None):
@@ -100,7 +102,11 @@ class GNN(nn.Module):
                     module.bias.zero_()
 
     def nodes(self, graphs: Batch) -> list[Float[Tensor, "batch nodes dim"]]:
-        """Return what each node knows after each layer. Padding knows things too; nobody hears them."""
+        """Return what each node knows after each layer. Padding knows things too, but no node hears it.
+
+        Raises:
+            ValueError: if the nodes have another number of attributes.
+        """
         adjacency = graphs.adjacency
         if graphs.attributes.shape[2] != self.config.kinds:
             raise ValueError(f"nodes must have {self.config.kinds} attributes, got {graphs.attributes.shape[2]}")
@@ -113,7 +119,7 @@ class GNN(nn.Module):
         return found
 
     def forward(self, graphs: Batch) -> Float[Tensor, "batch dim"]:
-        """Return one vector per graph. It is the same however the nodes are numbered."""
+        """Return one vector per graph. It does not depend on how the nodes are numbered."""
         weight = graphs.nodes.float()
         weight = (weight / weight.sum(1, keepdim=True).clamp(min=1))[:, None]  # (B, 1, N)
         return torch.cat([(weight @ x)[:, 0] for x in self.nodes(graphs)], dim=1)  # (B, layers · D)

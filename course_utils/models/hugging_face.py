@@ -1,6 +1,6 @@
 """The same weights under two names: this course's models and the files of the Hugging Face hub.
 
-`build` makes a model from a hub's config.json and its tensors, `to_hugging_face` gives both back, `from_hugging_face`
+`build` makes a model from a hub's config.json and its tensors; `to_hugging_face` gives both back; `from_hugging_face`
 copies a model of `transformers`. A table for each architecture says which tensor is which.
 """
 
@@ -33,11 +33,7 @@ GPT2 = [
     ("blocks.*.mlp.up", ["transformer.h.*.mlp.c_fc"]),
     ("blocks.*.mlp.down", ["transformer.h.*.mlp.c_proj"]),
 ]
-GPT2_TRANSPOSED = (
-    ".c_attn.weight",
-    ".c_proj.weight",
-    ".c_fc.weight",
-)  # stored (in, out), unlike torch's
+GPT2_TRANSPOSED = (".c_attn.weight", ".c_proj.weight", ".c_fc.weight")  # stored as (in, out), unlike torch's
 GPT2_KNOWN = (".attn.bias", ".attn.masked_bias")  # causal masks
 
 BERT_ = [
@@ -57,7 +53,7 @@ BERT_ = [
 ]
 BERT_KNOWN = (".position_ids", "bert.pooler.dense.weight", "bert.pooler.dense.bias")
 
-# What the body of a model is called, what its parts begin with, and the tensor that shows where it begins.
+# What a model's body is called, what the names of its parts begin with, and the tensor that shows where the body is.
 BODY = {
     "gpt2": ("transformer.", ("wte.", "wpe.", "h.", "ln_f."), "wte.weight"),
     "bert": ("bert.", ("embeddings.", "encoder.", "pooler."), "embeddings.word_embeddings.weight"),
@@ -84,8 +80,10 @@ def hub_names(name: str, table: list[tuple[str, list[str]]]) -> list[str]:
 def from_hugging_face(model: nn.Module) -> GPT | BERT:
     """Return this course's copy of a `transformers` model (GPT2LMHeadModel, BertModel …), in evaluation mode.
 
-    It gives the same logits, or without their head the same hidden states. Raises ValueError for another
-    architecture, or parts that this course has not.
+    It gives the same logits, or the same hidden states if the model has no head.
+
+    Raises:
+        ValueError: if the architecture is another one, or has parts that this course's model lacks.
     """
     return build(model.config.to_dict(), model.state_dict()).eval()
 
@@ -93,9 +91,11 @@ def from_hugging_face(model: nn.Module) -> GPT | BERT:
 def build(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str = "the checkpoint") -> Model:
     """Return the model that a hub's config.json describes, with these tensors as float32 weights.
 
-    A BERT whose tensors have no masked-language-modelling head is built without one. Heads for other tasks
-    (classifiers and the like) are left out.
-    Raises ValueError, naming `where`, for another architecture, and tensors that are missing, left over or misshapen.
+    A BERT whose tensors have no masked-language-modelling head is built without one. Heads for other tasks (classifiers
+    and the like) are left out.
+
+    Raises:
+        ValueError: naming `where`, if the architecture is another one, or tensors are missing, left over or misshapen.
     """
     check_kind(config, where)
     kind = config["model_type"]
@@ -109,12 +109,12 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str =
     try:
         sizes = sizes(config)
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{where}: config.json lacks or has too much: {error}") from None
+        raise ValueError(f"{where}: config.json lacks an entry or has one too many: {error}") from None
     if kind == "bert":
         sizes.head = any(name.startswith("cls.predictions.transform.") for name in tensors)
     if getattr(sizes, "head", kind == "gpt2"):
         _refuse(config, tie_word_embeddings=True)
-    with torch.device("meta"):  # shapes without memory: no weights are drawn only to be thrown away
+    with torch.device("meta"):  # shapes without memory, so that no weights are drawn in vain
         model = {"gpt2": GPT, "bert": BERT, "char_rnn": CharRNN}[kind](sizes)
     state, used = {}, set()
     for name, wanted in model.state_dict().items():
@@ -123,7 +123,7 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str =
         if missing:
             raise ValueError(f"{where} has no tensor {missing[0]!r}: it is incomplete, or of another kind")
         if whole := [each for each in theirs if not tensors[each].is_floating_point()]:
-            raise ValueError(f"{where} holds whole numbers as {whole[0]!r}: it is quantized. Load one that is not")
+            raise ValueError(f"{where} holds whole numbers in {whole[0]!r}: it is quantized. Load one that is not")
         parts = [tensors[each].float() for each in theirs]
         tensor = torch.cat(parts) if len(parts) > 1 else parts[0]
         if kind == "gpt2" and theirs[0].endswith(GPT2_TRANSPOSED):
@@ -149,7 +149,11 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str =
 
 
 def check_kind(config: Mapping[str, Any], where: str = "the checkpoint") -> None:
-    """Raise ValueError, naming `where`, for a config.json of a model that this course does not build."""
+    """Check that this course builds the kind of model that a config.json describes.
+
+    Raises:
+        ValueError: naming `where`, if it does not.
+    """
     kind = config.get("model_type")
     what = f"is a model of type {kind!r}" if kind else "has a config.json that names no model_type"
     if config.get("quantization_config"):
@@ -157,7 +161,7 @@ def check_kind(config: Mapping[str, Any], where: str = "the checkpoint") -> None
     if kind not in ("gpt2", "bert", "char_rnn"):
         raise ValueError(
             f"{where} {what}; this course builds gpt2, bert and char_rnn. "
-            f"For others use transformers: AutoModel.from_pretrained({where!r})"
+            f"For others, use transformers: AutoModel.from_pretrained({where!r})"
         )
 
 
@@ -166,7 +170,7 @@ def _new_norm(found: re.Match) -> str:
 
 
 def _plain_names(tensors: Mapping[str, Tensor], kind: str, where: str) -> dict[str, Tensor]:
-    """The tensors by the names that the tables have, whatever a model was wrapped in when it was saved.
+    """The tensors by the names in the tables, whatever a model was wrapped in when it was saved.
 
     "_orig_mod.model.bert.pooler.dense.bias", "0.auto_model.pooler.dense.bias" and "pooler.dense.bias" become
     "bert.pooler.dense.bias". In older files a norm's weights are called gamma and beta.
@@ -189,7 +193,11 @@ def _plain_names(tensors: Mapping[str, Tensor], kind: str, where: str) -> dict[s
 
 
 def gpt2_sizes(config: Mapping[str, Any]) -> Config:
-    """Return the sizes in a GPT-2's config.json. Raises ValueError for what this course's GPT does not do."""
+    """Return the sizes in a GPT-2's config.json.
+
+    Raises:
+        ValueError: if it asks for something this course's GPT does not do.
+    """
     _refuse(config, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
     return Config(
         vocab_size=config["vocab_size"],
@@ -205,7 +213,11 @@ def gpt2_sizes(config: Mapping[str, Any]) -> Config:
 
 
 def bert_sizes(config: Mapping[str, Any]) -> BERTConfig:
-    """Return the sizes in a BERT's config.json. Raises ValueError for what this course's BERT does not do."""
+    """Return the sizes in a BERT's config.json.
+
+    Raises:
+        ValueError: if it asks for something this course's BERT does not do.
+    """
     _refuse(config, position_embedding_type="absolute", is_decoder=False, add_cross_attention=False)
     return BERTConfig(
         vocab_size=config["vocab_size"],
@@ -224,7 +236,7 @@ def bert_sizes(config: Mapping[str, Any]) -> BERTConfig:
 def _gelu(name: str) -> str:
     if name not in GELUS:
         raise ValueError(
-            f"this course's transformers use GELU, and this one uses {name!r}: use transformers' own class"
+            f"this course's transformers use GELU, but this one uses {name!r}: use transformers' own class"
         )
     return GELUS[name]
 
@@ -239,7 +251,11 @@ def _refuse(config: Mapping[str, Any], **wanted: Any) -> None:
 
 
 def to_hugging_face(model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return a model's config.json and its tensors as the hub has them, for `transformers` to read."""
+    """Return a model's config.json and its tensors in the hub's format, for `transformers` to read.
+
+    Raises:
+        ValueError: for any other kind of model.
+    """
     sizes = model.config
     if isinstance(model, CharRNN):
         return {"model_type": "char_rnn", **asdict(sizes)}, dict(model.state_dict())
@@ -275,7 +291,7 @@ def to_hugging_face(model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
             **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), sizes.dropout),
         }
     else:
-        raise ValueError(f"the hub's names are known of GPT, BERT and CharRNN, got {type(model).__name__}")
+        raise ValueError(f"the hub's names are known for GPT, BERT and CharRNN, got {type(model).__name__}")
     tensors = {}
     for name, tensor in model.state_dict().items():
         theirs = hub_names(name, table)

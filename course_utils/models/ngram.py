@@ -8,8 +8,8 @@ Read from top to bottom:
 1. `Alphabet` turns symbols into numbers 0 … V-1 (*codes*) and back.
 2. `count_tables` counts all sequences of 1, 2, … symbols in full tables, as long as these fit into memory. A sequence
    is a number in base V, so counting is one `bincount`.
-3. `Trie` goes on where a full table would not fit, and keeps only the sequences that occur. They are numbered one
-   length after the other, so the numbers grow with the text and not with V ** length: nothing overflows.
+3. `Trie` takes over where a full table would not fit, and keeps only the sequences that occur. They are numbered one
+   length after another, so the numbers grow with the text and not with V ** length: nothing overflows.
 4. `NGramModel` turns counts into probabilities (smoothing: two formulas, `_smooth`), probabilities into the bits that a
    text costs, and random numbers into new text.
 
@@ -40,7 +40,11 @@ TABLE_ENTRIES = 2**22  # sequences with at most this many possibilities are coun
 
 
 def kind_of(sequence: Symbols) -> str:
-    """Return "characters", "words" or "codes". Raises ValueError for anything else."""
+    """Return "characters", "words" or "codes".
+
+    Raises:
+        ValueError: if the sequence is none of these.
+    """
     if isinstance(sequence, str):
         return "characters"
     if isinstance(sequence, Tensor):
@@ -58,7 +62,7 @@ def kind_of(sequence: Symbols) -> str:
 
 
 def describe(value: object) -> str:
-    """Say what a wrong argument was, for an error message."""
+    """Describe a wrong argument, for an error message."""
     if isinstance(value, list | tuple):
         kinds = sorted({type(item).__name__ for item in value})
         return f"a {type(value).__name__} of {' and '.join(kinds) or 'nothing'}"
@@ -66,7 +70,7 @@ def describe(value: object) -> str:
 
 
 def code_points(text: str) -> np.ndarray:
-    """Return the number of each character, (T,): one byte each if the text is ASCII, else four."""
+    """Return the number of each character, (T,): one byte each if the text is ASCII, otherwise four."""
     if text.isascii():
         return np.frombuffer(bytearray(text, "ascii"), np.uint8)
     return np.frombuffer(bytearray(text, "utf-32-le", "surrogatepass"), np.int32)
@@ -75,7 +79,8 @@ def code_points(text: str) -> np.ndarray:
 class Alphabet:
     """The symbols a model knows, numbered 0 … size-1 in sorted order.
 
-    `unknown` is the symbol that stands for all that are not in the alphabet; without one they raise ValueError.
+    Args:
+        unknown: the symbol that stands for all symbols outside the alphabet. Without one, these raise ValueError.
     """
 
     def __init__(self, kind: str, symbols: Sequence[str] | None, size: int, unknown: str | None = None):
@@ -103,7 +108,7 @@ class Alphabet:
         kind = kind_of(sequence)
         if kind == "codes":
             if alphabet is not None or unknown is not None:
-                raise ValueError("codes have no alphabet and no unknown symbol: give the number of symbols as size=")
+                raise ValueError("codes have no alphabet and no unknown symbol: pass the number of symbols as size=")
             if isinstance(size, bool) or not isinstance(size, int) or size < 1:
                 raise ValueError(f"codes need the number of symbols: fit(codes, size=V), V ≥ 1, got size={size!r}")
             return cls(kind, None, size)
@@ -126,7 +131,11 @@ class Alphabet:
         return cls(kind, sorted(symbols), len(symbols), unknown)
 
     def encode(self, sequence: Symbols) -> Int[Tensor, " time"]:
-        """Return the codes of a text, (T,) int32, on the CPU. Raises ValueError for another kind or unknown symbols."""
+        """Return the codes of a text, (T,) int32, on the CPU.
+
+        Raises:
+            ValueError: if the text is of another kind, or contains unknown symbols.
+        """
         kind = kind_of(sequence)
         if kind != self.kind:
             example = {"characters": '"a text"', "words": '"a text".split()', "codes": "torch.tensor([0, 1, 0])"}
@@ -146,12 +155,12 @@ class Alphabet:
             raise ValueError(
                 f"{len(strangers)} symbols are not in the model's alphabet of {self.size}: "
                 f"{', '.join(map(repr, strangers[:5]))}{' …' if len(strangers) > 5 else ''}. "
-                "Fit with alphabet= (all symbols that may come) or unknown= (a symbol that stands for the rest)"
+                "Fit with alphabet= (all symbols that may occur) or unknown= (a symbol that stands for the rest)"
             )
         return torch.from_numpy(codes)
 
     def decode(self, codes: Int[Tensor, "n time"]) -> list[str] | list[list[str]] | Tensor:
-        """Return n texts of the alphabet's kind: list of str, list of list of str, or the (n, T) codes themselves."""
+        """Return n texts of the alphabet's kind: list of str, list of lists of str, or the (n, T) codes themselves."""
         if self.kind == "codes":
             return codes
         if self.kind == "words":
@@ -167,7 +176,8 @@ def count_tables(
 ) -> tuple[list[Int[Tensor, "contexts V"]], Int[Tensor, " time-longest"]]:
     """Count the sequences of 1 … longest + 1 symbols: table j is (V ** j contexts of j symbols, V next symbols).
 
-    Returns the tables, and the longest sequences themselves: number t is made of the codes t … t + longest.
+    Returns:
+        The tables, and the longest sequences themselves: number t consists of the codes t … t + longest.
     """
     sequences = codes[: len(codes) - longest]
     for j in range(1, longest + 1):
@@ -186,8 +196,8 @@ class Trie:
     """Counts of the sequences that occur, for those too long for a table.
 
     Each sequence is a *node*: it has a count, and it is the context of the sequences that are one symbol longer. The
-    nodes 0 … V ** (longest + 1) - 1 are the sequences of the last table; from there on the nodes of each length follow
-    those of the length before, sorted by context, then symbol. Node -1 is "never seen": it reads zeros.
+    nodes 0 … V ** (longest + 1) - 1 are the sequences of the last table. The nodes of each greater length follow those
+    of the length before, sorted by context, then by symbol. Node -1 means "never seen" and reads as zeros.
     """
 
     def __init__(self, table: Int[Tensor, "contexts V"], sequences: Int[Tensor, " n"], codes: Tensor, order: int):
@@ -202,15 +212,15 @@ class Trie:
             counts.append(count)
         self.keys = torch.cat(keys)  # (found,) context * V + symbol of the nodes roots, roots + 1 …; sorted
         context = self.keys // self.size
-        # (nodes + 1,) each: c(context, symbol); T(context), how many different symbols follow; N(context), how many in
-        # all; and where in keys the symbols that follow begin
+        # (nodes + 1,) each: c(context, symbol); T(context), how many different symbols follow; N(context), how many
+        # follow in all; and where in keys the symbols that follow begin
         self.count = torch.cat([*counts, counts[0].new_zeros(1)]).int()
         self.kinds = torch.bincount(context, minlength=known + 1).int()
         self.total = torch.zeros_like(self.count).index_add_(0, context, self.count[self.roots : -1])
         self.first = (self.kinds.cumsum(0) - self.kinds).int()
 
     def find(self, node: Int[Tensor, " n"], symbol: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-        """Return the nodes of each sequence followed by each symbol, -1 where that was never seen. Any shape."""
+        """Return the node of each sequence followed by each symbol, or -1 where that was never seen. Any shape."""
         key = node * self.size + symbol  # negative after node -1, so never found
         at = torch.searchsorted(self.keys, key).clamp(max=len(self.keys) - 1)
         return torch.where(self.keys[at] == key, at + self.roots, -1)
@@ -230,7 +240,7 @@ class Trie:
 
 
 class State(NamedTuple):
-    """Where n chains stand, side by side: all that the next symbol depends on."""
+    """Where n chains stand, side by side: everything that the next symbol depends on."""
 
     seen: int  # how many symbols the chains look back on, at most `order`
     context: Int[Tensor, " n"]  # the last of these, as many as the last table knows, as a number in base V
@@ -238,24 +248,28 @@ class State(NamedTuple):
 
 
 class NGramModel:
-    """A Markov chain of the given order: P(symbol | the `order` symbols before it), counted in a text.
-
-    order: 0 (symbols are independent), 1, 2 … How many symbols are looked at.
-    smoothing: a number α ≥ 0 that is added to every count, or "witten-bell": each context trusts its own counts as far
-        as they go and leaves the rest to the context that is one symbol shorter, down to the uniform distribution.
-        With α = 0 what was never seen is impossible. A context that was never seen predicts uniformly (additive), or
-        what the longest seen end of it predicts (Witten-Bell).
-
-    The first `order` symbols of a text have fewer symbols before them; they are predicted from those that there are
-    (the first from none, the second from one, …). So a text's bits are over *all* its symbols, whatever the order, and
-    orders can be compared.
-
-    All is counted and computed on the processor, wherever codes come from: probabilities are float64, which not every
-    device has.
+    """A Markov chain of a given order: P(symbol | the `order` symbols before it), counted in a text.
 
         model = NGramModel(3).fit(text)
         model.bits_per_character(other_text)
         model.sample(200, temperature=0.8, generator=torch.Generator().manual_seed(0))[0]
+
+    The first `order` symbols of a text have fewer symbols before them, so they are predicted from what there is (the
+    first from nothing, the second from one symbol …). A text's bits therefore cover *all* its symbols, whatever the
+    order, and orders can be compared.
+
+    Everything is counted and computed on the CPU, wherever the codes come from: probabilities are float64, which not
+    every device has.
+
+    Args:
+        order: 0 (symbols are independent), 1, 2 …: how many symbols the model looks back.
+        smoothing: a number α ≥ 0 that is added to every count, or "witten-bell": each context trusts its own counts as
+            far as they go, and leaves the rest to the context that is one symbol shorter, down to the uniform
+            distribution. With α = 0, what was never seen is impossible. A context that was never seen predicts
+            uniformly (additive), or whatever its longest ending that was seen predicts (Witten-Bell).
+
+    Raises:
+        ValueError: if the order or the smoothing is none of these.
     """
 
     def __init__(self, order: int, smoothing: float | str = 0.01):
@@ -284,10 +298,13 @@ class NGramModel:
     ) -> NGramModel:
         """Count a text: a str (characters), a list of str (words) or a LongTensor (T,) of codes. Returns the model.
 
-        size: for codes, the number V of different symbols.
-        alphabet: the symbols that the model shall know (a str or a list of str); default: those of the text.
-        unknown: a symbol that stands for all others, here and in every text scored later.
-        Raises ValueError if the text has fewer than order + 1 symbols.
+        Args:
+            size: for codes, the number V of different symbols.
+            alphabet: the symbols the model knows (a str or a list of str); None takes those of the text.
+            unknown: a symbol that stands for all others, here and in every text scored later.
+
+        Raises:
+            ValueError: if the text has fewer than order + 1 symbols, or the arguments do not fit its kind.
         """
         letters = Alphabet.of(sequence, size, alphabet, unknown)
         codes = letters.encode(sequence)  # (T,)
@@ -302,7 +319,8 @@ class NGramModel:
     def uniform(cls, alphabet: int | Sequence[str]) -> NGramModel:
         """Return the chain that has counted nothing: all symbols equally likely (Shannon's zero-order approximation).
 
-        alphabet: a str of characters, a list of words, or the number of codes.
+        Args:
+            alphabet: a str of characters, a list of words, or the number of codes.
         """
         model = cls(0, smoothing=1)
         if isinstance(alphabet, int):
@@ -312,7 +330,7 @@ class NGramModel:
         return model._count(torch.zeros(0, dtype=torch.int32), letters)
 
     def _count(self, codes: Int[Tensor, " time"], letters: Alphabet) -> NGramModel:
-        """Count in full tables as long as they fit, and in a trie from there on."""
+        """Count in full tables as long as they fit, and in a trie beyond that."""
         V = letters.size
         dense = max([j for j in range(self.order + 1) if V ** (j + 1) <= TABLE_ENTRIES], default=0)
         self._tables, sequences = count_tables(codes, dense, V)
@@ -321,7 +339,11 @@ class NGramModel:
         return self
 
     def view(self, order: int | None = None, smoothing: float | str | None = None) -> NGramModel:
-        """Return the model of a lower order or another smoothing over the same counts, without counting again."""
+        """Return the model of a lower order or with another smoothing over the same counts, without counting again.
+
+        Raises:
+            ValueError: if that order was not counted.
+        """
         other = NGramModel(self.order if order is None else order, self.smoothing if smoothing is None else smoothing)
         if self.alphabet is None or other.order > self.order:
             raise ValueError(f"order {other.order} was not counted by {self!r}: fit a model of that order")
@@ -332,7 +354,11 @@ class NGramModel:
 
     @property
     def counts(self) -> Int[Tensor, " ..."]:
-        """How often each sequence of order + 1 symbols occurs, (V, …, V); the newest symbol is the last axis."""
+        """How often each sequence of order + 1 symbols occurs, (V, …, V); the newest symbol is the last axis.
+
+        Raises:
+            ValueError: if the model is not fitted, or the counts do not fit into one table.
+        """
         self._fitted()
         if self._dense < self.order:
             raise ValueError(
@@ -354,8 +380,11 @@ class NGramModel:
     def _smooth(self, count: Tensor, total: Tensor, kinds: Tensor, shorter: Tensor) -> Tensor:
         """Turn counts into probabilities, elementwise.
 
-        count: c(context, symbol). total: N, how often the context was followed by any symbol. kinds: T, by how many
-        different ones. shorter: P(symbol | context without its oldest symbol).
+        Args:
+            count: c(context, symbol).
+            total: N, how often the context was followed by any symbol.
+            kinds: T, by how many different ones.
+            shorter: P(symbol | context without its oldest symbol).
         """
         if self.smoothing == "witten-bell":
             kinds = kinds.clamp(min=1)  # so a context never seen, all zeros, hands on `shorter`
@@ -376,7 +405,8 @@ class NGramModel:
     def probabilities(self, sequence: Symbols) -> Float64[Tensor, " time"]:
         """Return the probability of each symbol of a text given those before it, (T,) float64.
 
-        Raises ValueError for an empty text, a text of another kind, or symbols outside the alphabet.
+        Raises:
+            ValueError: if the text is empty, of another kind, or contains symbols outside the alphabet.
         """
         codes = self._encode(sequence)  # (T,)
         if len(codes) == 0:
@@ -389,7 +419,7 @@ class NGramModel:
             context = found[:-1]  # (T - j,) the j symbols before each of the positions j … T - 1
             if j <= self._dense:
                 found = context * self.alphabet.size + codes[j:]  # (T - j,) those and the symbol itself
-                here = None if j == self._dense else 1  # positions that have more than j symbols before them come later
+                here = None if j == self._dense else 1  # positions with more than j symbols before them come later
                 p[j:][:here] = self._table(j).flatten()[found[:here]]
             else:
                 found = self._trie.find(context, codes[j:])
@@ -399,7 +429,11 @@ class NGramModel:
         return p
 
     def log_probability(self, sequence: Symbols) -> float:
-        """Return ln P(text) in nats (≤ 0; -inf if a symbol is impossible). Raises as `probabilities` does."""
+        """Return ln P(text) in nats (≤ 0; -inf if a symbol is impossible).
+
+        Raises:
+            ValueError: as `probabilities` does.
+        """
         return float(self.probabilities(sequence).log().sum())
 
     def bits_per_symbol(self, sequence: Symbols) -> float:
@@ -407,14 +441,18 @@ class NGramModel:
         return float(-self.probabilities(sequence).log2().mean())
 
     def bits_per_character(self, sequence: Symbols) -> float:
-        """Return the bits of a text divided by its characters (words are joined by one space each)."""
+        """Return the bits of a text divided by its characters (words are joined by one space each).
+
+        Raises:
+            ValueError: for codes, which have no characters; and as `probabilities` does.
+        """
         if isinstance(sequence, Tensor):
             raise ValueError("codes have no characters: use bits_per_symbol")
         text = sequence if isinstance(sequence, str) else " ".join(sequence)
         return float(-self.probabilities(sequence).log2().sum()) / len(text)
 
     def counts_after(self, context: Symbols) -> Int[Tensor, " V"]:
-        """How often each symbol followed the last `order` symbols of a context, (V,); a shorter context as it is."""
+        """How often each symbol followed the last `order` symbols of a context; a shorter one is used as it is."""
         state = self._state(self._encode(context), 1)
         if state.nodes.shape[1]:
             return self._trie.rows(state.nodes[:, -1:])[0, 0]
@@ -423,7 +461,7 @@ class NGramModel:
     def distribution(self, context: Symbols) -> Float[Tensor, " V"]:
         """Return P(next symbol | context), (V,) float32, in the order of `alphabet.symbols`.
 
-        Only the last `order` symbols of the context count; a shorter context is looked up as it is.
+        Only the last `order` symbols of the context count; a shorter context is used as it is.
         """
         return self._predict(self._state(self._encode(context), 1))[0].float()
 
@@ -438,10 +476,10 @@ class NGramModel:
         return state
 
     def _push(self, state: State, symbol: Int[Tensor, " n"]) -> State:
-        """Return the chains with one symbol more, and the oldest forgotten."""
+        """Return the chains with one more symbol, and the oldest forgotten."""
         V, seen, nodes = self.alphabet.size, min(state.seen + 1, self.order), state.nodes
         context = state.context * V + symbol  # (n,)
-        if seen > self._dense:  # each node goes on to one that is a symbol longer; the longest drops out
+        if seen > self._dense:  # each node leads to one that is a symbol longer; the longest drops out
             nodes = torch.cat([context[:, None], self._trie.find(nodes, symbol[:, None])], 1)[:, : seen - self._dense]
         return State(seen, context % V ** min(seen, self._dense), nodes)
 
@@ -466,11 +504,18 @@ class NGramModel:
     ) -> list[str] | list[list[str]] | Int[Tensor, "n length"]:
         """Return n texts of `length` symbols that follow the prompt (which is not repeated), all drawn side by side.
 
-        temperature: P ** (1 / temperature), normalised: 1 = the model itself, below 1 safer, above 1 wilder,
-            0 = always the likeliest symbol (greedy; the first of equals).
-        generator: where the randomness comes from; None: fresh each time.
-        Returns the kind that the model was fitted on: list of str, list of lists of words, or codes (n, length).
-        Raises ValueError for a negative length, n, temperature, or a prompt outside the alphabet.
+        Args:
+            temperature: P ** (1 / temperature), normalised: 1 is the model itself, below 1 safer, above 1 wilder, 0
+                always the likeliest symbol (greedy; the first of equals).
+            prompt: a text of the kind that the model was fitted on.
+            generator: where the randomness comes from; None draws differently each time.
+
+        Returns:
+            The kind that the model was fitted on: a list of str, a list of lists of words, or codes (n, length).
+
+        Raises:
+            ValueError: if length or n is below 1, the temperature is negative, or the prompt contains symbols outside
+                the alphabet.
         """
         for name, value, least in (("length", length, 1), ("n", n, 1)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -521,9 +566,9 @@ class NGramModel:
         return torch.stack(symbols, 1)
 
     def _sample_one(self, state: State, chance: Float64[Tensor, "length 1"], temperature: float) -> Tensor:
-        """Draw a single text as `_sample_trie` does, in a fifth of its time: on short rows numpy's calls cost less.
+        """Draw a single text as `_sample_trie` does, in a fifth of the time: on short rows numpy's calls cost less.
 
-        Of the longer contexts it goes through those only that were seen, and of each through the symbols that followed.
+        Of the longer contexts it visits only those that were seen, and for each only the symbols that followed.
         """
         V, seen, context, symbols = self.alphabet.size, state.seen, int(state.context), []
         trie, nodes = self._trie, state.nodes[0].tolist()  # from short to long
@@ -532,7 +577,7 @@ class NGramModel:
         )
         for u in chance[:, 0].tolist():
             p = self._table(min(seen, self._dense))[context].numpy().copy()  # (V,)
-            ways = []  # of each context that was seen: where in keys what follows begins, and the symbols, sorted
+            ways = []  # for each context that was seen: where its continuations begin in keys, and their sorted symbols
             for node in itertools.takewhile(lambda node: node >= 0, nodes):
                 begin, T = int(first[node]), int(kinds[node])
                 follow = keys[begin : begin + T] - node * V  # (T,)

@@ -3,8 +3,8 @@
     for model in published.MODELS:
         print(model.name, published.count(model), "published:", model.claim)
 
-Everything is built on torch's meta device, where a tensor has a shape and no content: GPT-3 fits on a laptop. Nothing
-is downloaded: the shapes are written down here, with where they were published.
+Everything is built on torch's meta device, where a tensor has a shape but no content, so GPT-3 fits on a laptop.
+Nothing is downloaded: the shapes are written down here, with where they were published.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Published:
     name: str
     year: int
     family: str
-    claim: str  # the published number as it stands there
+    claim: str  # the published number, as the source gives it
     parameters: float  # the same as a number
-    source: str  # where that stands
+    source: str  # where it was published
     shape: str  # in a few words
     build: Callable[[], nn.Module]
 

@@ -1,8 +1,8 @@
-"""Recurrent language models: one state vector is carried along the text, and must hold all that matters of the past.
+"""Recurrent language models: one state vector is carried along the text, and must hold all of the past that matters.
 
 Read from top to bottom:
 
-1. `MultiplicativeRNN`, written out: the current character chooses *which matrix* carries the state on.
+1. `MultiplicativeRNN`, written out: the current character chooses *which matrix* updates the state.
 2. `CharRNN`: characters in, a cell of your choice (tanh, GRU and LSTM are torch's), logits of the next character out.
 
 Letters in the shape comments: B texts in a batch, T time, V vocabulary, E width of the input, H width of the state,
@@ -38,7 +38,7 @@ class RNNConfig:
     layers: int = 1
     embedding: int | None = None  # E; None: one-hot, E = V
     factors: int | None = None  # F, of the multiplicative cell; None: as many as H
-    dropout: float = 0.0  # on what the layers put out
+    dropout: float = 0.0  # on the output of the layers
 
     def __post_init__(self):
         if self.cell not in CELLS:
@@ -53,8 +53,10 @@ class RNNConfig:
 
 
 class MultiplicativeRNN(nn.Module):
-    """h ← tanh(W_hf f + W_hx x) with f = (W_fx x) ∘ (W_fh h): each input x has its own hidden-to-hidden matrix,
-    W_hf diag(W_fx x) W_fh, and they share F factors, so that V matrices do not cost V · H² numbers.
+    """An RNN whose input chooses the matrix that updates the state.
+
+    h ← tanh(W_hf f + W_hx x) with f = (W_fx x) ∘ (W_fh h): each input x has its own hidden-to-hidden matrix,
+    W_hf diag(W_fx x) W_fh. The matrices share F factors, so V of them do not cost V · H² numbers.
 
     Source: Sutskever, Martens & Hinton (2011), equations 7 and 8.
     """
@@ -86,7 +88,8 @@ CELLS = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM, "multiplicative": Multi
 class CharRNN(nn.Module):
     """Predicts each next character from a state that is carried along the text.
 
-    generator: where the first weights are drawn from (CPU); None: torch's own randomness.
+    Args:
+        generator: where the initial weights are drawn from (CPU); None uses torch's global generator.
     """
 
     def __init__(self, config: RNNConfig, generator: torch.Generator | None = None):
@@ -122,9 +125,13 @@ class CharRNN(nn.Module):
     def encode(
         self, tokens: Int[Tensor, "batch time"], state: State | None = None
     ) -> tuple[Float[Tensor, "batch time hidden"], State]:
-        """Return the top layer's state after each character, and the state to go on with.
+        """Return the top layer's state after each character, and the state to continue with.
 
-        state: what `encode` returned for the text so far; None: zeros.
+        Args:
+            state: what `encode` returned for the text so far; None starts with zeros.
+
+        Raises:
+            ValueError: unless the tokens are (batch, time) with time ≥ 1.
         """
         if tokens.ndim != 2 or tokens.shape[1] == 0:
             raise ValueError(f"tokens must have the shape (batch, time) with time ≥ 1, got {tuple(tokens.shape)}")
@@ -141,7 +148,7 @@ class CharRNN(nn.Module):
     def forward(
         self, tokens: Int[Tensor, "batch time"], state: State | None = None
     ) -> tuple[Float[Tensor, "batch time vocab"], State]:
-        """Return the logits of the character after each character, and the state to go on with."""
+        """Return the logits of the character after each character, and the state to continue with."""
         hidden, state = self.encode(tokens, state)
         return self.logits(hidden), state
 
@@ -156,12 +163,16 @@ class CharRNN(nn.Module):
         top_p: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Int[Tensor, "batch length"]:
-        """Return `length` characters that follow each prompt (which is not repeated). All prompts are of one length.
+        """Return `length` characters that follow each prompt (which is not repeated).
 
-        temperature, top_k, top_p: see `next_token_probabilities`; temperature 0 is greedy.
-        generator: where the randomness comes from; the same seed draws the same on every device.
-        Raises ValueError for an empty prompt, codes outside the vocabulary, a negative length, and as
-        `next_token_probabilities` does: for logits that are not numbers, it names the step.
+        Args:
+            prompt: all of one length.
+            temperature, top_k, top_p: as in `next_token_probabilities`; temperature 0 is greedy.
+            generator: where the randomness comes from; a seed gives the same characters on every device.
+
+        Raises:
+            ValueError: if the prompt is empty, a code lies outside the vocabulary, or `length` is negative; and, naming
+                the step, as `next_token_probabilities` does.
         """
         if length < 0:
             raise ValueError(f"length must be ≥ 0, got {length}")
@@ -185,8 +196,12 @@ class CharRNN(nn.Module):
     def log_probabilities(self, tokens: Int[Tensor, " time"], chunk: int = 1024) -> Float[Tensor, " time-1"]:
         """Return ln P(character | all before it) of a text, for each character but the first.
 
-        The state is carried through the whole text; `chunk` characters at a time only bound the memory.
-        Raises ValueError for fewer than 2 characters.
+        Args:
+            chunk: how many characters to read at once. It only limits the memory: the state runs through the whole
+                text.
+
+        Raises:
+            ValueError: if the text has fewer than 2 characters.
         """
         if tokens.ndim != 1 or len(tokens) < 2:
             raise ValueError(f"a text must have the shape (time,) with time ≥ 2, got {tuple(tokens.shape)}")

@@ -1,7 +1,7 @@
 """From logits to a token: the ways to choose what comes next. Used by every model that writes.
 
-`next_token_probabilities` bends the model's distribution (temperature, top-k, top-p), `draw` takes a token from it.
-Both work in float32: not every device has float64.
+`next_token_probabilities` bends the model's distribution (temperature, top-k, top-p); `draw` takes a token from it.
+Both work in float32, because not every device has float64.
 """
 
 # ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
@@ -29,20 +29,27 @@ def next_token_probabilities(
 ) -> Float[Tensor, "batch vocab"]:
     """Return the distribution that the next token is drawn from. Rows sum to 1.
 
-    temperature: logits / temperature: below 1 safer, above 1 wilder; 0 = greedy, all on the likeliest token.
-    top_k: only the k likeliest tokens (and those as likely as the k-th); more than there are = all.
-    top_p: only the likeliest tokens that together first reach the share p, 0 < p ≤ 1 (the "nucleus", never empty).
-    step: how many tokens were written before, for the sentence that says where the numbers ended.
-    Raises ValueError for a negative temperature, top_k below 1, top_p outside (0, 1]; for a row of logits with NaN or
-    +inf, or -inf alone (some -inf are fine: those tokens are never chosen).
+    Args:
+        temperature: divides the logits: below 1 safer, above 1 wilder; 0 is greedy, all on the likeliest token.
+        top_k: keep only the k likeliest tokens (and those as likely as the k-th); more than there are means all.
+        top_p: keep only the likeliest tokens that together first reach this share, 0 < top_p ≤ 1 (the "nucleus", never
+            empty).
+        step: how many tokens were written before, so that an error can say where the numbers broke down.
+
+    Raises:
+        ValueError: if the temperature is negative, top_k is below 1, or top_p lies outside (0, 1]; if a row of logits
+            has NaN or +inf, or nothing but -inf (some -inf are fine: those tokens are never chosen).
+
     Source: A. Holtzman et al., The Curious Case of Neural Text Degeneration (2020), sections 3.1, 3.2.
     """
     if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature must be ≥ 0 (0 = always the likeliest, 1 = as learned), got {temperature}")
     if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k is how many tokens to choose from, ≥ 1, got {top_k}: None chooses from all")
+        raise ValueError(f"top_k, the number of tokens to choose from, must be ≥ 1, got {top_k}: None chooses from all")
     if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p is a share of probability, 0 < top_p ≤ 1, got {top_p}: greedy is temperature=0")
+        raise ValueError(
+            f"top_p must be a share of probability, 0 < top_p ≤ 1, got {top_p}: for greedy, use temperature=0"
+        )
     largest = logits.amax(-1, keepdim=True)  # (B, 1)
     where = "" if step is None else f" at step {step}"
     check_finite(largest, f"no token can be chosen{where}: the largest logits", DIVERGED)
@@ -62,14 +69,17 @@ def next_token_probabilities(
     return p
 
 
-ADDS_IN_ORDER = {"cpu"}  # devices on which cumsum adds one number after the other, so that it never falls
+ADDS_IN_ORDER = {"cpu"}  # devices on which cumsum adds one number after another, so that it never decreases
 
 
 def draw(p: Float[Tensor, "batch vocab"], generator: torch.Generator | None = None) -> Int[Tensor, " batch"]:
-    """Draw a token from each row. The chance is made where the generator lives: a seed is the same on every device.
+    """Draw a token from each row.
 
-    Rows need not sum to 1. A token with p = 0 is never drawn, and one that does not exist neither, however sums round.
-    Raises ValueError for a row with NaN or infinity, or one in which nothing is possible.
+    Random numbers come from the generator's device, so a seed gives the same everywhere. Rows need not sum to 1. A
+    token with p = 0 is never drawn, nor one that does not exist, however the sums are rounded.
+
+    Raises:
+        ValueError: if a row has NaN or infinity, or nothing in it is possible.
     """
     where = generator.device if generator is not None else p.device
     chance = torch.rand(len(p), 1, generator=generator, device=where).to(p.device)  # (B, 1) in [0, 1)
@@ -89,7 +99,7 @@ def draw(p: Float[Tensor, "batch vocab"], generator: torch.Generator | None = No
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """No dropout inside; afterwards the model is in the mode that it was in."""
+    """No dropout inside; afterwards the model is back in the mode it was in."""
     training = model.training
     model.eval()
     try:

@@ -7,7 +7,7 @@ Read from top to bottom:
 3. Two uses of the same block:
    `GPT` reads from left to right and predicts the next token (causal, norm before: GPT-2);
    `BERT` reads in both directions and predicts the hidden tokens (norm after).
-4. `GPT.generate`: one token after the other, with a cache of keys and values, so that nothing is computed twice.
+4. `GPT.generate`: one token after another, with a cache of keys and values, so that nothing is computed twice.
 
 Letters in the shape comments: B texts in a batch, T tokens (queries), S tokens that can be seen (keys), D width,
 H heads of d = D / H numbers each, V vocabulary.
@@ -38,7 +38,7 @@ class Config:
     """The sizes of a transformer; the other defaults are GPT-2's."""
 
     vocab_size: int  # V
-    context: int  # the longest text that it can read, in tokens (each position has its own learned vector)
+    context: int  # the longest text it can read, in tokens (each position has its own learned vector)
     dim: int = 128  # D
     layers: int = 4
     heads: int = 4  # H, each of D / H numbers
@@ -54,7 +54,7 @@ class Config:
                 raise ValueError(f"{name} must be ≥ 1, got {getattr(self, name)}")
         if self.dim % self.heads:
             raise ValueError(
-                f"dim must be a multiple of heads, got {self.dim} / {self.heads}: every head gets as many numbers"
+                f"dim must be a multiple of heads, got {self.dim} / {self.heads}: every head gets an equal share"
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is the share of numbers set to 0, 0 ≤ dropout < 1, got {self.dropout}")
@@ -69,7 +69,7 @@ class BERTConfig(Config):
     activation: str = "gelu"
     norm_eps: float = 1e-12
     token_types: int = 2  # first sentence, second sentence
-    head: bool = True  # for masked language modelling; an encoder that was trained further for other things has none
+    head: bool = True  # for masked language modelling; an encoder that was fine-tuned for other tasks has none
 
 
 # --- attention --------------------------------------------------------------------------------------------------------
@@ -83,7 +83,9 @@ def attention(
 ) -> tuple[Float[Tensor, "batch heads query dim"], Float[Tensor, "batch heads query key"]]:
     """Return what each query gets (a mean of the values, weighted by how well the keys fit) and those weights.
 
-    visible: which keys a query may see; None: all. A query that sees none gets NaN.
+    Args:
+        visible: which keys a query may see; None shows all. A query that sees none gets NaN.
+
     Source: Vaswani et al. (2017), equation 1.
     """
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, T, d) @ (B, H, d, S) -> (B, H, T, S)
@@ -98,9 +100,10 @@ def visible_keys(
 ) -> Bool[Tensor, "#batch 1 query key"]:
     """Return which keys each query may see; the queries are the last `queries` of the `keys` tokens.
 
-    causal: a token sees itself and those before it, else all.
-    mask: True where there is a token, False where there is padding, which nobody sees but itself (so that no row is
-        empty, even in a text that is all padding).
+    Args:
+        causal: whether a token sees only itself and those before it.
+        mask: True for a token, False for padding, which nothing but itself sees (so that no row is empty, even in a
+            text that is all padding).
     """
     key = torch.arange(keys, device=device)
     query = key[keys - queries :, None]  # (T, 1)
@@ -112,7 +115,7 @@ def visible_keys(
 
 
 class KVCache:
-    """The keys and values of the tokens read so far, so that the next token need not compute them again."""
+    """The keys and values of the tokens read so far, so that they need not be computed again for the next token."""
 
     def __init__(self, config: Config, batch: int, device=None, dtype=None):
         shape = (2, batch, config.heads, config.context, config.dim // config.heads)  # keys and values
@@ -148,7 +151,7 @@ class SelfAttention(nn.Module):
         qkv = qkv.permute(2, 0, 3, 1, 4)  # (3, B, H, T, d)
         q, (k, v) = qkv[0], qkv[1:] if cache is None else cache.extend(self.layer, qkv[1:])  # k, v: (B, H, S, d)
         dropout = self.dropout if self.training else 0.0
-        # torch's fused attention goes back in bfloat16 on a CPU four times slower than the lines of `attention`.
+        # On a CPU, the backward pass of torch's fused attention in bfloat16 is four times slower than `attention`.
         slow = q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.requires_grad and not dropout
         if maps is None and not slow:
             # The same numbers as `attention`, without ever holding the (T, S) weights: faster, and linear in memory.
@@ -237,7 +240,7 @@ class Transformer(nn.Module):
     ) -> Float[Tensor, "batch time dim"]:
         """Send the tokens' vectors through the blocks."""
         T, S = x.shape[1], x.shape[1] + (cache.length if cache else 0)
-        # Without padding the common cases need no (T, S) table: all see all, the newest sees all, or plain causal.
+        # Without padding, the common cases need no (T, S) table: all see all, the newest sees all, or plain causal.
         simple = mask is None and (not self.causal or T == S or T == 1)
         visible = None if simple else visible_keys(T, S, causal=self.causal, mask=mask, device=x.device)
         for block in self.blocks:
@@ -269,7 +272,7 @@ class Transformer(nn.Module):
             return None
         if mask.shape != (tokens.shape[0], tokens.shape[1] + past):
             raise ValueError(
-                f"mask must say of each token whether it is real (True) or padding (False), shape "
+                f"mask must say whether each token is real (True) or padding (False), with the shape "
                 f"{(tokens.shape[0], tokens.shape[1] + past)}, got {tuple(mask.shape)}"
             )
         return mask.bool()
@@ -279,9 +282,11 @@ class Transformer(nn.Module):
 
 
 class GPT(Transformer):
-    """Predicts each next token from those before it: GPT-2's architecture, input and output vectors tied.
+    """Predicts each next token from those before it: GPT-2's architecture, with tied input and output vectors.
 
-    generator: where the first weights are drawn from (CPU); None: torch's own randomness.
+    Args:
+        generator: where the initial weights are drawn from (CPU); None uses torch's global generator.
+
     Source: Radford et al. (2019), section 2.3.
     """
 
@@ -290,7 +295,9 @@ class GPT(Transformer):
     def __init__(self, config: Config, generator: torch.Generator | None = None):
         super().__init__(config)
         self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.register_buffer("unused", None, persistent=False)  # (V,) True: no symbol has this code, so never write it
+        self.register_buffer(
+            "unused", None, persistent=False
+        )  # (V,) True: no symbol has this code, so it is never written
         self.initialise(generator)
 
     def encode(
@@ -303,11 +310,14 @@ class GPT(Transformer):
     ) -> Float[Tensor, "batch time dim"]:
         """Return what the model knows at each token: the vectors that the next tokens are predicted from.
 
-        mask: True for a token, False for padding, over the cache's tokens and the new ones. Positions count real tokens
-            only, so padding on the left changes nothing.
-        cache: the earlier tokens; these are added to it (without gradients).
-        maps: a list that gets each layer's attention weights.
-        Raises ValueError if cached and new tokens together are more than `context`.
+        Args:
+            mask: True for a token, False for padding, over the cache's tokens and the new ones. Positions count real
+                tokens only, so padding on the left changes nothing.
+            cache: the earlier tokens; the new ones are added to it (without gradients).
+            maps: a list that receives each layer's attention weights.
+
+        Raises:
+            ValueError: if cached and new tokens together are more than `context`.
         """
         past = cache.length if cache else 0
         mask = self._check(tokens, mask, past)
@@ -347,22 +357,27 @@ class GPT(Transformer):
     ) -> Int[Tensor, "batch length"]:
         """Return `length` tokens that follow each prompt (which is not repeated).
 
-        prompt: (B, T), or a list of B prompts of different lengths (they are padded on the left, behind a mask).
-        temperature, top_k, top_p: see `next_token_probabilities`; temperature 0 is greedy.
-        generator: where the randomness comes from; the same seed draws the same on every device.
-        stop: a token that ends a text; the rest of its row is filled with it.
-        use_cache: keep keys and values (the same tokens, sooner).
-
-        Of a prompt longer than the context only the last `context` tokens are read. Whenever the context is full, its
+        Of a prompt longer than the context, only the last `context` tokens are read. Whenever the context is full, its
         older half is forgotten and the newer half read again, so a text can be longer than the context.
-        Raises ValueError for an empty prompt, tokens outside the vocabulary, a negative length, and as
-        `next_token_probabilities` does: for logits that are not numbers, it names the step.
+
+        Args:
+            prompt: (B, T), or a list of B prompts of different lengths (they are padded on the left, behind a mask).
+            temperature, top_k, top_p: as in `next_token_probabilities`; temperature 0 is greedy.
+            generator: where the randomness comes from; a seed gives the same tokens on every device.
+            stop: a token that ends a text; the rest of its row is filled with it.
+            use_cache: keep keys and values (the same tokens, sooner).
+
+        Raises:
+            ValueError: if a prompt is empty, a token lies outside the vocabulary, or `length` is negative; and, naming
+                the step, as `next_token_probabilities` does.
         """
         if length < 0:
             raise ValueError(f"length must be ≥ 0, got {length}")
         window, mask = left_pad(prompt, self.tokens.weight.device)
         if window.shape[1] == 0 or (mask is not None and not mask.any(1).all()):
-            raise ValueError("the prompt is empty: give at least one token to go on from (a newline, an end of text …)")
+            raise ValueError(
+                "the prompt is empty: give at least one token to continue from (a newline, an end of text …)"
+            )
         if not 0 <= int(window.min()) <= int(window.max()) < self.config.vocab_size:
             raise ValueError(
                 f"tokens must be in 0 … {self.config.vocab_size - 1}, got {int(window.min())} … {int(window.max())}: "
@@ -399,7 +414,7 @@ class GPT(Transformer):
                 if stop is not None and done.all():
                     found += [token] * (length - len(found))
                     break
-        # A tensor made in inference mode cannot be trained on: hand out a copy.
+        # A tensor made in inference mode cannot be trained on: return a copy.
         return torch.stack(found, dim=1).clone() if found else window.new_zeros(len(window), 0)
 
     @torch.no_grad()
@@ -407,8 +422,13 @@ class GPT(Transformer):
         """Return ln P(token | tokens before it) of a text of any length, for each token but the first.
 
         The text is read in windows of `context` tokens that overlap by half, so that each token is predicted from at
-        least half a context (at the start of the text: from all there is). batch: how many windows at once.
-        Raises ValueError for fewer than 2 tokens.
+        least half a context (at the start of the text: from all there is).
+
+        Args:
+            batch: how many windows to read at once.
+
+        Raises:
+            ValueError: if the text has fewer than 2 tokens.
         """
         if tokens.ndim != 1 or len(tokens) < 2:
             raise ValueError(f"a text must have the shape (time,) with time ≥ 2, got {tuple(tokens.shape)}")
@@ -422,7 +442,7 @@ class GPT(Transformer):
                 windows = torch.stack([inputs[start : start + context] for start in starts[i : i + batch]])
                 logp = self(windows.to(found.device)).float().log_softmax(-1)  # (windows, ≤ context, V)
                 for start, row in zip(starts[i : i + batch], logp):
-                    # What two windows share was predicted by the earlier one, from a longer past.
+                    # Tokens in two windows were already predicted in the earlier one, from a longer past.
                     new = 0 if start == 0 else done - start
                     done = start + len(row)
                     wanted = targets[start + new : done].to(found.device)
@@ -431,10 +451,10 @@ class GPT(Transformer):
 
 
 class Stepper:
-    """A GPT once more, flat, for one token at a time: read_on(token) is model(token[:, None], cache=cache)[:, 0].
+    """A GPT flattened for one token at a time: read_on(token) is model(token[:, None], cache=cache)[:, 0].
 
-    A small model spends more time on finding its parts and calling them than on arithmetic. Here the parts are found
-    once per text. No padding, no dropout, no gradients.
+    A small model spends more time finding and calling its parts than on arithmetic. Here the parts are found once per
+    text. No padding, no dropout, no gradients.
     """
 
     def __init__(self, model: GPT, cache: KVCache):
@@ -453,7 +473,7 @@ class Stepper:
             self.layers.append((*parts, norm(block.norm_2), linear(mlp.up), linear(mlp.down), mlp.approximate, kv))
 
     def __call__(self, token: Int[Tensor, " batch"]) -> Float[Tensor, "batch vocab"]:
-        """Return the logits after one more token, and add it to the cache."""
+        """Return the logits after one more token, and add the token to the cache."""
         n, layer_norm, addmm = self.cache.length, torch.layer_norm, torch.addmm
         x = self.tokens[token] + self.positions[n]  # (B, D)
         B, D = x.shape
@@ -475,7 +495,10 @@ def left_pad(
 ) -> tuple[Int[Tensor, "batch time"], Bool[Tensor, "batch time"] | None]:
     """Return prompts as one (B, T) tensor, zeros before the shorter ones, and the mask of real tokens (None: all are).
 
-    On the left, because generation goes on at the right end.
+    The padding is on the left because the text is continued on the right.
+
+    Raises:
+        ValueError: if the prompts do not have the right shape.
     """
     if isinstance(prompts, Tensor):
         if prompts.ndim != 2:
@@ -498,8 +521,11 @@ def left_pad(
 class BERT(Transformer):
     """Predicts hidden tokens from those on both sides: BERT's architecture with its masked-language-modelling head.
 
-    With config.head False it has `encode` alone.
-    generator: where the first weights are drawn from (CPU); None: torch's own randomness.
+    If config.head is False, only `encode` works.
+
+    Args:
+        generator: where the initial weights are drawn from (CPU); None uses torch's global generator.
+
     Source: Devlin et al. (2019), sections 3 and 3.1.
     """
 
@@ -525,10 +551,13 @@ class BERT(Transformer):
     ) -> Float[Tensor, "batch time dim"]:
         """Return the vector of each token in its text: the features for other tasks (`mean_pool` makes one per text).
 
-        mask: True for a token, False for padding (nobody looks at it; its own vectors mean nothing).
-        token_types: 0 for the first sentence (default), 1 for the second.
-        maps: a list that gets each layer's attention weights.
-        Raises ValueError for more than `context` tokens.
+        Args:
+            mask: True for a token, False for padding (nothing looks at it, and its own vectors mean nothing).
+            token_types: 0 for the first sentence (default), 1 for the second.
+            maps: a list that receives each layer's attention weights.
+
+        Raises:
+            ValueError: if there are more than `context` tokens.
         """
         mask = self._check(tokens, mask)
         position = torch.arange(tokens.shape[1], device=tokens.device)  # (T,)
@@ -539,12 +568,13 @@ class BERT(Transformer):
     def logits(self, hidden: Float[Tensor, "... dim"]) -> Float[Tensor, "... vocab"]:
         """Return the unnormalised log-probabilities of the token that stood there, from any of `encode`'s vectors.
 
-        Raises ValueError without a head.
+        Raises:
+            ValueError: if the model has no head.
         """
         if not self.config.head:
             raise ValueError(
-                "this BERT came without its masked-language-modelling head, so it predicts no tokens: encode has its "
-                'features. For predictions load a BERT that has its head, such as the bundled "bert"'
+                "this BERT came without its masked-language-modelling head, so it predicts no tokens: encode gives its "
+                'features. For predictions, load a BERT that has its head, such as the bundled "bert"'
             )
         x = F.gelu(self.transform(hidden), approximate=ACTIVATIONS[self.config.activation])
         return F.linear(self.transform_norm(x), self.tokens.weight, self.bias)  # (…, D) -> (…, V)

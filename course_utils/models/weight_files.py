@@ -1,7 +1,7 @@
-"""A model's tensors as they lie in a folder: in one file or several, as safetensors or as PyTorch's own files.
+"""A model's tensors as stored in a folder: in one file or several, as safetensors or as PyTorch's own files.
 
-Read are, in this order, model.safetensors, its parts by model.safetensors.index.json, pytorch_model.bin, and its parts
-by pytorch_model.bin.index.json. No code that a file may hold is run.
+These are looked for, in this order: model.safetensors, its parts by model.safetensors.index.json, pytorch_model.bin,
+and its parts by pytorch_model.bin.index.json. Code that a file may contain is never run.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from torch import Tensor
 
 NAMES = ("model.safetensors", "pytorch_model.bin")
 PATTERNS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
-"""What to fetch of a repository; TORCH_PATTERNS only where these are not there."""
+"""What to fetch from a repository; TORCH_PATTERNS only if none of these is there."""
 TORCH_PATTERNS = ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json")
 
 INSIDE = ("state_dict", "model_state_dict", "model", "module")  # where a trainer's file keeps the tensors
 AGAIN = "fetch or make the checkpoint again"
 OTHERS = {
     "adapter_model.*": "only an adapter: merge it into its base model with peft, and save that",
-    "*.h5": "TensorFlow's weights",
-    "*.msgpack": "Flax's weights",
+    "*.h5": "a file of TensorFlow weights",
+    "*.msgpack": "a file of Flax weights",
     "*.onnx": "an ONNX file",
     "onnx/*.onnx": "an ONNX file",
     "*.gguf": "a GGUF file",
@@ -33,12 +33,16 @@ OTHERS = {
     "*.bin": "a PyTorch file of another name",
     "*.pt": "a PyTorch file of another name",
     "*.pth": "a PyTorch file of another name",
-    "*.ckpt": "a checkpoint of a trainer",
+    "*.ckpt": "a trainer's checkpoint",
 }
 
 
 def find(folder: Path) -> list[Path]:
-    """The files that hold the tensors. Raises FileNotFoundError, saying what lies there instead, if one is missing."""
+    """Return the files that hold the tensors.
+
+    Raises:
+        FileNotFoundError: if one is missing; the message says what lies there instead.
+    """
     for name in NAMES:
         if (folder / name).is_file():
             return [folder / name]
@@ -51,7 +55,7 @@ def find(folder: Path) -> list[Path]:
     else:
         instead = ""
     raise FileNotFoundError(
-        f"{folder} has no {NAMES[0]} (and none in parts, and no {NAMES[1]}){instead}. With transformers, "
+        f"{folder} has no {NAMES[0]} (nor one in parts, nor a {NAMES[1]}){instead}. With transformers, "
         "model.save_pretrained(folder) writes one"
     )
 
@@ -60,7 +64,7 @@ def _parts(index: Path) -> list[Path]:
     try:
         names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"{index} is not the list of a model's parts: {AGAIN}") from None
+        raise ValueError(f"{index} is not a list of a model's parts: {AGAIN}") from None
     if wrong := [name for name in names if not isinstance(name, str) or Path(name).name != name]:
         raise ValueError(f"{index} names {wrong[0]!r}, which is not a file beside it: {AGAIN}")
     if missing := [name for name in names if not (index.parent / name).is_file()]:
@@ -72,10 +76,12 @@ def _parts(index: Path) -> list[Path]:
 
 
 def read(folder: Path) -> dict[str, Tensor]:
-    """The tensors of a folder by their names, on the CPU.
+    """Return the tensors of a folder by their names, on the CPU.
 
-    Raises FileNotFoundError as `find`; ValueError for a file that is cut off, damaged, or would have to run code;
-    MemoryError if the weights would not fit into what is free.
+    Raises:
+        FileNotFoundError: as `find` does.
+        ValueError: if a file is cut off or damaged, or reading it would mean running code.
+        MemoryError: if the weights would not fit into the free memory.
     """
     files = find(folder)
     _check_room(folder, sum(map(_weights, files)))
@@ -100,21 +106,21 @@ def _read_torch(file: Path) -> dict[str, Tensor]:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Unsupported" not in str(error):
-            raise ValueError(_damaged(file, "it is no file of PyTorch")) from None
+            raise ValueError(_damaged(file, "it is not a PyTorch file")) from None
         raise ValueError(
-            f"{file} holds more than tensors, and reading the rest would run code from it, so it is not read: look for "
-            "the same model with a model.safetensors, or have whoever made it save model.state_dict() alone"
+            f"{file} holds more than tensors, and reading the rest would run code from it, so it is not read. Look for "
+            "the same model as model.safetensors, or ask whoever made it to save model.state_dict() alone"
         ) from None
     except PermissionError:
         raise
-    except Exception as error:  # about a damaged file it may raise anything
+    except Exception as error:  # torch may raise anything for a damaged file
         raise ValueError(_damaged(file, str(error).split("\n")[0] or type(error).__name__)) from None
     for name in INSIDE:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
     tensors = _tensors(content)
     if not tensors:
-        raise ValueError(f"{file} holds no tensors by name, but {type(content).__name__}: save model.state_dict()")
+        raise ValueError(f"{file} holds no named tensors but {type(content).__name__}: save model.state_dict()")
     return tensors
 
 
@@ -136,7 +142,7 @@ def _damaged(file: Path, why: object) -> str:
 
 
 def _weights(file: Path) -> int:
-    """How many numbers a file holds, without reading them; for PyTorch's files at most."""
+    """How many numbers a file holds, without reading them; for PyTorch's files, an upper bound."""
     if file.suffix != ".safetensors":
         return file.stat().st_size // 2
     from safetensors import SafetensorError, safe_open
@@ -154,12 +160,12 @@ def _check_room(folder: Path, weights: int) -> None:
         raise MemoryError(
             f"{folder} holds {weights:,} weights: as float32 they need {needed / 1e9:.1f} GB of memory, and "
             f"{free / 1e9:.1f} GB are free. Close other programs and other notebooks' kernels, or load a smaller model "
-            "of its kind"
+            "of this kind"
         )
 
 
 def free_memory() -> int:
-    """Bytes of memory that are free to this process, also in a container."""
+    """Return how many bytes of memory this process can still get, also inside a container."""
     import psutil
 
     free, place = psutil.virtual_memory().available, Path("/sys/fs/cgroup")
