@@ -1,4 +1,4 @@
-"""`course doctor`: what this machine has, as one table; each row that is not well says what to do."""
+"""`course doctor`: what this machine has, as one table; each row with a problem says what to do."""
 
 import importlib.metadata
 import os
@@ -28,7 +28,7 @@ SYNCED = ("dropbox", "onedrive", "google drive", "googledrive", "mobile document
 
 @dataclass
 class Row:
-    """One finding: `state` is OK, NOTE (the lectures run without it) or BAD; `advice` is what to do about it."""
+    """One finding: `state` is OK, NOTE (the lectures run anyway) or BAD; `advice` is what to do about it."""
 
     name: str
     state: str
@@ -37,7 +37,7 @@ class Row:
 
 
 def run(more: Sequence[tuple[str, Callable[[], Row]]] = ()) -> int:
-    """Prints the table; 0 if nothing is to do, else 1."""
+    """Print the table; return 0 if there is nothing to do, else 1."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -54,7 +54,7 @@ def run(more: Sequence[tuple[str, Callable[[], Row]]] = ()) -> int:
 
 
 def examine(root: Path = setup.ROOT, more: Sequence[tuple[str, Callable[[], Row]]] = ()) -> list[Row]:
-    """All rows. A check that itself fails becomes a row; nothing is raised. Takes as long as importing torch."""
+    """Return all rows. A check that itself fails becomes a row; nothing is raised. Takes as long as importing torch."""
     hub = _in_background(hub_row)
     checks: list[tuple[str, Callable[[], Row]]] = [
         ("Python", python_row),
@@ -76,7 +76,7 @@ def examine(root: Path = setup.ROOT, more: Sequence[tuple[str, Callable[[], Row]
 
 
 def machine() -> Table:
-    """For the home notebook: what a student can do on this machine. Reaches no other machine; nothing is raised."""
+    """Return what a student can do on this machine, for the home notebook. Needs no network; nothing is raised."""
     checks: list[tuple[str, Callable[[], Row]]] = [
         ("models run on", device_row),
         ("memory", memory_row),
@@ -133,7 +133,7 @@ def data_row() -> Row:
 
 
 def real_data_row() -> Row:
-    """What `course fetch` has got already."""
+    """What `course fetch` has already fetched."""
     from course_utils.data import real
 
     here = real.here()
@@ -143,7 +143,7 @@ def real_data_row() -> Row:
 
 
 def cached_hub_row() -> Row:
-    """What of the hub of pre-trained models is on this machine already."""
+    """How many models from the hub are already on this machine."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -171,12 +171,12 @@ def python_row() -> Row:
 
 
 def environment_row(root: Path = setup.ROOT) -> Row:
-    """Whether this Python is that of the course's `.venv`, finished, and made for this folder."""
+    """Whether this Python is the one in the course's `.venv`, finished, and made for this folder."""
     name, venv, used = "environment", root / ".venv", Path(sys.prefix)
     if not (venv.exists() and venv.samefile(used)):
         if not venv.exists():
             return Row(name, OK, f"{used}, not .venv")  # conda, or an image of a cluster
-        return Row(name, NOTE, f"{used}, and not {venv}", f"if that is not on purpose: use {venv}, made by {SET_UP}")
+        return Row(name, NOTE, f"{used}, and not {venv}", f"unless that is on purpose, use {venv}, made by {SET_UP}")
     stamp, where = setup.read_stamp(root), f"{venv} -> {venv.resolve()}" if venv.is_symlink() else str(venv)
     if not stamp:
         return Row(name, NOTE, f"{where} was not made by the set-up", f"run {SET_UP}: it brings it up to date")
@@ -201,7 +201,7 @@ def pythonpath_row() -> Row:
 
 
 def jupyter_path_row() -> Row:
-    """Whether JUPYTER_PATH is set, and whether a kernel from elsewhere stands before the course's own."""
+    """Whether JUPYTER_PATH is set, and whether a kernel from elsewhere takes precedence over the course's own."""
     from jupyter_client.kernelspec import KernelSpecManager
 
     name, value = "JUPYTER_PATH", os.environ.get("JUPYTER_PATH", "")
@@ -217,7 +217,7 @@ def jupyter_path_row() -> Row:
 
 
 def hiding(folder: str | os.PathLike) -> list[Path]:
-    """The files and packages in a folder that a notebook there would import in place of a library's module."""
+    """Return the files and packages in a folder that a notebook there would import instead of a library's module."""
     libraries = [path for path in sys.path if path and "site-packages" in path]
     found = []
     for path in sorted(Path(folder).glob("*")):
@@ -230,7 +230,7 @@ def hiding(folder: str | os.PathLike) -> list[Path]:
 
 
 def what_hides(folder: str | os.PathLike) -> str:
-    """A sentence about the files beside a notebook that hide modules, and what to do; "" where there are none."""
+    """Return a sentence about the files beside a notebook that hide modules, and what to do; "" if there are none."""
     found = hiding(folder)
     names = ", ".join(path.name for path in found)
     them = "them" if len(found) > 1 else "it"
@@ -258,11 +258,11 @@ def files_row(root: Path = setup.ROOT) -> Row:
 
 
 def data_sets_row() -> Row:
-    """What was fetched, and what interrupted downloads left behind."""
+    """What has been fetched, and what interrupted downloads left behind."""
     from course_utils.data import real
     from course_utils.paths import cache_folder
 
-    begun = [name for name in real.ITEMS if real.state(name) == "begun, not whole"]
+    begun = [name for name in real.ITEMS if real.begun(name)]
     if begun:
         advice = f"course fetch {' '.join(begun)} (it goes on where it stopped)"
         return Row("data sets", NOTE, f"only part of {', '.join(begun)} is here", advice)
@@ -280,7 +280,7 @@ def data_sets_row() -> Row:
 
 
 def _is_half(path: Path) -> bool:
-    """Whether a file of the cache was not written to its end: temporary, empty, or shorter than its header says."""
+    """Whether a file of the cache is incomplete: temporary, empty, or shorter than its header says."""
     if path.name.startswith(".") or path.suffix in (".part", ".incomplete"):
         return True
     if path.suffix == ".lock":
@@ -299,7 +299,7 @@ def _is_half(path: Path) -> bool:
 
 
 def locked(root: Path) -> dict[str, str]:
-    """Name -> version of what `requirements.lock` names for this Python and this system."""
+    """Return name -> version of the packages in `requirements.lock` for this Python and this system."""
     from packaging.requirements import Requirement
 
     lines = (root / "requirements.lock").read_text(encoding="utf-8").splitlines()
@@ -309,7 +309,7 @@ def locked(root: Path) -> dict[str, str]:
 
 
 def packages_row(root: Path = setup.ROOT) -> Row:
-    """Compares what is installed with what is locked."""
+    """Compare what is installed with what is locked."""
     asked, different = locked(root), []
     for name, version in asked.items():
         try:
@@ -358,7 +358,7 @@ def disk_row(root: Path = setup.ROOT) -> Row:
 
 
 def cache_row() -> Row:
-    """Tries to write a file where the course keeps its cache, or would make it."""
+    """Try to write a file where the course keeps, or would make, its cache."""
     from course_utils.paths import cache_folder
 
     cache = cache_folder()
@@ -372,7 +372,7 @@ def cache_row() -> Row:
             "cache",
             NOTE,
             f"{cache}: {reason}",
-            "texts are prepared anew in each session; set COURSE_CACHE to a folder that can be written to",
+            "texts are prepared again in each session; set COURSE_CACHE to a folder that can be written to",
         )
     return Row("cache", OK, f"{cache} can be written to")
 
@@ -407,7 +407,7 @@ def hub_row(seconds: float = HUB_SECONDS) -> Row:
 
 
 def _in_background(check: Callable[[], Row], seconds: float = HUB_SECONDS) -> Callable[[], Row]:
-    """Starts a check at once in a thread; its result waits for it, but at most `seconds` (name servers may hang)."""
+    """Start a check at once in a thread; its result waits for it, but at most `seconds` (name servers may hang)."""
     found: list[Row] = []
     thread = threading.Thread(target=lambda: found.append(_attempt("model hub", check)), daemon=True)
     thread.start()

@@ -88,7 +88,7 @@ def test_bad_input(gpt, tmp_path):
         BPETokenizer.train("", vocab_size=300)
     with pytest.raises(ValueError, match="0 … 289, got 300"):
         gpt.decode([300])
-    with pytest.raises(ValueError, match="row by row"):
+    with pytest.raises(ValueError, match="one row at a time"):
         gpt.decode(torch.zeros(1, 2, dtype=torch.long))
     with pytest.raises(ValueError, match="at least one"):
         gpt.encode_batch([])
@@ -120,7 +120,7 @@ def test_half_a_surrogate_pair_is_named(gpt):
     ):
         with pytest.raises(ValueError, match=r"holds '\\udc80' \(place 4\): half of a surrogate pair"):
             call("the \udc80 cat")
-    with pytest.raises(TypeError, match="a text is a str, got bytes"):
+    with pytest.raises(TypeError, match="a text must be a str, got bytes"):
         gpt.encode(b"the")
 
 

@@ -135,10 +135,10 @@ def test_everything_is_pinned_and_described():
 
 def test_lectures_and_names():
     assert real.of_lecture("6") == real.of_lecture("06") == ["sms_spam", "all-MiniLM-L6-v2"]
-    with pytest.raises(ValueError, match="lecture 03 uses nothing.*these do: 01, 02"):
+    with pytest.raises(ValueError, match="lecture 03 needs nothing.*these do: 01, 02"):
         real.of_lecture("3")
     assert real.known("openai-community/gpt2").name == "gpt2"
-    with pytest.raises(ValueError, match="no 'gpt9' to fetch: choose from tiny_shakespeare"):
+    with pytest.raises(ValueError, match="nothing called 'gpt9' can be fetched: choose from tiny_shakespeare"):
         real.known("gpt9")
 
 
@@ -171,7 +171,7 @@ def test_a_download_that_was_cut_goes_on_where_it_was(here, server, monkeypatch)
     item(monkeypatch, server, "play")
     assert "the connection was cut" in refused("tiny_shakespeare")
     assert left(here) == [".fetching/tiny_shakespeare/play.part"] and real.find("tiny_shakespeare") is None
-    assert real.state("tiny_shakespeare") == "begun, not whole"
+    assert real.state("tiny_shakespeare") == "begun, not complete"
     assert download.fetch("tiny_shakespeare").read_bytes() == PLAY
     assert server.asked == [("play", None), ("play", "bytes=65536-")], "written in blocks of 64 KiB"
     assert left(here) == ["tiny_shakespeare.txt"]
@@ -214,7 +214,7 @@ def test_no_network_no_name_no_proxy(here, server, monkeypatch):
         monkeypatch.setitem(real.ITEMS, "tiny_shakespeare", real.Item(**{**vars(made), "sources": (source,)}))
         assert "set COURSE_MIRROR to a folder" in refused("tiny_shakespeare")
     assert left(here) == []
-    with pytest.raises(ConnectionError, match=r'text.load\("docs"\) has two million characters'):
+    with pytest.raises(ConnectionError, match=r'text.load\("docs"\) gives two million characters'):
         text.load("tiny_shakespeare")
 
 
@@ -320,7 +320,7 @@ def test_a_fetch_that_is_killed_while_the_checksum_is_counted_has_it_all_still(h
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"config.json": b"<html>Sign in</html>"}, "its config.json is cut off, damaged or something else"),
+        ({"config.json": b"<html>Sign in</html>"}, "its config.json is cut off, damaged or another kind of file"),
         ({"config.json": model_files(layers=12)["config.json"]}, "n_layer is 12 in its config.json, not 24"),
         ({"config.json": b'{"model_type": "llama"}'}, "model_type is 'llama' in its config.json, not 'gpt2'"),
         ({"tokenizer.json": b'{"model": '}, "its tokenizer.json is cut off"),
@@ -397,11 +397,11 @@ def pretrained_name_is_found(here):
 
 def test_a_mirror_that_is_not_there_or_lacks_a_file(here, stick, monkeypatch):
     (stick / "models" / "gpt2-medium" / "tokenizer.json").unlink()
-    assert "is not whole in the mirror" in refused("gpt2-medium")
+    assert "is incomplete in the mirror" in refused("gpt2-medium")
     (stick / "cifar10" / "test" / "truck" / "0.png").unlink()  # a part has all classes in both
     assert "or a part of it in cifar10/train and cifar10/test" in refused("cifar10")
     monkeypatch.setenv("COURSE_MIRROR", str(stick / "away"))
-    with pytest.raises(download.NotFetched, match="COURSE_MIRROR is .*away, and there is no such folder: plug it in"):
+    with pytest.raises(download.NotFetched, match="COURSE_MIRROR is .*away, but there is no such folder: plug it in"):
         download.fetch("sms_spam")
     assert left(here) == []
 
@@ -413,7 +413,7 @@ def test_a_mirror_that_is_not_there_or_lacks_a_file(here, stick, monkeypatch):
         ("tiny_shakespeare", "tiny_shakespeare.txt", b"a", "it has 1 bytes"),
         ("sms_spam", "sms_spam/SMSSpamCollection", b"ham\thello\n", "it has 1 ham and 0 spam"),
         ("sms_spam", "sms_spam/SMSSpamCollection", b"\xff\xfe\0", "it has 0 ham and 0 spam"),
-        ("cifar10", "cifar10/train/dog/0.png", b"no picture", "cifar10/train/dog/0.png is no picture"),
+        ("cifar10", "cifar10/train/dog/0.png", b"no picture", "cifar10/train/dog/0.png is not a picture"),
         ("gpt2-medium", "models/gpt2-medium/config.json", b"{}", "it is another model: model_type is None"),
         ("gpt2-medium", "models/gpt2-medium/model.safetensors", b"", "model.safetensors is not the expected file"),
     ],
@@ -496,7 +496,7 @@ def test_a_folder_that_someone_moved_or_harmed_is_made_again(here, stick):
     )
     assert download.fetch("gpt2-medium") == place and real.missing("gpt2-medium") == ""
     (place / "tokenizer.json").unlink()
-    assert real.find("gpt2-medium") is None and real.state("gpt2-medium") == "begun, not whole"
+    assert real.find("gpt2-medium") is None and real.state("gpt2-medium") == "begun, not complete"
     download.fetch("gpt2-medium")
     (place / "model.safetensors").write_bytes(b"no weights")
     download.fetch("gpt2-medium")

@@ -171,14 +171,14 @@ def test_tiffs_of_many_bits_come_out_right(tmp_path, numbers, how):
 @pytest.mark.parametrize(
     "numbers, how, message",
     [
-        ((RAMP * 4095).astype(np.uint32), {}, "whole numbers of 32 bits, and nobody says which is white"),
+        ((RAMP * 4095).astype(np.uint32), {}, "whole numbers of 32 bits, and nothing says which is white"),
         ((RAMP * (2**32 - 1)).astype(np.uint32), {}, "whole numbers of 32 bits"),
         ((RAMP * 255).astype(np.int32), {}, "have a sign"),
         ((RAMP * 32767).astype(np.int16), {}, "have a sign"),
         ((RAMP * 127).astype(np.int8), {}, "have a sign"),
-        ((RAMP * 4095).astype(np.uint16), {}, "not even a sixteenth"),
-        ((RAMP * 4095).astype(np.uint16)[..., None].repeat(3, 2), {}, "not even a sixteenth"),
-        ((RAMP * 255).astype(np.float32), {}, "floating-point numbers are 0 … 255, and black and white are 0 and 1"),
+        ((RAMP * 4095).astype(np.uint16), {}, "less than a sixteenth"),
+        ((RAMP * 4095).astype(np.uint16)[..., None].repeat(3, 2), {}, "less than a sixteenth"),
+        ((RAMP * 255).astype(np.float32), {}, "floating-point numbers are 0 … 255, but black and white are 0 and 1"),
         ((RAMP - 0.5).astype(np.float32), {}, "floating-point numbers are -0.5 … 0.5"),
         ((RAMP * np.nan).astype(np.float32), {}, "floating-point numbers are nan"),
     ],
@@ -260,7 +260,7 @@ def test_a_folder_one_level_too_high_is_told(two_classes):
 
 
 def test_files_links_and_pipes(two_classes, tmp_path):
-    with pytest.raises(NotADirectoryError, match="a.jpg is a file: give a folder that has a sub-folder for each class"):
+    with pytest.raises(NotADirectoryError, match="a.jpg is a file: give a folder with a sub-folder for each class"):
         images.folder(two_classes / "ant" / "a.jpg")
     (two_classes / "linked").symlink_to("cat")
     (two_classes / "ant" / "b.jpg").symlink_to("../cat/0.png")
@@ -385,7 +385,7 @@ def test_a_damaged_set_that_a_download_replaces_is_told_too(tmp_path):
     (tmp_path / "cifar-10-batches-py").mkdir()
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"cut off")
     with pytest.raises(
-        ConnectionError, match="What lies in .*cifar-10-batches-py is not whole. With a network, this call"
+        ConnectionError, match="What lies in .*cifar-10-batches-py is incomplete. With a network, this call"
     ):
         images.torchvision("CIFAR10", root=tmp_path)
 
@@ -400,7 +400,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
 
 
 def test_torchvision_s_names_and_parts():
-    with pytest.raises(ValueError, match="no data set 'ImageNet' here: choose from CIFAR10"):
+    with pytest.raises(ValueError, match="unknown data set 'ImageNet': choose from CIFAR10"):
         images.torchvision("ImageNet")
     with pytest.raises(ValueError, match='"train" or "test", got \'valid\''):
         images.torchvision("MNIST", part="valid")

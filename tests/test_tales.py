@@ -127,7 +127,7 @@ def test_pronouns_are_never_ambiguous():
 
 
 def test_bad_requests_are_refused_in_words():
-    with pytest.raises(ValueError, match="split is one of"):
+    with pytest.raises(ValueError, match="split must be one of"):
         tales.write(1, runtime.seed(0), "test")
     with pytest.raises(ValueError, match="at least 0"):
         tales.write(-1, runtime.seed(0))

@@ -461,7 +461,7 @@ def test_any_text_file(tmp_path):
     [
         (None, FileNotFoundError, r"no text file .*x\.txt.* or one of docs, numpy, .*tiny_shakespeare, sms_spam"),
         ("folder", IsADirectoryError, "is a folder: give the path"),
-        (b"caf\xe9 au lait", ValueError, r"not UTF-8 \(byte 3: 0xe9\): open it in an editor, and save"),
+        (b"caf\xe9 au lait", ValueError, r"not UTF-8 \(byte 3: 0xe9\): open it in an editor and save"),
         (b"", ValueError, r"holds no text \(0 bytes\)"),
         (b" \n\t", ValueError, r"holds no text \(3 bytes\)"),
     ],
@@ -506,7 +506,7 @@ def test_a_byte_order_mark_says_how_to_read(tmp_path, content):
         ("Hello world.\n".encode("utf-16-be"), "looks like utf-16-be", "Hello world.\n"),
         ("é".encode() * 9 + b"\xe9 au lait", "almost all of it is UTF-8", "é" * 9 + "\ufffd au lait"),
         (SAID.encode("cp1252").decode("latin-1").encode(), "Windows' quotes and dashes", SAID),
-        (b"red\x1b[0m and\0 more", "not text, or was damaged", "red[0m and more"),
+        (b"red\x1b[0m and\0 more", "not text, or it was damaged", "red[0m and more"),
     ],
 )
 def test_advice_on_an_encoding_works_and_leaves_the_file_alone(tmp_path, content, message, made):
@@ -548,10 +548,10 @@ def _picture(kind):
         (_zip("story.txt"), "a zip archive"),
         (_zip("story.txt")[:40], "a damaged zip archive"),
         (_zip("word/document.xml"), "a Word document"),
-        (_zip("archive/data.pkl"), "a file of PyTorch"),
+        (_zip("archive/data.pkl"), "a PyTorch file"),
         (b"%PDF-1.4\nletters only", "a PDF document"),
         (b"{\\rtf1 Hello.}", "a document in Rich Text Format"),
-        (pickle.dumps(["Text."]), "a pickle of Python"),
+        (pickle.dumps(["Text."]), "a Python pickle"),
     ],
     ids=lambda value: value if isinstance(value, str) else "content",
 )
@@ -963,7 +963,7 @@ def test_labelled_sentences_follow_their_arguments(docs):
         text.labelled_sentences(limit=0)
     with pytest.raises(ValueError, match='"train" or "held_out"'):
         text.labelled_sentences("test")
-    with pytest.raises(ValueError, match="ask for 200"):
+    with pytest.raises(ValueError, match="ask for at least 200"):
         text.training_texts(characters=10)
 
 

@@ -1,4 +1,4 @@
-"""What is slow to make is kept in the cache's folder, and checked when it is read."""
+"""What is slow to make is kept in the cache folder, and checked whenever it is read."""
 
 import hashlib
 import warnings
@@ -10,11 +10,11 @@ _warned = False
 
 
 def write(name: str, content: bytes) -> bool:
-    """Write `content` to the file `name` of the cache, whole or not at all.
+    """Write a file of the cache, whole or not at all.
 
     Returns:
-        False, with one warning per session, where that is impossible (read-only or full folder): the cache only saves
-        time.
+        False, with one warning per session, where that is impossible (a full or read-only folder). The cache only saves
+        time, so the work can go on.
     """
     global _warned
     try:
@@ -24,7 +24,7 @@ def write(name: str, content: bytes) -> bool:
             _warned = True
             warnings.warn(
                 f"cannot write to the cache folder {cache_folder()} ({error.strerror or error}): everything works, but "
-                "is made anew in each session. Free some space, or set COURSE_CACHE to another folder.",
+                "has to be made again in each session. Free some space, or set COURSE_CACHE to another folder.",
                 stacklevel=3,
             )
         return False

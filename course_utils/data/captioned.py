@@ -1,9 +1,9 @@
-"""Pictures with short captions by a seed, as plain tensors and text: what an assignment's cases are made of.
+"""Pictures with short captions from a seed, as plain tensors and text: the stuff of an assignment's cases.
 
     images, captions, kinds, colours = postcards(400, seed=0, objects=("house", "fish"), colours=("red", "blue"))
     new = Recipe("captioned.postcards", {"n": 100, "seed": 1}, item=0)          # in a solution's mistakes.py
 
-The seed alone decides, so that a case needs to keep nothing but these few words.
+The seed alone decides, so a case needs to store nothing but these few words.
 """
 
 # ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
@@ -39,10 +39,15 @@ def postcards(
 ) -> tuple[UInt8[Tensor, "n 3 S S"], list[str], Int[Tensor, " n"], Int[Tensor, " n"]]:
     """Return (images 0 … 255, captions, objects, colours) of n postcards with `size` pixels a side.
 
-    They show these objects in these colours. A caption names object and colour and nothing else, in one of TEMPLATES.
-    The last two are places in `objects` and `colours`. part: as in `postcards.draw`, for example "held_out":
-    combinations that "train" never shows.
-    Raises ValueError for names that there are not, n < 0, and if the part has none of these combinations.
+    A caption names object and colour and nothing else, in one of TEMPLATES. The last two results are places in
+    `objects` and `colours`.
+
+    Args:
+        part: as in `postcards.draw`; "held_out", for example, has combinations that "train" never shows.
+        objects, colours: those that may occur.
+
+    Raises:
+        ValueError: if a name is unknown, n is negative, or the part has none of these combinations.
     """
     known = {"objects": (objects, world.OBJECTS), "colours": (colours, tuple(world.COLOURS))}
     for what, (names, all_names) in known.items():
@@ -60,7 +65,7 @@ def postcards(
     return images.clone(), list(captions), kind.clone(), colour.clone()
 
 
-@lru_cache(maxsize=4)  # a case takes the pictures and the captions one after the other
+@lru_cache(maxsize=4)  # a case asks for the pictures and the captions one after the other
 def _drawn(n: int, seed: int, part: str, size: int, objects: tuple, colours: tuple) -> tuple:
     kinds = torch.tensor([world.OBJECTS.index(name) for name in objects])
     tones = torch.tensor([list(world.COLOURS).index(name) for name in colours])
@@ -80,3 +85,46 @@ def _drawn(n: int, seed: int, part: str, size: int, objects: tuple, colours: tup
     ]
     captions = [f"an{text[1:]}" if text.startswith("a orange") else text for text in captions]
     return (images * 255).round().to(torch.uint8), captions, kind, colour
+
+
+def in_two_places(
+    n: int,
+    seed: int,
+    *,
+    size: int = 24,
+    objects: Sequence[str] = ("house", "cactus", "car"),
+    colours: Sequence[str] = tuple(world.COLOURS),
+    each: int = 3,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return (first, second, gallery, new, truth): pictures of the same thing in different places.
+
+    A thing is an object in one colour; landscape, weather, place and size differ from card to card. `first` and
+    `second`, both (n, 3, S, S), show the same thing in each row. `gallery` has one card of every thing, `new` has
+    `each` more in random order, and truth says which row of the gallery each of them shows. All pictures are uint8.
+
+    Raises:
+        ValueError: if a name is unknown.
+    """
+    names = {"object": (objects, world.OBJECTS), "colour": (colours, tuple(world.COLOURS))}
+    for what, (wanted, known) in names.items():
+        if wrong := set(wanted) - set(known):
+            raise ValueError(f"{what} must be one of {', '.join(known)}, got {', '.join(sorted(wrong))}")
+    return tuple(part.clone() for part in _in_two_places(n, seed, size, tuple(objects), tuple(colours), each))
+
+
+@lru_cache(maxsize=2)
+def _in_two_places(n: int, seed: int, size: int, objects: tuple, colours: tuple, each: int) -> tuple:
+    generator = runtime.seed(seed)
+    factors = world.sample(9000, generator, "all")
+    kind = torch.tensor([world.OBJECTS.index(name) for name in objects])
+    tone = torch.tensor([list(world.COLOURS).index(name) for name in colours])
+    thing = torch.where(factors["object"][:, None] == kind, torch.arange(len(kind)), -1).amax(1) * len(tone)
+    thing += torch.where(factors["colour"][:, None] == tone, torch.arange(len(tone)), -99).amax(1)
+    groups = [(thing == i).nonzero()[:, 0] for i in range(len(kind) * len(tone))]
+    which = torch.randint(len(groups), (n,), generator=generator).tolist()
+    pairs = [groups[i][1 + each + torch.randperm(len(groups[i]) - 1 - each, generator=generator)[:2]] for i in which]
+    order = torch.randperm(len(groups) * each, generator=generator)
+    rows = [torch.stack(pairs)[:, 0], torch.stack(pairs)[:, 1], torch.stack([group[0] for group in groups])]
+    rows.append(torch.cat([group[1 : 1 + each] for group in groups])[order])
+    images = [world.render({name: column[r] for name, column in factors.items()}, size)[0] for r in rows]
+    return *((255 * x).round().to(torch.uint8) for x in images), order // each

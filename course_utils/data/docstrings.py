@@ -1,7 +1,7 @@
-"""Docstrings of an installed package, read with `ast` and never imported, and the English in them.
+"""The docstrings of an installed package, read with `ast` and never imported, and the English in them.
 
 Needs only the standard library: `text.py` runs this file itself as a worker (jobs on stdin, JSON on stdout), so that
-reading in parallel starts no copy of the user's notebook or script, on any system.
+reading in parallel never starts a copy of the user's notebook or script, on any system.
 """
 
 import ast
@@ -17,28 +17,16 @@ from pathlib import Path
 # Not read: tests (hardly any prose), copies of other projects, files that a build generates, and `distutils`, which
 # numpy ships for some Python versions only.
 SKIPPED_FOLDERS = {
-    "tests",
-    "testing",
-    "externals",
-    "_external",
-    "extern",
-    "_vendor",
-    "array_api_compat",
-    "array_api_extra",
+    "tests", "testing", "externals", "_external", "extern", "_vendor", "array_api_compat", "array_api_extra",
     "distutils",
-}
+}  # fmt: skip
 SKIPPED_FILES = {
-    "__config__.py",
-    "_version.py",
-    "version.py",
-    "_distributor_init.py",
-    "_distributor_init_local.py",
-    "conftest.py",
-}
+    "__config__.py", "_version.py", "version.py", "_distributor_init.py", "_distributor_init_local.py", "conftest.py",
+}  # fmt: skip
 
 
 def source_files(folder: Path) -> list[Path]:
-    """The package's .py files, sorted by their path as text, without its tests and its copies of other projects."""
+    """Return the package's .py files, sorted by path as text, without its tests and its copies of other projects."""
     folder = Path(folder)
     found = [path.relative_to(folder) for path in folder.rglob("*.py")]
     kept = [path for path in found if not SKIPPED_FOLDERS & set(path.parts) and path.name not in SKIPPED_FILES]
@@ -46,16 +34,16 @@ def source_files(folder: Path) -> list[Path]:
 
 
 def clean(docstring: str) -> str:
-    """A docstring without the indentation of its code: `inspect.cleandoc`, whatever the version of Python."""
+    """Return a docstring without its code's indentation: `inspect.cleandoc`, the same in every version of Python."""
     first, *rest = docstring.expandtabs().split("\n")
     margin = min((len(line) - len(line.lstrip()) for line in rest if line.strip()), default=0)
     return "\n".join([first.strip(), *(line[margin:].rstrip() for line in rest)]).strip()
 
 
 def read(source: str, module: str) -> list[tuple[str, str]]:
-    """(qualified name, docstring) of the module and of each class and function in it, in the order of the file.
+    """Return (qualified name, docstring) of a module and each class and function in it, in the order of the file.
 
-    What is defined twice (a property and its setter, the branches of an `if`) counts once, with its first docstring.
+    Anything defined twice (a property and its setter, the branches of an `if`) counts once, with its first docstring.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in somebody else's strings
@@ -83,7 +71,7 @@ def read(source: str, module: str) -> list[tuple[str, str]]:
 
 
 def read_file(path: Path | str, package: str, folder: Path | str) -> list[tuple[str, str, str, str]]:
-    """(qualified name, path within the package, docstring, its prose) of each object of one file."""
+    """Return (qualified name, path within the package, docstring, its prose) of each object in one file."""
     path = Path(path)
     relative = path.relative_to(folder)
     parts = (package, *relative.with_suffix("").parts)
@@ -103,17 +91,8 @@ TABLES = {  # sections that list parameters, links or literature rather than tel
     "contents", "reference", "kwargs", "options", "usage", "call signature", "call signatures", "literature",
     "bibliography", "copyright", "license", "licence", "authors", "author", "attrs", "expects",
 }  # fmt: skip
-TOLD = {
-    "note",
-    "warning",
-    "tip",
-    "important",
-    "caution",
-    "hint",
-    "admonition",
-    "attention",
-    "danger",
-}  # directives whose body is prose
+# directives whose body is prose
+TOLD = {"note", "warning", "tip", "important", "caution", "hint", "admonition", "attention", "danger"}
 DROP = "\x00"  # stands for formulas and code: a sentence that holds one is left out
 UNDERLINE = re.compile(r"([-=~^*\"#+'`.:_])\1{2,}\s*$")
 DIRECTIVE = re.compile(r"\.\.(?:\s+(?:\|[^|]*\|\s+)?([\w:+-]+?)\s*::(.*)|\s.*|)$")
@@ -121,9 +100,8 @@ ITEM = re.compile(r"(?:[-*+•]|\(?(?:\d{1,2}|[a-zA-Z]|[ivx]+)[.)])\s+(?=\S)")
 FIELD = re.compile(r":[A-Za-z][\w ,*]*:(?!`)")
 GOOGLE = re.compile(r"([A-Z][A-Za-z ]{2,24}):\s*$")
 TABLE = re.compile(r"[-=+|]{2,}(?:[ +|][-=+| ]*)$")
-CODE = re.compile(
-    r"[A-Za-z_][\w.\-]*(?:\(\))?$|-?\d+(?:\.\d+)?$|'[\w .\-]+'$|\"[\w .\-]+\"$"
-)  # short enough to stand in a sentence
+# code that is short enough to stand in a sentence
+CODE = re.compile(r"[A-Za-z_][\w.\-]*(?:\(\))?$|-?\d+(?:\.\d+)?$|'[\w .\-]+'$|\"[\w .\-]+\"$")
 TITLED = re.compile(r"(.+?)\s*<[^>]*>$", re.DOTALL)
 GREEK = re.compile(r"\\(alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|omega|Gamma|Omega)$")
 CITED = re.compile(
@@ -140,39 +118,22 @@ END = re.compile(r"([.!?][\"')\]]*)\s+(?=[\"'(]?[A-Z0-9\x00])")
 FIRST, LAST = re.compile(r"[\"'(]?[A-Z]"), re.compile(r"[A-Za-z0-9)\"'][.!?][\"')]?$")
 CODE_SIGNS = re.compile(r"[\x00-\x1f{}\\|<>=^%@$~*`#\[\]+&]|(?<![a-z])/|/(?![a-z])|\.\.|::|---|__|\(\)|\( | \)| [,;:.]")
 WORD, LETTERS, CAPITALS = re.compile("[A-Za-z]+"), re.compile("[A-Za-z ]+"), re.compile("[A-Z]")
-TYPOGRAPHY = str.maketrans(
-    {
-        "“": '"',
-        "”": '"',
-        "„": '"',
-        "‘": "'",
-        "’": "'",
-        "`": "'",
-        "–": "-",
-        "—": "-",
-        "‐": "-",
-        "‑": "-",
-        "−": "-",
-        "…": "...",
-        "\u00a0": " ",
-        "×": "x",
-    }
-)
+TYPOGRAPHY = str.maketrans("“”„‘’`–—‐‑−\u00a0×", "\"\"\"'''----- x", "") | str.maketrans({"…": "..."})
 
 
 def blocks(text: str) -> list[str]:
-    """The paragraphs of a docstring that may be prose: no code, tables, titles, directives, lists of parameters."""
+    """Return the paragraphs of a docstring that may be prose: no code, tables, titles, directives or parameters."""
     return _Blocks(text).read()
 
 
 class _Blocks:
-    """Goes down a docstring line by line and gathers its paragraphs."""
+    """Goes down a docstring line by line and collects its paragraphs."""
 
     def __init__(self, text: str):
         self.lines, self.at = text.split("\n"), 0
         self.paragraphs: list[str] = []
         self.paragraph: list[str] = []  # the lines so far of the one that is being read
-        self.margin = 0  # its indentation; -1 where its next line sets that
+        self.margin = 0  # its indentation; -1 where its next line sets it
         self.section = ""  # the last title
         self.hidden: int | None = None  # lines that are indented deeper than this are left out
         self.doctest = False
@@ -190,7 +151,7 @@ class _Blocks:
         return self.paragraphs
 
     def take(self, line: str, indent: int) -> None:
-        """Decide what a line is, and go on accordingly."""
+        """Decide what a line is, and act accordingly."""
         if self.hidden is not None and indent > self.hidden:
             return
         self.hidden = None
@@ -224,7 +185,7 @@ class _Blocks:
         return bool(underlined and not UNDERLINE.match(line))
 
     def take_directive(self, name: str, title: str, indent: int) -> None:
-        """Leave out what belongs to a directive, unless that is prose: a note, a warning."""
+        """Leave out what belongs to a directive, unless it is prose: a note, a warning."""
         if name not in TOLD:
             self.hidden = indent
             return
@@ -244,7 +205,7 @@ class _Blocks:
         if not line.endswith("::"):
             self.paragraph.append(line)
             return
-        self.paragraph.append(line[:-2].rstrip() + ":")  # and below it code
+        self.paragraph.append(line[:-2].rstrip() + ":")  # code follows
         self.close()
         self.hidden = indent
 
@@ -260,13 +221,13 @@ class _Blocks:
 
 
 def _begins_table(line: str) -> bool:
-    """Whether a line is Google's title of a list of parameters or of examples."""
+    """Whether a line is the heading of a Google-style list of parameters or of examples."""
     google = GOOGLE.match(line)
     return bool(google) and (google[1].lower() in TABLES or google[1].lower().startswith("example"))
 
 
 def _named(inner: str) -> str:
-    """What a role or an interpreted text shows: the title of "title <target>", "c" of "~a.b.c", "b" of ".b"."""
+    """What a role or interpreted text shows: the title of "title <target>", "c" of "~a.b.c", "b" of ".b"."""
     titled = TITLED.match(inner)
     return titled[1] if titled else (inner.rpartition(".")[2] if inner.startswith("~") else inner).lstrip("~!.")
 
@@ -282,12 +243,12 @@ def _role(match: re.Match) -> str:
         greek = GREEK.match(inner)
         return greek[1] if greek else inner if len(inner) == 1 else DROP
     if role in ("ref", "doc", "numref", "eq", "cite") and not TITLED.match(inner):
-        return DROP  # a label, which Sphinx would replace by a title
+        return DROP  # a label, which Sphinx would replace with a title
     return _named(inner)
 
 
 def inline(paragraph: str) -> str:
-    """A paragraph without reST's markup, `DROP` for formulas and code, typographic signs and accents as ASCII."""
+    """Return a paragraph without reST markup: `DROP` for formulas and code, typographic signs and accents as ASCII."""
     text = " ".join(paragraph.split())
     if "`" in text:
         text = re.sub(r":([\w:+-]+):`([^`]*)`", _role, text)
@@ -309,7 +270,7 @@ def inline(paragraph: str) -> str:
 
 
 def split_sentences(paragraph: str) -> list[str]:
-    """Sentences of one paragraph (one line); abbreviations such as "e.g." and initials do not end one."""
+    """Return the sentences of one paragraph (one line); abbreviations such as "e.g." and initials do not end one."""
     found, start = [], 0
     for end in END.finditer(paragraph):
         if ABBREVIATION.search(paragraph[max(start, end.start() - 9) : end.end(1)]):
@@ -321,7 +282,7 @@ def split_sentences(paragraph: str) -> list[str]:
 
 
 def is_english(sentence: str) -> bool:
-    """Whether it reads as a sentence: capital first, full stop last, three words at least, mostly letters, no code."""
+    """Whether it reads as a sentence: capital first, full stop last, at least three words, mostly letters, no code."""
     return bool(
         sentence.isascii()
         and FIRST.match(sentence)
@@ -336,7 +297,7 @@ def is_english(sentence: str) -> bool:
 
 
 def prose(docstring: str) -> str:
-    """The English sentences of a docstring: one line per paragraph, ASCII; empty where there are none."""
+    """Return the English sentences of a docstring: one line per paragraph, ASCII; empty where there are none."""
     paragraphs = [inline(block) for block in blocks(docstring)]
     if paragraphs and re.search(r"[\w)\"']$", paragraphs[0]):
         paragraphs[0] += "."  # a one-line summary often comes without its full stop
@@ -345,7 +306,7 @@ def prose(docstring: str) -> str:
 
 
 if __name__ == "__main__":
-    gc.disable()  # syntax trees are large and hold no cycles worth looking for
+    gc.disable()  # syntax trees are large, and looking for cycles in them does not pay
     job = json.load(sys.stdin.buffer)
     read_all = [read_file(*each) for each in job]
     sys.stdout.buffer.write(json.dumps(read_all).encode())

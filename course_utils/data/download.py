@@ -1,9 +1,9 @@
-"""The fetching of what `real` lists: from a mirror, or from the network; whole or not at all, and checked.
+"""Fetches what `real` lists, from a mirror or from the network: whole or not at all, and checked.
 
     download.fetch("sms_spam")                        # its folder; fetched if it is not here yet
 
-What comes is gathered in the folder `.fetching`, checked, and only then moved to its place: what has its name is whole.
-A download that was cut off goes on where it was.
+A download is collected in the folder `.fetching`, checked, and only then moved to its place: whatever bears its name is
+whole. A download that was cut off continues where it stopped.
 """
 
 import gzip
@@ -25,18 +25,21 @@ SECONDS = 20  # without a byte, before the next address is tried
 
 
 class NotFetched(ConnectionError):
-    """It could not be had; the message is one sentence that says why, and what to do."""
+    """It could not be fetched; the message is one sentence that says why, and what to do."""
 
 
 def documents(name: str) -> list[tuple[str, str, str]]:
-    """(name, source, text) of each document: all of tiny_shakespeare; each message ("ham/0", "spam/2") of sms_spam.
+    """Return (name, source, text) of each document: tiny_shakespeare; each message of sms_spam ("ham/0" …).
 
-    What is not here yet is fetched. Raises NotFetched if it cannot be had.
+    What is not here yet is fetched.
+
+    Raises:
+        NotFetched: if it cannot be had.
     """
     try:
         place, source = fetch(name), real.ITEMS[name].page
     except NotFetched as error:
-        raise NotFetched(f'{error}. text.load("docs") has two million characters of English here') from None
+        raise NotFetched(f'{error}. Without it, text.load("docs") gives two million characters of English') from None
     if name == "tiny_shakespeare":
         return [(name, source, place.read_text(encoding="utf-8"))]
     found = real.messages(place / "SMSSpamCollection")
@@ -44,24 +47,32 @@ def documents(name: str) -> list[tuple[str, str, str]]:
 
 
 def mirror() -> Path | None:
-    """Return the folder that COURSE_MIRROR names. Raises NotFetched if there is none such."""
+    """Return the folder that COURSE_MIRROR names; None if it names none.
+
+    Raises:
+        NotFetched: if there is no such folder.
+    """
     named = os.environ.get("COURSE_MIRROR")
     if not named:
         return None
     path = Path(named).expanduser()
     if not path.is_dir():
         raise NotFetched(
-            f"COURSE_MIRROR is {named}, and there is no such folder: plug it in, correct it, or unset COURSE_MIRROR"
+            f"COURSE_MIRROR is {named}, but there is no such folder: plug it in, correct it, or unset COURSE_MIRROR"
         )
     return path
 
 
 def fetch(name: str, *, to: Path | None = None, progress: bool = False) -> Path:
-    """Get an item, unless it is here already and unharmed, and return where it lies.
+    """Get an item, unless it is here already and undamaged, and return where it lies.
 
-    It is copied from the folder COURSE_MIRROR, if that is set, else downloaded.
-    to: another folder than `real.folder()`, such as one on a memory stick.
-    Raises NotFetched, whose message is one sentence; nothing half-written then has the item's name.
+    It is copied from the folder COURSE_MIRROR, if that is set, and downloaded otherwise.
+
+    Args:
+        to: another folder than `real.folder()`, such as one on a memory stick.
+
+    Raises:
+        NotFetched: if it cannot be had; nothing half-written then bears the item's name.
     """
     item, to = real.known(name), real.folder() if to is None else Path(to)
     staging = to / ".fetching" / item.name
@@ -83,13 +94,13 @@ def fetch(name: str, *, to: Path | None = None, progress: bool = False) -> Path:
             raise _no_room(item, to) from None
         where = error.filename or to
         raise NotFetched(
-            f"{item.name} cannot be written or read ({where}: {error.strerror or error}): mend that, or set "
+            f"{item.name} cannot be written or read ({where}: {error.strerror or error}): repair that, or set "
             "COURSE_CACHE to another folder"
         ) from None
 
 
 def _unharmed(item: Item, within: Path) -> Path | None:
-    """Return where an item lies, if nothing is wrong with it. A part is enough where there is no more to be had."""
+    """Return where an item lies, if nothing is wrong with it. A part is enough where no more is available."""
     here = real.find(item.name, within)
     if here is None or real.problem(item, within):
         return None
@@ -102,7 +113,7 @@ def _unharmed(item: Item, within: Path) -> Path | None:
 
 @contextmanager
 def _alone(staging: Path) -> Iterator[None]:
-    """Wait until no other process fetches the same to the same folder."""
+    """Wait until no other process is fetching the same item to the same folder."""
     from filelock import FileLock
 
     staging.parent.mkdir(parents=True, exist_ok=True)
@@ -121,12 +132,16 @@ def _bar(item: Item, progress: bool):
 def _no_room(item: Item, to: Path) -> NotFetched:
     return NotFetched(
         f"no space for {item.name} in {to}: it needs about {item.room / 1e6:,.3g} MB for a moment; free some, or set "
-        "COURSE_CACHE to a folder on another disk. Nothing half-written was kept"
+        "COURSE_CACHE to a folder on another disk. No half-written file was kept"
     )
 
 
 def _make_room(item: Item, staging: Path, needed: int) -> None:
-    """Raise NotFetched before anything is written that will not fit."""
+    """Check that an item fits, before anything is written.
+
+    Raises:
+        NotFetched: if it does not.
+    """
     begun = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
     if shutil.disk_usage(staging.parent).free < needed - begun:
         shutil.rmtree(staging, ignore_errors=True)
@@ -134,7 +149,7 @@ def _make_room(item: Item, staging: Path, needed: int) -> None:
 
 
 def _move(staging: Path, place: str, to: Path) -> None:
-    """Put what was made in its place in one step; what was there before, damaged, is thrown away."""
+    """Put what was made in its place in one step; a damaged predecessor is thrown away."""
     made, target = staging / "made" / place, to / place
     target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(target):
@@ -169,7 +184,7 @@ def _in_mirror(item: Item, source: Path) -> tuple[str, list[str]]:
         return item.part, [path.relative_to(source).as_posix() for path in real.part_pictures(source / item.part)]
     if there:
         lost = next(file.path for file in item.files if file.path not in there)
-        raise NotFetched(f"{item.name} is not whole in the mirror {source}: {lost} is missing")
+        raise NotFetched(f"{item.name} is incomplete in the mirror {source}: {lost} is missing")
     beside = f", or a part of it in {item.part}/train and {item.part}/test" if item.part else ""
     raise NotFetched(f"{item.name} is not in the mirror {source}: it would be in {item.place}{beside}")
 
@@ -205,14 +220,14 @@ def _download(item: Item, staging: Path, bar) -> str:
 
 
 def _parts(item: Item) -> list[tuple[Source, tuple[File, ...]]]:
-    """Each source with the files that it gives: one archive gives all of them, else each source one."""
+    """Each source with the files it provides: a single archive provides all, otherwise each source provides one."""
     if len(item.sources) == 1:
         return [(item.sources[0], item.files)]
     return [(source, (file,)) for source, file in zip(item.sources, item.files, strict=True)]
 
 
 def _unpack(archive: Path, targets: list[Path]) -> None:
-    """Make files out of those of the same names in an archive; what is no archive is itself the only one."""
+    """Make the files from those of the same names in an archive; any other file is itself the only one."""
     for name, content in _content(archive):
         for target in targets:
             if name in (target.name, ""):
@@ -221,7 +236,7 @@ def _unpack(archive: Path, targets: list[Path]) -> None:
 
 
 def _content(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """The name and the content of each file in an archive; of another file "" and its own content."""
+    """The name and content of each file in an archive; for any other file, "" and its own content."""
     if archive.name.endswith(".tar.gz"):
         with tarfile.open(archive) as packed:
             yield from ((Path(m.name).name, packed.extractfile(m)) for m in packed if m.isfile())
@@ -234,18 +249,18 @@ def _content(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _get(item: Item, source: Source, staging: Path, bar) -> Path:
-    """Download one file from the first address that gives the right one, going on with what is there of it."""
+    """Download one file from the first address that gives the right one, continuing from what is already there."""
     import pooch
     import requests
 
-    pooch.get_logger().setLevel("ERROR")  # it would tell the checksum of what has none
+    pooch.get_logger().setLevel("ERROR")  # it would print the checksum of every file that has none on record
     hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     staging.mkdir(parents=True, exist_ok=True)
     failures = []
     for address in (address.format(hub=hub) for address in source.addresses):
         name = address.rsplit("/", 1)[-1]
         part = staging / f"{name}.part"
-        for _ in range(2):  # once more, from the start, where what was there already is of no use
+        for _ in range(2):  # once more, from the start, if what was there already is of no use
             resumed = part.exists()
             try:
                 get = _Resuming(part, source.size, bar)
@@ -262,12 +277,12 @@ def _get(item: Item, source: Source, staging: Path, bar) -> Path:
         staging.rmdir()
     raise NotFetched(
         f"could not get {item.name} ({'; '.join(dict.fromkeys(failures))}): with a network, course fetch {item.name} "
-        "goes on where it stopped; without one, set COURSE_MIRROR to a folder that somebody has fetched"
+        "continues where it stopped; without one, set COURSE_MIRROR to a folder that somebody has fetched"
     )
 
 
 class _Resuming:
-    """A downloader for pooch that asks only for what is not in the file `part` yet."""
+    """A downloader for pooch that asks only for what is not yet in the file `part`."""
 
     def __init__(self, part: Path, size: int | None, bar):
         self.part, self.size, self.bar = part, size, bar
@@ -289,11 +304,11 @@ class _Resuming:
 
         start = file.tell()
 
-        def whole(response) -> bool:  # there is no such range, as what is here is all
+        def whole(response) -> bool:  # there is no such range, because everything is here already
             return response.status_code == 416 and response.headers.get("Content-Range") == f"bytes */{start}"
 
         def answered(response, **_) -> None:
-            if start and response.status_code in (200, 416) and not whole(response):  # all of it, or nothing
+            if start and response.status_code in (200, 416) and not whole(response):  # the server starts afresh
                 file.truncate(0)
 
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
@@ -309,7 +324,7 @@ class _Resuming:
 
 
 def _hand_over(part: Path, target: Path) -> None:
-    """Give pooch the file without losing the part: who is killed while the checksum is counted has it all still."""
+    """Give pooch the file without losing the part: a run killed while the checksum is computed still has all of it."""
     target.unlink(missing_ok=True)
     try:
         os.link(part, target)
@@ -318,7 +333,7 @@ def _hand_over(part: Path, target: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words why a download failed; what libraries say of it fills a page."""
+    """Say in a few words why a download failed; what libraries say about it fills a page."""
     import requests
 
     if isinstance(error, requests.HTTPError):
@@ -335,4 +350,4 @@ def _reason(error: Exception) -> str:
         return "no connection"
     if isinstance(error, requests.RequestException):
         return str(error) or type(error).__name__
-    return "what it sent is not the expected file, its checksum differs"
+    return "what it sent is not the expected file: its checksum differs"

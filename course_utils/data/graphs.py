@@ -1,11 +1,11 @@
-"""Graphs whose classes differ by how they are wired, and by nothing that could be counted.
+"""Graphs whose classes differ in how they are wired, and in nothing that could be counted.
 
     graphs = draw(1000, runtime.seed(0))
     graphs.adjacency, graphs.attributes, graphs.labels
     view = subgraph(graphs, 0.7, generator)                  # one of GraphCL's four augmentations
 
 Every graph starts as a random one. Then pairs of its edges swap ends, (a-b, c-d) -> (a-d, c-b), again and again, and
-its class decides which swaps it likes: neighbours on a circle, friends of the same community, hubs with hubs … A swap
+its class decides which swaps it favours: neighbours on a circle, friends of the same community, hubs with hubs … A swap
 leaves every degree as it was. So nodes, edges and degrees say nothing about the class; only the wiring does.
 
 A batch is dense: B graphs padded to N nodes, F kinds of node. Randomness comes from a generator.
@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 CLASSES = ("ring", "communities", "hubs together", "hubs apart", "random")
-KINDS = 6  # of node: they say nothing about the class
+KINDS = 6  # of nodes: they say nothing about the class
 DEGREE = 4  # on average
 
 
@@ -65,14 +65,18 @@ def draw(
 ) -> Graphs:
     """Return n graphs of random classes, with `nodes[0]` to `nodes[1]` nodes and twice as many edges as nodes.
 
-    sweeps: how often each edge is asked to swap; more make the classes clearer.
-    noise: the share of swaps that are made whatever the class likes.
-    Every graph has its own mixture of kinds: the thing that two graphs differ by most, and that no class cares about.
-    Raises ValueError for n < 0, fewer than 8 nodes, noise outside [0, 1].
+    Every graph has its own mixture of kinds. That is what two graphs differ in most, and no class depends on it.
+
+    Args:
+        sweeps: how often each edge is asked to swap; more make the classes clearer.
+        noise: the share of swaps that are made whatever the class favours.
+
+    Raises:
+        ValueError: if n is negative, there are fewer than 8 nodes, or `noise` lies outside [0, 1].
     """
     low, high = nodes
     if n < 0 or not 8 <= low <= high:
-        raise ValueError(f"n must be ≥ 0 and nodes two numbers ≥ 8 in order, got {n} and {nodes}")
+        raise ValueError(f"n must be ≥ 0, and nodes two numbers ≥ 8 in ascending order, got {n} and {nodes}")
     if not 0 <= noise <= 1 or sweeps < 0:
         raise ValueError(f"noise must be in [0, 1] and sweeps ≥ 0, got {noise} and {sweeps}")
     labels = torch.randint(len(CLASSES), (n,), generator=generator)
@@ -92,7 +96,7 @@ def draw(
 def random_graphs(
     real: Bool[Tensor, "batch nodes"], count: Int[Tensor, " batch"], generator: torch.Generator
 ) -> tuple[Int[Tensor, "batch edges 2"], Bool[Tensor, "batch nodes nodes"]]:
-    """Return (edges, adjacency) of graphs with `count` edges each between real nodes, all such graphs alike likely.
+    """Return (edges, adjacency) of graphs with `count` edges each between real nodes, all such graphs equally likely.
 
     The first `count` rows of a graph's edges are its own.
     """
@@ -111,7 +115,7 @@ def random_graphs(
 def wishes(
     labels: Int[Tensor, " batch"], real: Bool[Tensor, "batch nodes"], degrees: Float[Tensor, "batch nodes"]
 ) -> Float[Tensor, "batch nodes nodes"]:
-    """Return what an edge between each two nodes costs in a graph of that class: swaps make the sum smaller."""
+    """Return the cost of an edge between any two nodes in a graph of that class: swaps make the sum smaller."""
     B, N = real.shape
     size = real.sum(1)[:, None, None]  # (B, 1, 1)
     place = torch.arange(N)
@@ -123,7 +127,7 @@ def wishes(
     kinds = {"ring": around, "communities": stranger, "hubs together": -both, "hubs apart": both}
     cost = torch.zeros(B, N, N)
     for label, name in enumerate(CLASSES):
-        if name in kinds:  # "random" wishes nothing
+        if name in kinds:  # "random" wishes for nothing
             cost[labels == label] = kinds[name][labels == label]
     return cost
 
@@ -181,9 +185,10 @@ def _random(graphs: Graphs, generator: torch.Generator, *shape: int) -> Tensor:
 
 
 def drop_nodes(graphs: Graphs, share: float, generator: torch.Generator) -> Graphs:
-    """Take `share` of each graph's nodes away, drawn at random, with their edges; at least one node stays.
+    """Remove `share` of each graph's nodes, drawn at random, with their edges; at least one node stays.
 
-    Raises ValueError for a share outside [0, 1), as all four do.
+    Raises:
+        ValueError: if the share lies outside [0, 1), as in all four.
     """
     _share(share)
     order = _random(graphs, generator, *graphs.nodes.shape).masked_fill(~graphs.nodes, 2).argsort(1).argsort(1)
@@ -192,7 +197,7 @@ def drop_nodes(graphs: Graphs, share: float, generator: torch.Generator) -> Grap
 
 
 def perturb_edges(graphs: Graphs, share: float, generator: torch.Generator) -> Graphs:
-    """Take `share` of each graph's edges away and join as many other pairs of its nodes, both drawn at random."""
+    """Remove `share` of each graph's edges and join as many other pairs of its nodes, both drawn at random."""
     _share(share)
     B, N = graphs.nodes.shape
     i, j = torch.triu_indices(N, N, 1, device=graphs.nodes.device)

@@ -1,4 +1,4 @@
-"""Real pictures, in the form of the postcards: a folder with one sub-folder for each class, or a torchvision data set.
+"""Real pictures, in the form of the postcards: a folder with one sub-folder per class, or a torchvision data set.
 
 train = images.folder("../shared/data/cifar10/train", size=32)        # images (N, 3, 32, 32), labels, classes
 test = images.torchvision("CIFAR10", part="test")                     # fetched once, if there is a network
@@ -21,10 +21,10 @@ from course_utils.paths import FORBIDDEN, FULL
 
 ENDINGS = tuple(".png .jpg .jpeg .jpe .jfif .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2".split())
 NOT_READ = (".heic", ".heif", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf")
-"""Endings of pictures that Pillow alone does not read: they are counted among what is left out."""
+"""Endings of pictures that Pillow cannot read by itself: these files are counted among those left out."""
 
 LUMA = (0.299, 0.587, 0.114)
-"""How much red, green and blue add to the brightness that we see. Source: ITU-R BT.601."""
+"""How much red, green and blue contribute to the brightness we see. Source: ITU-R BT.601."""
 
 
 def grey(images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 1 H W"]:
@@ -49,29 +49,33 @@ class Pictures:
 def folder(path: str | os.PathLike, size: int = 32, *, limit: int | None = None) -> Pictures:
     """Read path/CLASS/PICTURE for all classes, in the order of their names.
 
-    Every picture is turned as its camera says, made RGB (grey is repeated, what is transparent becomes white), its
-    shorter side is resized to `size`, and the middle is cut out. Of an animation it is the first frame. What is left
-    out is named in `skipped` and counted in one warning: files that are damaged, too large, or of a kind that cannot
-    be shown right; folders within a class's folder, and pictures beside the classes' folders. Files whose ending is
-    none of a picture's, and hidden ones, are passed over.
-    limit: at most so many pictures of each class, the first by name.
-    Raises FileNotFoundError if there is no such folder, ValueError for one without sub-folders, a class in which no
-    picture can be read (both name the folder), size < 1, limit < 1.
+    Every picture is turned the way its camera recorded, and made RGB (grey is repeated, transparent parts become
+    white); its shorter side is resized to `size`, and the middle is cut out. An animation gives its first frame.
+
+    What is left out is named in `skipped` and counted in one warning: files that are damaged, too large, or of a kind
+    that cannot be shown correctly; folders inside a class's folder; and pictures beside the classes' folders. Hidden
+    files, and those whose ending is not that of a picture, are ignored.
+
+    Args:
+        limit: at most this many pictures of each class, the first by name.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if it has no sub-folders, a class has no readable picture (both name the folder), or `size` or
+            `limit` is below 1.
     """
     check_numbers(size, limit)
     path = Path(path).expanduser()
     if path.is_file():
         raise NotADirectoryError(
-            f"{path} is a file: give a folder that has a sub-folder for each class (unpack an archive first)"
+            f"{path} is a file: give a folder with a sub-folder for each class (unpack an archive first)"
         )
     if not path.is_dir():
-        raise FileNotFoundError(f"no folder {path.absolute()}: give one that has a sub-folder for each class")
+        raise FileNotFoundError(f"no folder {path.absolute()}: give one with a sub-folder for each class")
     inside = _visible(path)
     kinds = [p for p in inside if p.is_dir()]
     if not kinds:
-        raise ValueError(
-            f"{path} has no sub-folders: put the pictures of each class into one that has the class's name"
-        )
+        raise ValueError(f"{path} has no sub-folders: put the pictures of each class into one named after the class")
     images, labels = [], []
     skipped = [f"{p}: it lies beside the classes' folders" for p in inside if _is_picture(p)]
     unseen = 0  # pictures in folders that are left out, beyond one for each
@@ -83,7 +87,7 @@ def folder(path: str | os.PathLike, size: int = 32, *, limit: int | None = None)
                 break
             try:
                 images.append(picture(file, size))
-            except Exception as error:  # a decoder may raise anything about a damaged file
+            except Exception as error:  # a decoder may raise anything for a damaged file
                 skipped.append(f"{file}: {error or type(error).__name__}")
                 continue
             labels.append(label)
@@ -101,7 +105,7 @@ def folder(path: str | os.PathLike, size: int = 32, *, limit: int | None = None)
 
 
 def _visible(folder: Path) -> list[Path]:
-    """What lies in a folder, by name, without what is hidden and what a Mac adds to an archive."""
+    """What lies in a folder, by name, without hidden files and what a Mac adds to an archive."""
     try:
         found = sorted(folder.iterdir())
     except OSError as error:
@@ -139,17 +143,25 @@ def torchvision(
 ) -> Pictures:
     """Return a data set of `torchvision.datasets` by its name: CIFAR10, CIFAR100, MNIST, FashionMNIST, SVHN, STL10.
 
-    It is downloaded once, into `root` (None: where `course fetch` puts things), and read from there afterwards. Where
-    only a part of CIFAR-10 was fetched, that part is returned, with a warning that says how much it is.
-    part: "train" or "test". limit: at most so many pictures of each class, the first ones. Else as `folder`.
-    Raises ValueError for another name or part, ConnectionError (what to do without a network) if it cannot be had.
+    It is downloaded once and read from disk afterwards. If only a part of CIFAR-10 was fetched, that part is returned,
+    with a warning that says how large it is.
+
+    Args:
+        size: as in `folder`.
+        part: "train" or "test".
+        limit: at most this many pictures of each class, the first ones.
+        root: where it is stored; None takes the folder of `course fetch`.
+
+    Raises:
+        ValueError: if the name or part is unknown, or the files are there but damaged.
+        ConnectionError: if it cannot be fetched; the message says what to do without a network.
     """
     from torchvision import datasets
 
     check_numbers(size, limit)
     known = {known.lower(): known for known in KNOWN}
     if name.lower() not in known:
-        raise ValueError(f"no data set {name!r} here: choose from {', '.join(KNOWN)}, or read a folder of pictures")
+        raise ValueError(f"unknown data set {name!r}: choose from {', '.join(KNOWN)}, or read a folder of pictures")
     if part not in ("train", "test"):
         raise ValueError(f'part must be "train" or "test", got {part!r}')
     name = known[name.lower()]
@@ -172,7 +184,7 @@ def torchvision(
             said = " ".join(str(error).split()) or type(error).__name__
             if isinstance(error, OSError) and error.errno in FULL | FORBIDDEN:
                 raise OSError(f"cannot write {name} into {root} ({said}): give another folder as root") from None
-            rest = f" What lies in {place} is not whole." if place != root and place.exists() else ""
+            rest = f" What lies in {place} is incomplete." if place != root and place.exists() else ""
             raise ConnectionError(
                 f"cannot fetch {name} ({said}).{rest} With a network, this call fetches it once. "
                 f"Without one, copy torchvision's files into {root} from another machine, read pictures of your own "
@@ -209,7 +221,7 @@ def _is_missing(error: Exception) -> bool:
 
 
 def _broken(name: str, place: Path, why: object) -> str:
-    """What to do about files that are there, so that a download would keep them, and cannot be read."""
+    """What to do about files that are there, so a download would keep them, but cannot be read."""
     said = " ".join(str(why).split()) or type(why).__name__
     empty = [path.name for path in sorted(place.glob("*")) if path.is_file() and not path.stat().st_size]
     files = f"; {', '.join(empty)} is empty" if empty else ""
@@ -229,8 +241,8 @@ def check_numbers(size: int, limit: int | None) -> None:
 def picture(file: str | os.PathLike, size: int) -> Float[Tensor, "3 S S"]:
     """Read one picture.
 
-    Raises what Pillow raises about a file that is none; ValueError for one that is too large, or of which nobody can
-    know how bright it is.
+    Raises:
+        ValueError: if it is too large, or its brightness cannot be known; for damaged files, whatever Pillow raises.
     """
     from PIL import Image
 
@@ -250,20 +262,21 @@ def picture(file: str | os.PathLike, size: int) -> Float[Tensor, "3 S S"]:
 def prepare(image, size: int) -> Float[Tensor, "3 S S"]:
     """Return a PIL picture as RGB in [0, 1], its shorter side resized to `size`, the middle cut out.
 
-    Raises ValueError if nobody can know how bright it is: see `_grey`.
+    Raises:
+        ValueError: if its brightness cannot be known; see `_grey`.
     """
     import numpy as np
     from PIL import Image, ImageOps
 
-    tags = dict(getattr(image, "tag_v2", {}))  # of a TIFF; what is turned has none any more
+    tags = dict(getattr(image, "tag_v2", {}))  # of a TIFF; turning the picture loses them
     image = ImageOps.exif_transpose(image)
     if tags.get(SAMPLE_FORMAT, (1,))[0] == 2:
-        raise ValueError("its numbers have a sign, and nobody says which is white: save it with 8 bits per pixel")
+        raise ValueError("its numbers have a sign, and nothing says which one is white: save it with 8 bits per pixel")
     if image.mode.startswith("I") or image.mode == "F":
         image = _grey(image, tags)
     elif tags.get(BITS, (8,))[0] == 16 and 0 < max(high for _, high in _extrema(image)) < 16:
         raise ValueError(DARK)
-    if image.mode in ("La", "RGBa"):  # colours that are multiplied by their opacity
+    if image.mode in ("La", "RGBa"):  # colours already multiplied by their opacity
         image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -277,8 +290,8 @@ def prepare(image, size: int) -> Float[Tensor, "3 S S"]:
 MOST_PIXELS = 89_478_485  # Pillow's own limit, 256 MiB of RGB, beyond which it warns
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 DARK = (
-    "it has 16 bits per pixel, but not even a sixteenth of their range is used, as if it were of 12 bits or fewer, so "
-    "nobody can know which number is white: save it with 8 bits per pixel"
+    "it has 16 bits per pixel but uses less than a sixteenth of their range, as if it had 12 bits or fewer, so nobody "
+    "can know which number is white: save it with 8 bits per pixel"
 )
 
 
@@ -288,32 +301,35 @@ def _extrema(image) -> list[tuple[int, int]]:
 
 
 def _grey(image, tags: dict):
-    """Return a grey picture of more than 8 bits as one of 8 bits, where Pillow would cut and not scale.
+    """Return a grey picture of more than 8 bits as one of 8 bits, where Pillow would clip instead of scaling.
 
-    White is the largest number that its bits can hold (12, 16), and 1 for floating-point numbers. Raises ValueError
-    where neither can be meant: whole numbers of 32 bits, floats outside [0, 1], 16 bits of which hardly any is used.
+    White is the largest number that its bits can hold (12, 16), or 1 for floating-point numbers.
+
+    Raises:
+        ValueError: if neither can be meant: whole numbers of 32 bits, floats outside [0, 1], or 16 bits of which hardly
+            any are used.
     """
     import numpy as np
     from PIL import Image
 
-    bits = tags.get(BITS, (16,))[0]  # files of 16 bits that are no TIFF
+    bits = tags.get(BITS, (16,))[0]  # 16: a file that is not a TIFF
     grey = np.asarray(image, dtype=np.float64)
     if image.mode == "F":
         white = 1.0
         if not (grey.min() >= 0 and grey.max() <= 1):  # false for NaN
             raise ValueError(
-                f"its floating-point numbers are {grey.min():g} … {grey.max():g}, and black and white are 0 and 1: "
+                f"its floating-point numbers are {grey.min():g} … {grey.max():g}, but black and white are 0 and 1: "
                 "scale them, or save it with 8 bits per pixel"
             )
     elif bits > 16:
         raise ValueError(
-            f"it has whole numbers of {bits} bits, and nobody says which is white: save it with 8 or 16 bits per pixel"
+            f"it has whole numbers of {bits} bits, and nothing says which is white: save it with 8 or 16 bits per pixel"
         )
     else:
         white = 2.0**bits - 1
         if bits == 16 and 0 < grey.max() < 4096:
             raise ValueError(DARK)
     share = grey / white
-    if tags.get(PHOTOMETRIC) == 0:  # "white is zero", which Pillow turns round for 8 bits only
+    if tags.get(PHOTOMETRIC) == 0:  # "white is zero", which Pillow inverts for 8 bits only
         share = 1 - share
     return Image.fromarray((share * 255).round().astype(np.uint8))

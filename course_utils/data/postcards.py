@@ -1,14 +1,14 @@
 """Postcards: little pictures whose every factor is known, so that a representation can be asked what it kept.
 
     cards = postcards.draw(2000, runtime.seed(0))      # images (2000, 3, 32, 32), masks, factors, captions
-    factors = postcards.sample(8, runtime.seed(1))     # the same in two steps: first what is to be seen …
+    factors = postcards.sample(8, runtime.seed(1))     # the same in two steps: first what there is to see …
     images, masks = postcards.render(factors, 96)      # … then the picture of it, here with 96 pixels a side
 
-A card shows one object on the ground of one biome, under a sky. The object's colour is free: it depends on nothing but,
-through the combinations that are held out, the object. All other colours are determined: grass is green, the sea is
+A card shows one object on the ground of one biome, under a sky. The object's colour is free: apart from the
+combinations that are held out, it depends on nothing. All other colours are determined: grass is green, the sea is
 blue.
 
-All randomness is in `sample`, from a CPU generator; `render` is arithmetic, the same on every device to rounding.
+All randomness is in `sample`, from a CPU generator; `render` is arithmetic, the same on every device up to rounding.
 Shapes are signed distances (negative inside), which one line turns into the share of a pixel that they cover.
 
 Letters in the shape comments: n cards, S pixels a side, L layers.
@@ -29,7 +29,8 @@ Factors = dict[str, Tensor]  # each (n,); "_words" is (n, 5)
 RGB = tuple[float, float, float]
 Map = Float[Tensor, "n S S"]
 
-# Luminances near each other (0.43 … 0.72), and each card has its own shade: a grey picture says little of the colour.
+# The luminances are close together (0.43 … 0.72) and each card has its own shade, so a grey picture tells little about
+# the colour.
 COLOURS: dict[str, RGB] = {
     "red": (0.94, 0.23, 0.21),
     "orange": (0.97, 0.49, 0.09),
@@ -64,11 +65,11 @@ HELD_OUT = held_out()
 
 @dataclass(frozen=True)
 class Postcards:
-    """n cards: pictures, what is on them, and what one would write about them."""
+    """n cards: the pictures, what is on them, and what one would write about them."""
 
     images: Float[Tensor, "n 3 S S"]  # in [0, 1]
     masks: Float[Tensor, "n 1 S S"]  # share of each pixel that the object covers
-    free: Float[Tensor, "n 1 S S"]  # share of each pixel that is painted in the free colour (no wheels, windows, spots)
+    free: Float[Tensor, "n 1 S S"]  # share of each pixel painted in the free colour (no wheels, windows, spots)
     factors: Factors
     captions: list[str]
 
@@ -83,10 +84,14 @@ def draw(
     part: str = "train",
     device: torch.device | str | None = None,
 ) -> Postcards:
-    """Return n cards with `size` pixels a side, on `device` (None: the CPU).
+    """Return n cards with `size` pixels a side. The first rows are the same whatever n is.
 
-    part: "train" shows no combination of HELD_OUT, "held_out" only those, "all" every one.
-    The first rows are the same whatever n is. Raises ValueError for n < 0, size < 1, an unknown part.
+    Args:
+        part: "train" shows no combination of HELD_OUT, "held_out" only those, "all" every one.
+        device: where the cards are drawn; None takes the CPU.
+
+    Raises:
+        ValueError: if n is negative, `size` is below 1, or the part is unknown.
     """
     check_size(size)
     factors = sample(n, generator, part)
@@ -101,11 +106,15 @@ def draw(
 def sample(n: int, generator: torch.Generator, part: str = "train") -> Factors:
     """Return the factors of n cards, on the CPU.
 
-    "object", "colour", "biome", "weather": int64, places in OBJECTS, COLOURS, BIOMES, WEATHERS; "night": bool;
-    "size", "x", "y": side and centre of the object's square, as shares of the picture's side (y counts downwards);
-    "angle": radians, counter-clockwise. Names with "_" are nuisance: the horizon, clouds, waves, shade, words.
-    All are independent of each other, but for: colour and object (HELD_OUT), y and size (objects stand on the ground),
-    y and object (balloons and rockets fly).
+    "object", "colour", "biome", "weather": int64, places in OBJECTS, COLOURS, BIOMES, WEATHERS; "night": bool; "size",
+    "x", "y": side and centre of the object's square, as shares of the picture's side (y counts downwards); "angle":
+    radians, counter-clockwise. Names that begin with "_" are nuisance: the horizon, clouds, waves, shade, words.
+
+    All are independent except for colour and object (HELD_OUT), y and size (objects stand on the ground), and y and
+    object (balloons and rockets fly).
+
+    Raises:
+        ValueError: if n is negative, or the part is unknown.
     """
     if n < 0:
         raise ValueError(f"n must be ≥ 0, got {n}")
@@ -150,21 +159,24 @@ def sample(n: int, generator: torch.Generator, part: str = "train") -> Factors:
 
 
 FLYING = ("balloon", "rocket")
-FLOATING = ("boat", "fish")  # at sea; for the others there is an islet
+FLOATING = ("boat", "fish")  # at sea; all others stand on an islet
 FOOT = {"car": 0.36, "boat": 0.40, "fish": 0.24, "rocket": 0.5}
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
-CHUNK = 128 * 32 * 32  # pixels that are worked on at a time: so many numbers stay in the processor's cache
+CHUNK = 128 * 32 * 32  # pixels to work on at a time, few enough to stay in the processor's cache
 
 
 def render(
     factors: Factors, size: int = 32, device: torch.device | str | None = None
 ) -> tuple[Float[Tensor, "n 3 S S"], Float[Tensor, "n 1 S S"]]:
-    """Return (images, masks) of cards whose factors are given, `size` pixels a side.
+    """Return (images, masks) of cards with given factors, `size` pixels a side.
 
-    device: where to draw; None: where the factors are. Change a factor and draw again, and only that changes.
+    Change a factor and draw again, and only that changes.
+
+    Args:
+        device: where to draw; None draws where the factors are.
     """
     images, masks, _ = paint(factors, size, device)
     return images, masks
@@ -202,7 +214,7 @@ def check_size(size: int) -> None:
 def groups(factors: Factors, name: str, size: int) -> Iterator[tuple[int, Factors, Int[Tensor, " rows"]]]:
     """Yield (value, factors of some rows that have it, those rows), few enough rows at a time for the cache.
 
-    Rows of one weather stand together: what that weather does not have need not be drawn.
+    Rows with the same weather are put together: what that weather lacks need not be drawn.
     """
     order = (factors[name] * 1000 + factors["weather"] * 2 + factors["night"]).argsort(stable=True)
     values, counts = factors[name].unique(return_counts=True)
@@ -212,7 +224,7 @@ def groups(factors: Factors, name: str, size: int) -> Iterator[tuple[int, Factor
 
 
 class Grid:
-    """Where the pixels' centres are: X (S,) to the right and Y (S, 1) downwards, from 0 to 1; numbers as (n, 1, 1)."""
+    """The pixels' centres: X (S,) to the right and Y (S, 1) downwards, from 0 to 1; numbers as (n, 1, 1)."""
 
     def __init__(self, factors: Factors, size: int):
         self.size = size
@@ -220,34 +232,32 @@ class Grid:
         self.X, self.Y = places, places[:, None]
 
     def cover(self, distance: Tensor) -> Tensor:
-        """Return the share of each pixel that a shape covers, from the signed distance in shares of the side."""
+        """Return the share of each pixel that a shape covers, from its signed distance in shares of the side."""
         return (0.5 - distance * self.size).clamp(0, 1)
 
 
 @dataclass(frozen=True)
 class Tone:
-    """A colour that is the same on all cards, but for day and night."""
+    """A colour that is the same on all cards, except that it changes at night."""
 
     day: RGB
     night: RGB
 
 
 Colour = Tone | Float[Tensor, "n 3"]
-Layer = tuple[
-    Colour, Map
-]  # what it is painted in, and how much of each pixel it covers; the first one lies at the bottom
+Layer = tuple[Colour, Map]  # the paint, and how much of each pixel it covers; the first layer lies at the bottom
 
 NIGHT = (0.42, 0.48, 0.72)  # what is left of red, green and blue at night
-NIGHT_OBJECT = (0.82, 0.82, 0.92)  # more: there is a lamp on the object
+NIGHT_OBJECT = (0.82, 0.82, 0.92)  # more, because a lamp shines on the object
 
 
 def lit(rgb: RGB, left: RGB = NIGHT) -> Tone:
-    """Return the colour, of which these shares of red, green and blue are left at night."""
+    """Return a colour that keeps these shares of red, green and blue at night."""
     return Tone(rgb, tuple(c * share for c, share in zip(rgb, left)))
 
 
 def ground_tone(rgb: RGB, g: Factors) -> Float[Tensor, "n 3"]:
-    """Return the colour with each card's own brightness of the ground."""
+    """Return a colour with each card's own brightness of the ground."""
     left = torch.where(g["night"][:, None], torch.tensor(NIGHT, device=g["night"].device), 1.0)  # (n, 3)
     return (torch.tensor(rgb, device=left.device) + g["_ground"][:, None]) * left
 
@@ -255,7 +265,7 @@ def ground_tone(rgb: RGB, g: Factors) -> Float[Tensor, "n 3"]:
 def flatten(
     layers: list[Layer], g: Factors
 ) -> tuple[Float[Tensor, "n 3 L"], Float[Tensor, "n L SS"], Float[Tensor, "n SS"]]:
-    """Return the layers' colours, how much of each is seen from above, and how much of what lies below them all."""
+    """Return the layers' colours, how much of each is visible from above, and how much of what lies below them all."""
     n, size = len(g["night"]), layers[0][1].shape[-1]
     weights = torch.empty(n, len(layers), size, size, device=g["night"].device)
     through = torch.ones(n, size, size, device=weights.device)
@@ -293,7 +303,7 @@ def sky_colour(g: Factors, place: int) -> Float[Tensor, "n 3"]:
 
 
 def scene(biome: str, g: Factors, size: int) -> list[Layer]:
-    """Return the layers of sky, sun or moon, clouds, what stands far away, and the ground."""
+    """Return the layers of the sky, sun or moon, clouds, distant things, and the ground."""
     grid = Grid(g, size)
     horizon = number(g["_horizon"])
     one = torch.ones(len(horizon), size, size, device=grid.X.device)
@@ -307,13 +317,13 @@ def scene(biome: str, g: Factors, size: int) -> list[Layer]:
 
 
 def heavens(g: Factors, grid: Grid) -> list[Layer]:
-    """Sun by day, moon and stars by night; where the sky is clear."""
+    """The sun by day, moon and stars by night, where the sky is clear."""
     X, Y = grid.X, grid.Y
     x, y = number(0.12 + 0.76 * g["_sun"]), 0.15
     distance = ((X - x) ** 2 + (Y - y) ** 2).sqrt()
     clear = number((g["weather"] == WEATHERS.index("clear")).float())
     moon = number(g["night"].float())
-    bite = ((X - x - 0.05) ** 2 + (Y - y + 0.035) ** 2).sqrt() - 0.075  # takes the moon's crescent out of the disc
+    bite = ((X - x - 0.05) ** 2 + (Y - y + 0.035) ** 2).sqrt() - 0.075  # leaves a crescent moon of the disc
     disc = grid.cover(torch.maximum(distance - 0.09, moon * 0.5 * -bite - (1 - moon))) * clear
     glow = (1 - distance / 0.24).clamp(min=0).square() * clear * (1 - 0.7 * moon) * 0.6
     layers = [(lit((1.0, 0.95, 0.7)), glow), (Tone((1.0, 0.87, 0.32), (0.97, 0.95, 0.82)), disc)]
@@ -326,7 +336,8 @@ def heavens(g: Factors, grid: Grid) -> list[Layer]:
 def dots(grid: Grid, cells: int, shift: Tensor, radius: float) -> Map:
     """Return the distance to round dots, one in each cell of a grid, at a place that depends on the cell.
 
-    radius: as a share of a cell.
+    Args:
+        radius: as a share of a cell.
     """
     u, v = grid.X * cells + shift, grid.Y * cells + shift  # (n, 1, S), (n, S, 1)
     i, j = u.floor(), v.floor()
@@ -336,7 +347,7 @@ def dots(grid: Grid, cells: int, shift: Tensor, radius: float) -> Map:
 
 
 def clouds(g: Factors, grid: Grid, second: bool) -> list[Layer]:
-    """Three balls on a flat base; a large cloud and a second one in bad weather, else a small one; none in fog."""
+    """Three balls on a flat base: a large cloud and a second one in bad weather, a small one otherwise, none in fog."""
     X, Y, weather = grid.X, grid.Y, g["weather"]
     large = number(torch.tensor([0.75, 1.25, 1.25, 1.0, 1.0], device=X.device)[weather])
     cx, cy = number(g["_cloud"]), number(0.12 + 0.16 * g["_cloud_y"])
@@ -423,7 +434,7 @@ def forest(g: Factors, grid: Grid) -> list[Layer]:
         k = u.floor()
         top = h - height * (0.78 + 0.22 * torch.sin(k * 2.4 + phase * 6))
         away = (u - k - 0.5).abs() / number_of
-        slope = 2 * number_of * (0.56 * height + 0.06)  # so that even the smallest end where the next one begins
+        slope = 2 * number_of * (0.56 * height + 0.06)  # so that even the smallest fir ends where the next begins
         return grid.cover(torch.maximum((away * slope - (Y - top)) / slope, Y - h - 0.06))
 
     ground = grid.cover(h + waves(X, (0.012, 1.1, p)) - Y)
@@ -444,7 +455,7 @@ def city(g: Factors, grid: Grid) -> list[Layer]:
         k = u.floor()
         top = h - low - (high - low) * (0.5 + 0.5 * torch.sin(k * 2.4 + phase * 6))
         inside = torch.maximum((u - k - 0.5).abs() / number_of - 0.46 / number_of, top - Y)
-        i, j = (u - k) * 4, (Y - top) * 20  # windows: a grid in each block, some of them lit
+        i, j = (u - k) * 4, (Y - top) * 20  # windows: a grid in each block, with lights in some
         across, down = ((i % 1.0 - 0.5).abs() - 0.29) / (4 * number_of), ((j % 1.0 - 0.5).abs() - 0.31) / 20
         lights = torch.sin(i.floor() * 5.3 + j.floor() * 2.9 + k * 1.7) > 0
         windows = grid.cover(across) * grid.cover(down) * grid.cover(top + 0.05 - Y) * grid.cover(Y - h + 0.02)
@@ -473,7 +484,7 @@ LANDS: dict[str, Callable[[Factors, Grid], list[Layer]]] = {
 
 
 def shadow(biome: str, g: Factors, grid: Grid) -> list[Layer]:
-    """What lies under the object: its shadow; at sea an islet, or ripples."""
+    """What lies under the object: its shadow; at sea, an islet or ripples."""
     X, Y = grid.X, grid.Y
     kind = g["object"]
     flies, floats = (
@@ -512,13 +523,13 @@ def ellipse(u: Tensor, v: Tensor, x: float, y: float, a: float, b: float) -> Ten
 
 
 def box(u: Tensor, v: Tensor, x: float, y: float, a: float, b: float, r: float = 0.0) -> Tensor:
-    """Half the width is a, half the height b, corners cut with radius about r."""
+    """A box of half-width a and half-height b, its corners cut with a radius of about r."""
     d = torch.maximum((u - x).abs() - a, (v - y).abs() - b)
     return d if not r else torch.maximum(d, ((u - x).abs() + (v - y).abs() - a - b + 0.6 * r) * 0.7071)
 
 
 def polygon(u: Tensor, v: Tensor, *points: tuple[float, float]) -> Tensor:
-    """Convex, corners counter-clockwise."""
+    """A convex polygon, its corners given counter-clockwise."""
     d = None
     for (x1, y1), (x2, y2) in zip(points, points[1:] + points[:1]):
         length = math.hypot(x2 - x1, y2 - y1)
@@ -712,7 +723,7 @@ SHAPES: dict[str, Callable[[Tensor, Tensor], list]] = {
     "house": house, "tree": tree, "car": car, "boat": boat, "balloon": balloon, "cactus": cactus, "rocket": rocket,
     "snowman": snowman, "fish": fish, "mushroom": mushroom, "flower": flower, "umbrella": umbrella,
 }  # fmt: skip
-MIRRORED = ("car", "boat", "fish", "house", "snowman", "umbrella")  # may look the other way
+MIRRORED = ("car", "boat", "fish", "house", "snowman", "umbrella")  # may face the other way
 
 
 def figure(name: str, g: Factors, size: int) -> list[tuple[str | RGB, Map]]:
@@ -729,7 +740,7 @@ def figure(name: str, g: Factors, size: int) -> list[tuple[str | RGB, Map]]:
 
 
 def lay(layers: list[tuple[str | RGB, Map]], g: Factors) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """As `flatten`, with the free colour put in; and how much of each pixel is painted in it."""
+    """As `flatten`, with the free colour filled in; also return how much of each pixel is painted in it."""
     device = g["colour"].device
     free = torch.tensor(list(COLOURS.values()), device=device)[g["colour"]] * g["_shade"][:, None]  # (n, 3)
     left = torch.where(g["night"][:, None], torch.tensor(NIGHT_OBJECT, device=device), 1.0)
@@ -810,7 +821,8 @@ _DAY = ("by day", "in daylight")
 def describe(factors: Factors) -> list[str]:
     """Return one caption for each card; every one names object, colour and biome, and "night" only at night.
 
-    Size (small below 0.43, big above 0.57), weather and day are named now and then. The numbers in "_words" choose.
+    Size (small below 0.43, big above 0.57), weather and day are mentioned now and then, as the numbers in "_words"
+    decide.
     """
 
     def pick(choices: tuple[str, ...], number: float) -> str:

@@ -1,15 +1,15 @@
-"""Real data and real models by other people: what can be fetched, what of it is here, what was measured with it.
+"""Real data and real models by other people: what can be fetched, what is here, and what was measured with it.
 
     course fetch sms_spam all-MiniLM-L6-v2            # or --lecture 06, or --all
 
     real.find("sms_spam")                             # where it lies, or None
-    print(real.missing("sms_spam", "gpt2"))           # a sentence for those that are not here, or ""
+    print(real.missing("sms_spam", "gpt2"))           # a sentence about those that are not here, or ""
     real.result("spam")                               # what `benchmarks/real.py spam` measured, once
-    means, errors = real.curves("spam")               # of it, what plots.curve(means, errors=errors) draws
+    means, errors = real.curves("spam")               # the same, for plots.curve(means, errors=errors)
 
 The loaders find what was fetched: `text.load("sms_spam")`, `images.torchvision("CIFAR10")`, `pretrained.load("gpt2")`.
 
-All of it lies in one folder, which is also what COURSE_MIRROR may name, e.g. on a memory stick:
+Everything lies in one folder. COURSE_MIRROR may name a folder of the same layout, for example on a memory stick:
 
     tiny_shakespeare.txt
     sms_spam/SMSSpamCollection
@@ -42,16 +42,16 @@ RESULTS = results.FOLDER / "real"
 
 @dataclass(frozen=True)
 class File:
-    """A file that must be there in the end."""
+    """A file that must be there when an item has been fetched."""
 
-    path: str  # below the folder of all that is fetched
+    path: str  # below the folder that holds everything fetched
     checksum: str | None = None  # SHA-256, or "md5:…" where only that was published; None: its revision is pinned
     size: int | None = None  # bytes
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file to download: addresses that offer the same, in the order to try. A .gz, .zip or .tar.gz is unpacked."""
+    """A file to download: addresses that offer it, in the order to try. A .gz, .zip or .tar.gz is unpacked."""
 
     addresses: tuple[str, ...]  # "{hub}" is the address of the Hugging Face hub
     checksum: str | None = None
@@ -60,7 +60,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Item:
-    """Something that can be fetched by its name."""
+    """Something that can be fetched by name."""
 
     name: str
     what: str
@@ -68,11 +68,11 @@ class Item:
     licence: str
     page: str  # where it comes from, for people
     lectures: tuple[str, ...]
-    place: str  # the file or folder below the folder of all that is fetched
+    place: str  # the file or folder, below the folder that holds everything fetched
     files: tuple[File, ...]
     sources: tuple[Source, ...]
-    check: Callable[[Path], str] = lambda path: ""  # what is wrong with what lies at a path; "": nothing
-    part: str = ""  # a folder of class sub-folders that may stand in for it
+    check: Callable[[Path], str] = lambda path: ""  # what is wrong with the content of a path; "": nothing
+    part: str = ""  # a folder of class sub-folders that may take its place
 
     @property
     def size(self) -> str:
@@ -80,7 +80,7 @@ class Item:
 
     @property
     def room(self) -> int:
-        """Bytes on the disk while it is made: an archive and what is unpacked from it."""
+        """Bytes on the disk while it is being made: an archive and its unpacked content."""
         packed = self.sources[0].addresses[0].endswith((".gz", ".zip"))
         return round(self.megabytes * 1e6 * (3 if packed else 1))
 
@@ -89,7 +89,7 @@ class Item:
 
 
 def messages(path: Path) -> list[tuple[str, str]]:
-    """Return (label, text) of each message in a file of the SMS Spam Collection; a line of headings is passed over."""
+    """Return (label, text) of each message in a file of the SMS Spam Collection; a heading line is skipped."""
     lines = (line.rstrip("\r").split("\t", 1) for line in path.read_text(encoding="utf-8").split("\n") if "\t" in line)
     return [(label, text) for label, text in lines if label in ("ham", "spam")]
 
@@ -104,12 +104,12 @@ def _check_messages(folder: Path) -> str:
 
 
 def _check_model(**wanted: Any) -> Callable[[Path], str]:
-    """A check of a model's config.json, and that its other files are whole."""
+    """A check of a model's config.json, and of whether its other files are whole."""
 
     def check(folder: Path) -> str:
         described = {path.name: _json(path) for path in sorted(folder.glob("*.json"))}
         if broken := [name for name, content in described.items() if not isinstance(content, dict)]:
-            return f"its {broken[0]} is cut off, damaged or something else"
+            return f"its {broken[0]} is cut off, damaged or another kind of file"
         config = described["config.json"]
         for name, value in wanted.items():
             if config.get(name) != value:
@@ -130,7 +130,7 @@ def _json(path: Path) -> Any:
 
 
 def _safetensors_length(path: Path) -> int:
-    """Return how many bytes a file of weights has by its own header; -1: it has none."""
+    """Return how many bytes a file of weights should have by its own header; -1 if it has no header."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 0 < length <= 100 * 2**20:  # the format's own limit
@@ -171,7 +171,7 @@ def _check_pictures(folder: Path) -> str:
             with Image.open(path) as image:
                 size = image.size
         except (OSError, ValueError):
-            return f"{path.relative_to(folder.parent)} is no picture"
+            return f"{path.relative_to(folder.parent)} is not a picture"
         if size != (32, 32):
             return f"{path.relative_to(folder.parent)} has {size[0]} × {size[1]} pixels, not 32 × 32"
     return ""
@@ -181,7 +181,7 @@ def _model(
     name: str, what: str, repo: str, revision: str, licence: str, lectures: tuple[str, ...], megabytes: float,
     files: tuple[File, ...], **config: Any,
 ) -> Item:  # fmt: skip
-    """An item of the hub, at a pinned revision. The `files` have names without a folder."""
+    """An item from the hub, at a pinned revision. The names of its `files` have no folder."""
     place = f"models/{name}"
     sources = tuple(
         Source((f"{{hub}}/{repo}/resolve/{revision}/{file.path}",), file.checksum, file.size) for file in files
@@ -383,20 +383,28 @@ ITEMS = {
 
 
 def known(name: str | os.PathLike) -> Item:
-    """Return an item by its name, or a model by its name on the hub. Raises ValueError for others."""
+    """Return an item by its name, or a model by its name on the hub.
+
+    Raises:
+        ValueError: if there is none.
+    """
     item = ITEMS.get(name) or next((item for item in ITEMS.values() if item.page == f"huggingface.co/{name}"), None)
     if item is None:
-        raise ValueError(f"there is no {name!r} to fetch: choose from {', '.join(ITEMS)}")
+        raise ValueError(f"nothing called {name!r} can be fetched: choose from {', '.join(ITEMS)}")
     return item
 
 
 def of_lecture(number: str) -> list[str]:
-    """Return the names of what a lecture uses: "06", or "6". Raises ValueError for one that uses nothing."""
+    """Return the names of the items that a lecture ("06", or "6") uses.
+
+    Raises:
+        ValueError: if it uses none.
+    """
     number = number.zfill(2)
     names = [item.name for item in ITEMS.values() if number in item.lectures]
     if not names:
         having = sorted({lecture for item in ITEMS.values() for lecture in item.lectures})
-        raise ValueError(f"lecture {number} uses nothing that must be fetched; these do: {', '.join(having)}")
+        raise ValueError(f"lecture {number} needs nothing fetched; these do: {', '.join(having)}")
     return names
 
 
@@ -404,14 +412,15 @@ def of_lecture(number: str) -> list[str]:
 
 
 def folder() -> Path:
-    """Return the folder of all that is fetched, in the course's cache. It need not exist."""
+    """Return the folder that holds everything fetched, in the course's cache. It need not exist."""
     return cache_folder() / "real"
 
 
 def find(name: str, within: Path | None = None) -> Path | None:
-    """Return where an item lies, whole by its files' names and sizes, or else a part of it; None: it is not here.
+    """Return where an item lies: whole, by its files' names and sizes, or a part of it; None if it is not here.
 
-    within: another folder than that of all that is fetched.
+    Args:
+        within: another folder than `folder()`.
     """
     item, within = known(name), folder() if within is None else within
     if all(_fits(within / file.path, file) for file in item.files):
@@ -422,7 +431,7 @@ def find(name: str, within: Path | None = None) -> Path | None:
 
 
 def find_model(name: str | os.PathLike) -> Path | None:
-    """Return where a model lies that was fetched, by its own name or the hub's; None for any other name."""
+    """Return where a fetched model lies, by its own name or the hub's; None for any other name."""
     try:
         item = known(name)
     except ValueError:
@@ -439,7 +448,7 @@ def _fits(path: Path, file: File) -> bool:
 
 
 def problem(item: Item, within: Path) -> str:
-    """Say what is wrong with an item's files in a folder, by their checksums and the item's own check; "": nothing."""
+    """Say what is wrong with an item's files in a folder, by checksums and the item's own check; "" if nothing is."""
     if item.part and find(item.name, within) == within / item.part:
         return _check_pictures(within / item.part)
     for file in item.files:
@@ -465,23 +474,28 @@ def state(name: str, within: Path | None = None) -> str:
     item, within = known(name), folder() if within is None else within
     found = find(name, within)
     if found is None:
-        begun = (within / item.place).exists() or (within / ".fetching" / item.name).exists()
-        return "begun, not whole" if begun else "no"
+        return "begun, not complete" if begun(name, within) else "no"
     if found != within / item.place:
         counts = Counter(path.relative_to(found).parts[0] for path in part_pictures(found))
         return f"a part: {counts['train']:,} and {counts['test']:,} pictures"
     return "yes"
 
 
+def begun(name: str, within: Path | None = None) -> bool:
+    """Whether some of an item is here, or in another folder, but not all."""
+    item, within = known(name), folder() if within is None else within
+    return find(name, within) is None and any((within / p).exists() for p in (item.place, f".fetching/{item.name}"))
+
+
 def here() -> list[str]:
-    """Return the names of what is here; "(a part)" stands behind one of which it is only that."""
+    """Return the names of what is here, with "(a part)" after an item of which only a part is."""
     found = {name: find(name) for name in ITEMS}
     whole = {name: path == folder() / ITEMS[name].place for name, path in found.items()}
     return [name if whole[name] else f"{name} (a part)" for name, path in found.items() if path is not None]
 
 
 def table(names: list[str], within: Path, source: Path | None = None) -> Table:
-    """Say of each item what it is, its size, licence and source, and whether it is here and in the mirror `source`."""
+    """List what each item is, its size, licence and source, and whether it is here and in the mirror `source`."""
     from course_utils.show.tables import Table
 
     columns = ["name", "what", "size", "licence", "from", "lectures", "here", *(["in the mirror"] if source else [])]
@@ -498,7 +512,7 @@ def table(names: list[str], within: Path, source: Path | None = None) -> Table:
 
 
 def missing(*names: str) -> str:
-    """Return a sentence that says which of these are not here and how to get them; "" if all are."""
+    """Return a sentence that says which of these are not here and how to get them; "" if all are here."""
     items = [known(name) for name in names if find(name) is None]
     if not items:
         return ""
@@ -507,10 +521,10 @@ def missing(*names: str) -> str:
 
 
 def result(name: str) -> dict[str, Any]:
-    """What `python benchmarks/real.py NAME` measured and stored, with "date", "machine" and "command".
+    """Return what `python benchmarks/real.py NAME` measured and stored, with "date", "machine" and "command".
 
     Raises:
-        FileNotFoundError: there is none of this name; it says which there are.
+        FileNotFoundError: if there is no such result; the message lists those that exist.
     """
     return results.load(name, RESULTS)
 
@@ -518,7 +532,9 @@ def result(name: str) -> dict[str, Any]:
 def curves(name: str) -> tuple[dict[str, dict[float, float]], dict[str, dict[float, float]]]:
     """Return a stored result's means and standard errors, each {curve: {x: value}}, as `plots.curve` takes them.
 
-    Raises as `result` does; ValueError for a result that is no curve.
+    Raises:
+        FileNotFoundError: as `result` does.
+        ValueError: if the result has no curves.
     """
     found = result(name)
     if "curves" not in found:

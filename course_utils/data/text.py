@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LIBRARIES = ("numpy", "scipy", "sklearn", "matplotlib", "torchvision")
 """Import names of the libraries whose docstrings make the corpus "docs"."""
 
-DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where the package to install is called otherwise
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where the package to install has another name
 HELD_OUT = 0.2  # of the labelled sentences
 
 
@@ -48,7 +48,7 @@ class Document:
 
     @property
     def label(self) -> str:
-        """What a classifier could be asked for, the first part of the name: "numpy", or "spam" of "spam/17"."""
+        """What a classifier could predict, the first part of the name: "numpy", or "spam" for "spam/17"."""
         return self.name.replace("/", ".").partition(".")[0]
 
 
@@ -62,7 +62,7 @@ class Corpus:
 
     @functools.cached_property
     def text(self) -> str:
-        """All documents, an empty line between two of them."""
+        """All documents, with an empty line between each two."""
         return "\n\n".join(document.text for document in self.documents)
 
     def __repr__(self) -> str:
@@ -70,15 +70,24 @@ class Corpus:
         return f"Corpus({self.name!r}, {len(self.documents):,} documents, {characters:,} characters)"
 
     def split(self, held_out: float = 0.1, seed: int = 0) -> tuple["Corpus", "Corpus"]:
-        """(train, held-out): about a share `held_out` (between 0 and 1) of each label's characters, by whole documents.
+        """Split into training and held-out documents.
 
-        Documents that say the same are counted once. In prose, a held-out document also loses the sentences that
-        stand in a training document, word for word or nearly so: no model can score by having seen them. Which
-        documents are held out depends only on `seed` and on the documents of the same label: "docs" and "numpy" hold
-        out the same of numpy. A single document (a text file) is cut in two at the end of a line.
+        Documents that say the same are counted once. In prose, a held-out document also loses the sentences that occur
+        in a training document, word for word or nearly so, so that no model can score by having seen them. Which
+        documents are held out depends only on the seed and on the documents with the same label: "docs" and "numpy"
+        hold out the same part of numpy. A single document (a text file) is cut in two at the end of a line.
+
+        Args:
+            held_out: about what share of each label's characters, between 0 and 1.
+
+        Returns:
+            The training corpus and the held-out corpus.
+
+        Raises:
+            ValueError: if the share is out of range, or leaves one part empty.
         """
         if not 0 < held_out < 1:
-            raise ValueError(f"held_out is a share between 0 and 1, such as 0.1, got {held_out}")
+            raise ValueError(f"held_out must be a share between 0 and 1, such as 0.1, got {held_out}")
         if len(self.documents) == 1:
             train, rest = _cut(self.documents[0], held_out)
         else:
@@ -91,9 +100,7 @@ class Corpus:
             if self.view == "prose":
                 rest = _without_seen(rest, train)
         if not train or not rest:
-            raise ValueError(
-                f"cannot hold out {held_out} of {self!r}: it needs more documents, or a share nearer to 0.5"
-            )
+            raise ValueError(f"cannot hold out {held_out} of {self!r}: use more documents, or a share nearer to 0.5")
         return Corpus(f"{self.name} (train)", train, self.view), Corpus(f"{self.name} (held out)", rest, self.view)
 
 
@@ -107,7 +114,7 @@ def _cut(document: Document, held_out: float) -> tuple[list[Document], list[Docu
 
 
 def _draw(documents: list[Document], held_out: float, seed: int) -> set[int]:
-    """Places of the held-out documents: drawn by a hash of seed and name until the label's share is full."""
+    """The numbers of the held-out documents: drawn by a hash of seed and name until the label's share is full."""
     ranked = sorted(
         range(len(documents)), key=lambda i: hashlib.sha256(f"{seed} {documents[i].name}".encode()).digest()
     )
@@ -128,7 +135,7 @@ _NO_LETTERS = str.maketrans(dict.fromkeys(string.punctuation + string.digits, " 
 
 
 def _key(text: str) -> str:
-    """The same for two texts that say the same: their words in lower case, without numbers and punctuation."""
+    """The same for two texts that say the same: their words in lower case, without numbers or punctuation."""
     return " ".join(text.lower().translate(_NO_LETTERS).split()) or text
 
 
@@ -150,7 +157,7 @@ def _runs(key: str) -> set[tuple[str, str, str]]:
 
 
 def _without_seen(documents: list[Document], train: list[Document]) -> list[Document]:
-    """Prose documents without the sentences that `train` has: the same key, or 70 % of its runs in one sentence."""
+    """Prose documents without the sentences that `train` has: the same key, or one that shares 70 % of its runs."""
     seen = {_key(sentence) for document in train for sentence in _sentences(document.text)}
     new = {_key(sentence) for document in documents for sentence in _sentences(document.text)} - seen
     places: dict[tuple[str, str, str], list[int]] = {run: [] for key in new for run in _runs(key)}
@@ -176,16 +183,21 @@ def _without_seen(documents: list[Document], train: list[Document]) -> list[Docu
 
 
 def load(name_or_path: str | os.PathLike = "docs", *, view: Literal["prose", "raw"] = "prose") -> Corpus:
-    """A corpus: "docs" (five libraries), one of LIBRARIES, a download ("tiny_shakespeare", "sms_spam") or a text file.
+    """Return a corpus: "docs" (five libraries), one of LIBRARIES, "tiny_shakespeare", "sms_spam", or a text file.
 
-    `view` is for the libraries: "prose" keeps the English sentences of docstrings (ASCII, one line per paragraph),
-    "raw" keeps docstrings as they are. The first call reads the libraries' files (seconds), later ones a cache
-    (milliseconds). A text file is UTF-8, or has a byte-order mark (UTF-16, UTF-32). Raises OSError or ValueError,
-    saying what to do, for a file that is missing, unreadable, empty or not text, and for a download that no address
-    gives.
+    The public corpora are downloaded once. The first call reads the libraries' files (seconds), later ones a cache
+    (milliseconds). A text file must be UTF-8, or have a byte-order mark (UTF-16, UTF-32).
+
+    Args:
+        view: for the libraries. "prose" keeps the English sentences of docstrings (ASCII, one line per paragraph);
+            "raw" keeps docstrings as they are.
+
+    Raises:
+        OSError: if a file is missing or unreadable, or a download is not available at any address.
+        ValueError: if a file is empty or not text.
     """
     if view not in ("prose", "raw"):
-        raise ValueError(f'view is "prose" or "raw", got {view!r}')
+        raise ValueError(f'view must be "prose" or "raw", got {view!r}')
     if name_or_path == "docs":
         return _docstrings("docs", LIBRARIES, view)
     for library in LIBRARIES:
@@ -248,7 +260,7 @@ def _fingerprint(module_file: str) -> str:
 
 
 def _cache_file(library: str, view: str) -> str:
-    """Named by the versions of the package and of the rules, so that neither can change unnoticed."""
+    """A file named after the versions of the package and of the rules, so that neither can change unnoticed."""
     _folder(library)
     version = importlib.metadata.version(DISTRIBUTIONS.get(library, library))
     return f"docstrings/{library}-{version}-{view}-{_fingerprint(docstrings.__file__)}.txt"
@@ -294,7 +306,7 @@ def _read_packages(libraries: Sequence[str]) -> dict[tuple[str, str], list[Docum
 
 
 def _read_files(jobs: Sequence[tuple[str, str, str]]) -> list[list]:
-    """`docstrings.read_file` of each job, by one worker process per core; whatever they leave undone is done here."""
+    """`docstrings.read_file` for each job, by one worker process per core; whatever they leave undone is done here."""
     sizes = [os.path.getsize(path) + 2000 for path, _, _ in jobs]
     shares: list[list[int]] = [[] for _ in range(min(runtime.cores(), 8))]
     loads = [0] * len(shares)
@@ -316,7 +328,7 @@ def _read_files(jobs: Sequence[tuple[str, str, str]]) -> list[list]:
 
 
 def _start(jobs: Sequence[tuple[str, str, str]]) -> subprocess.Popen | None:
-    """A worker at work, or None where no process can be started (as in some sandboxes)."""
+    """A worker that has its jobs, or None where no process can be started (as in some sandboxes)."""
     command = [sys.executable, "-I", "-S", docstrings.__file__]
     try:
         worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -345,12 +357,12 @@ def _answer(worker: subprocess.Popen | None, count: int) -> list[list | None]:
 
 # --- sentences --------------------------------------------------------------------------------------------------------
 
-# A sentence that names a library gives away who wrote it, so it is not asked about.
+# A sentence that names a library gives away who wrote it, so it makes no fair question.
 GIVEAWAYS = re.compile(r"numpy|scipy|sklearn|scikit|matplotlib|pyplot|pylab|torch|\b(?:np|sp|plt|mpl)\b", re.IGNORECASE)
 
 
 def sentences(corpus: Corpus) -> list[str]:
-    """The sentences of a corpus, in order. None goes on after an empty line, nor in prose after a line's end."""
+    """Return the sentences of a corpus, in order. None crosses an empty line or, in prose, the end of a line."""
     if corpus.view == "prose":
         return [sentence for document in corpus.documents for sentence in _sentences(document.text)]
     paragraphs = (p for document in corpus.documents for p in re.split(r"\n\s*\n", document.text))
@@ -359,7 +371,7 @@ def sentences(corpus: Corpus) -> list[str]:
 
 @functools.cache
 def _labelled(file: str) -> dict[str, dict[str, list[str]]]:
-    """part -> library -> sentences: what `labelled_sentences` draws from, kept in the cache's `file`."""
+    """part -> library -> sentences: what `labelled_sentences` draws from, cached in `file`."""
     content = cache.read_checked(file)
     if content is not None:
         return json.loads(content)
@@ -385,7 +397,7 @@ def _pool(part: str, libraries: Iterable[str]) -> dict[str, list[str]]:
     if not libraries or len(set(libraries)) < len(libraries) or not set(libraries) <= set(LIBRARIES):
         raise ValueError(f"libraries must be different names out of {', '.join(LIBRARIES)}, got {libraries}")
     if part not in ("train", "held_out"):
-        raise ValueError(f'part is "train" or "held_out", got {part!r}')
+        raise ValueError(f'part must be "train" or "held_out", got {part!r}')
     made_from = [_cache_file(library, "prose") for library in LIBRARIES] + [_fingerprint(__file__)]
     found = _labelled(f"docstrings/labelled-{hashlib.sha256(repr(made_from).encode()).hexdigest()[:12]}.json")[part]
     return {library: found[library] for library in libraries}
@@ -397,15 +409,22 @@ def labelled_sentences(
     limit: int | None = None,
     seed: int = 0,
 ) -> tuple[list[str], list[str]]:
-    """(sentences, the library that each was written for): as many of each, at most `limit`, drawn by `seed`.
+    """Return sentences, and for each the library it was written for; equally many from each library.
 
-    A sentence has 40 … 200 characters, stands once, in one part and for one library only, and names no library: those
-    that do (GIVEAWAYS) are left out. A fifth of the objects is held out: always the same, whatever `libraries` and
-    `seed`.
+    A sentence has 40 … 200 characters, occurs once, in one part and for one library only, and names no library: those
+    that do (GIVEAWAYS) are left out. A fifth of the objects is held out, always the same, whatever `libraries` and
+    `seed` are.
+
+    Args:
+        limit: at most how many per library; None takes as many as the smallest library has.
+        seed: decides which are drawn, and in what order.
+
+    Raises:
+        ValueError: if a name is unknown, or `limit` is below 1.
     """
     pool = _pool(part, libraries)
     if limit is not None and limit < 1:
-        raise ValueError(f"limit is a number of sentences per library, at least 1, got {limit}")
+        raise ValueError(f"limit must be a number of sentences per library, at least 1, got {limit}")
     count = min(min(map(len, pool.values())), limit or sys.maxsize)
     draw = random.Random(seed)
     pairs = [(sentence, library) for library, found in pool.items() for sentence in draw.sample(found, count)]
@@ -414,10 +433,13 @@ def labelled_sentences(
 
 
 def training_texts(libraries: Iterable[str] = LIBRARIES, characters: int = 30_000) -> dict[str, str]:
-    """library -> at most `characters` characters of its text: whole sentences, one a line, in a fixed random order.
+    """Return at most `characters` characters of each library's text: whole sentences, one per line, in random order.
 
-    They are those of `labelled_sentences("train")`: none is in its held-out part. A library that has less gives all
-    it has.
+    They come from `labelled_sentences("train")`, so none is in its held-out part. The order is always the same. A
+    library that has less text gives all it has.
+
+    Raises:
+        ValueError: if `characters` is too small for a single sentence.
     """
     texts = {}
     for library, found in _pool("train", libraries).items():
@@ -429,7 +451,7 @@ def training_texts(libraries: Iterable[str] = LIBRARIES, characters: int = 30_00
             length += len(sentence) + 1
         texts[library] = "\n".join(kept)
     if not all(texts.values()):
-        raise ValueError(f"{characters} characters do not hold one sentence: ask for 200 at least")
+        raise ValueError(f"{characters} characters are too few for a single sentence: ask for at least 200")
     return texts
 
 
@@ -437,7 +459,7 @@ def training_texts(libraries: Iterable[str] = LIBRARIES, characters: int = 30_00
 
 
 def shannon(text: str) -> str:
-    """`text` in Shannon's 27 symbols, a–z and space: lower case, and every run of anything else becomes one space.
+    """Return a text in Shannon's 27 symbols, a–z and space: lower case, every run of anything else as one space.
 
     Source: C. E. Shannon, A Mathematical Theory of Communication (1948), section 3.
     """
@@ -450,7 +472,7 @@ _WORD = regex.compile(rf"{_LETTERS}(?:['’]{_LETTERS})*")
 
 
 def words(text: str) -> list[str]:
-    """The words of `text` in order, in lower case, without punctuation and numbers; "don't" is one word.
+    """Return the words of a text in order, in lower case, without punctuation or numbers; "don't" is one word.
 
     A mark stays with its letter, so "हिन्दी" is one word. Soft hyphens, which nobody sees, are left out.
     """
@@ -460,7 +482,11 @@ def words(text: str) -> list[str]:
 class CharTokenizer:
     """Characters ↔ whole numbers: the code of a character is its place in `alphabet`, a string of different characters.
 
-    `unknown` is a character of the alphabet that stands for all that are not in it; without one, they are an error.
+    Args:
+        unknown: a character of the alphabet that stands for all characters outside it; without one, these are an error.
+
+    Raises:
+        ValueError: if the alphabet is empty, holds a character twice, or lacks `unknown`.
     """
 
     def __init__(self, alphabet: str, unknown: str | None = None):
@@ -481,7 +507,7 @@ class CharTokenizer:
 
     @classmethod
     def from_text(cls, text: str, unknown: str | None = None) -> "CharTokenizer":
-        """A tokenizer whose alphabet is the sorted characters of `text` (and `unknown`)."""
+        """Return a tokenizer whose alphabet is the sorted characters of `text` (and `unknown`)."""
         return cls("".join(sorted(set(text) | set(unknown or ""))), unknown)
 
     def __len__(self) -> int:
@@ -491,7 +517,11 @@ class CharTokenizer:
         return f"CharTokenizer({self.alphabet!r}, unknown={self.unknown!r})"
 
     def encode(self, text: str) -> "torch.Tensor":
-        """The codes of `text`: LongTensor (T,) on the CPU. Raises ValueError for a character that has none."""
+        """Return the codes of `text`: LongTensor (T,) on the CPU.
+
+        Raises:
+            ValueError: if a character has no code.
+        """
         import torch
 
         codes = self._codes[numpy.minimum(_code_points(text), len(self._codes) - 1)]
@@ -499,12 +529,16 @@ class CharTokenizer:
             at = int(codes.argmin())
             raise ValueError(
                 f"no code for {text[at]!r} (place {at}): the alphabet of {len(self)} characters lacks it. Build the "
-                "tokenizer from all text that it will meet, or give it an `unknown` character that stands for the rest"
+                "tokenizer from all the text it will see, or give it an `unknown` character that stands for the rest"
             )
         return torch.from_numpy(codes)
 
     def decode(self, codes: "torch.Tensor | Sequence[int]") -> str:
-        """The text of `codes`, whole numbers of shape (T,) on any device. Raises ValueError for others."""
+        """Return the text of `codes`, whole numbers of shape (T,) on any device.
+
+        Raises:
+            ValueError: if a code has no character, or the shape or type is another.
+        """
         codes = numpy.asarray(codes.detach().cpu() if hasattr(codes, "detach") else codes)
         if not codes.size:
             return ""

@@ -1,4 +1,4 @@
-"""Text files as they lie around: which encoding, and what it is if it is no text. Nothing here writes to a file.
+"""Text files from anywhere: which encoding a file has, or what it is if it is not text. Nothing here writes to a file.
 
 text_files.decode(content, path)      # the text of a file's bytes, or a ValueError that says what they are
 """
@@ -58,8 +58,8 @@ KINDS = (  # (where, the bytes there, what such a file is, what to do)
     (0, b"ID3", "a recording (MP3)", OTHER),
     (0, b"\xff\xfb", "a recording (MP3)", OTHER),
     (0, b"SQLite format 3\x00", "an SQLite database", OTHER),
-    *((0, bytes([0x80, version]), "a pickle of Python", OTHER) for version in (2, 3, 4, 5)),
-    (0, b"\x93NUMPY", "an array of numpy (.npy)", OTHER),
+    *((0, bytes([0x80, version]), "a Python pickle", OTHER) for version in (2, 3, 4, 5)),
+    (0, b"\x93NUMPY", "a numpy array (.npy)", OTHER),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", OTHER),
     (0, b"PAR1", "a Parquet table", OTHER),
     (0, b"ARROW1", "an Arrow table", OTHER),
@@ -70,9 +70,9 @@ KINDS = (  # (where, the bytes there, what such a file is, what to do)
     (0, b"\xcf\xfa\xed\xfe", "a program", OTHER),
     (0, b"\xca\xfe\xba\xbe", "a program", OTHER),
 )
-"""The first bytes of files that are no text."""
+"""The first bytes of files that are not text."""
 
-ALWAYS = (b"%PDF-", b"{\\rtf")  # these may hold nothing but letters, and are no text to learn from all the same
+ALWAYS = (b"%PDF-", b"{\\rtf")  # these may hold nothing but letters, yet they are not text to learn from
 
 IN_ZIP = (  # a file in the archive -> what the archive is
     ("word/document.xml", "a Word document (.docx)", WRITER),
@@ -80,7 +80,7 @@ IN_ZIP = (  # a file in the archive -> what the archive is
     ("ppt/presentation.xml", "a PowerPoint presentation (.pptx)", WRITER),
     ("META-INF/container.xml", "an e-book (EPUB)", WRITER),
     ("content.xml", "an OpenDocument file (.odt, .ods or .odp)", WRITER),
-    ("data.pkl", "a file of PyTorch", OTHER),
+    ("data.pkl", "a PyTorch file", OTHER),
 )
 
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")  # all but tab, line ends and page breaks
@@ -88,11 +88,13 @@ CONTROL_BYTE = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 
 def decode(content: bytes, path: Path) -> str:
-    r"""The text of a file's bytes, with "\n" at the ends of lines.
+    r"""Return the text of a file's bytes, with "\n" at the ends of lines.
 
-    Read are UTF-8, and UTF-8, UTF-16 and UTF-32 with a byte-order mark.
-    Raises ValueError that says what the file is, and how to come by text: another encoding (the advice makes a new
-    file and leaves this one as it is), a picture, an archive, a document, or text with control characters.
+    UTF-8 is read, and UTF-8, UTF-16 and UTF-32 with a byte-order mark.
+
+    Raises:
+        ValueError: for another encoding, a picture, an archive, a document, or text with control characters. The
+            message says what the file is, and how to get text from it; the advice never changes the file itself.
     """
     if content.startswith(ALWAYS):
         raise ValueError(_other(content, path))
@@ -108,7 +110,7 @@ def decode(content: bytes, path: Path) -> str:
 
 
 def _other(content: bytes, path: Path) -> str:
-    """What a file is that is no text, and what to do; empty if nothing is known of it."""
+    """What a file is that is not text, and what to do; empty if nothing is known about it."""
     binary = CONTROL_BYTE.search(content)
     for at, mark, kind, advice in KINDS:
         letters = mark.isascii() and mark.decode().isprintable() and mark not in ALWAYS  # a text may begin with "BM"
@@ -134,7 +136,7 @@ def _in_zip(content: bytes) -> tuple[str, str]:
 
 
 def _new_file(path: Path, expression: str) -> str:
-    """Python that writes `expression`, a text, into a file that does not exist yet."""
+    """Python code that writes the text of `expression` into a file that does not exist yet."""
     new, number = path.with_name(f"{path.stem}-utf8.txt"), 2
     while new.exists():
         new, number = path.with_name(f"{path.stem}-utf8-{number}.txt"), number + 1
@@ -155,20 +157,20 @@ def _undecodable(content: bytes, encoding: str, error: UnicodeDecodeError, path:
     if guess := _wide(content):
         why, how = f"it looks like {guess}", _read(path, guess)
     elif CONTROL_BYTE.search(content):
-        return f"{path} is not text: it is not UTF-8 ({at}), and holds control characters; {OTHER}"
+        return f"{path} is not text: it is not UTF-8 ({at}), and it holds control characters; {OTHER}"
     elif _mostly_utf8(content):
         why, how = "almost all of it is UTF-8", _read(path, "utf-8", ', errors="replace"')
     else:
         guess = _western(content)
         why, how = f"if it is Western text, it is likely {guess}", _read(path, guess)
     return (
-        f"{path} is not UTF-8 ({at}): open it in an editor, and save a copy as UTF-8; or make a new file with Python, "
+        f"{path} is not UTF-8 ({at}): open it in an editor and save a copy as UTF-8; or make a new file with Python, "
         f"which leaves yours as it is ({why}): {_new_file(path, how)}"
     )
 
 
 def _wide(content: bytes) -> str:
-    """UTF-16's name, if every other byte of many is zero; else nothing."""
+    """The name of UTF-16, if there are many zeros and nearly all lie in every other byte; else nothing."""
     zeros = [content[start::2].count(0) for start in (0, 1)]
     if max(zeros) < max(3, len(content) / 20) or min(zeros) > max(zeros) / 10:
         return ""
@@ -176,14 +178,14 @@ def _wide(content: bytes) -> str:
 
 
 def _mostly_utf8(content: bytes) -> bool:
-    """Whether more whole characters beyond ASCII stand in it than bytes that belong to none."""
+    """Whether it has more whole characters beyond ASCII than bytes that belong to no character."""
     text = content.decode("utf-8", "replace")
     bad = text.count("\ufffd")
     return sum(not character.isascii() for character in text) - bad > bad
 
 
 def _western(content: bytes) -> str:
-    """Windows' encoding, whose quotes and dashes are control characters in Latin-1; Latin-1 where it has a gap."""
+    """Windows' encoding, whose quotes and dashes are control characters in Latin-1; or Latin-1, where that has gaps."""
     try:
         content.decode("cp1252")
     except UnicodeDecodeError:
@@ -199,13 +201,13 @@ def _controls(text: str, content: bytes, encoding: str, found: re.Match, path: P
     elif not re.search(r"[\x00-\x08\x0e-\x1f\x7f]", text):  # only those that cp1252 has a letter or a quote for
         how = f'{_read(path, encoding)}.encode("latin-1", "replace").decode("cp1252", "replace")'
         advice = (
-            "Windows' quotes and dashes turn into these when they are read as Latin-1; this makes a new file that has "
-            f"them again: {_new_file(path, how)}"
+            "Windows' quotes and dashes turn into these when read as Latin-1; this makes a new file that has them "
+            f"back: {_new_file(path, how)}"
         )
     else:
         how = f're.sub(r"[\\x00-\\x08\\x0e-\\x1f\\x7f-\\x9f]", "", {_read(path, encoding)})'
         advice = (
-            "it is not text, or was damaged; after `import re`, this makes a new file without them: "
+            "it is not text, or it was damaged; after `import re`, this makes a new file without them: "
             f"{_new_file(path, how)}"
         )
     return f"{path} holds control characters ({at}): {advice}"

@@ -1,8 +1,8 @@
 """Tales: a small world of text, whose every fact is known.
 
     tales.write(1000, runtime.seed(0))             # each with .text, .facts, .cloze
-    tales.judge(text)                              # any text, also one that a model wrote
-    tales.marks(text)                              # what it found, as places in the text: kept, broken, odd
+    tales.judge(text)                              # any text, including one that a model wrote
+    tales.marks(text)                              # what the judge found, as places in the text: kept, broken, odd
     tales.score(texts).kept                        # {grade: (share of facts kept, standard error, how many)}
     tales.questions.about(tale)                    # where is each, who has what, at the end?
     tales.questions.statements(2000, generator)    # a tale and a last sentence: true or false?

@@ -1,15 +1,15 @@
-"""Kinds of things: words that differ and behave alike, for what pre-training is good for.
+"""Kinds of things: words that differ but behave alike, which is what pre-training is good for.
 
-    texts = write(30_000, runtime.seed(0))         # "Anna tuned the harp. Ben peeled the mango. …", nobody labels them
+    texts = write(30_000, runtime.seed(0))         # "Anna tuned the harp. Ben peeled the mango. …", without labels
     sentences, labels = labelled(20, runtime.seed(1))        # "Ben saw the harp." → "instrument", twenty of each kind
-    entropy(masked=0.3)                            # what no masked language model can get below
+    entropy(masked=0.3)                            # the least loss that any masked language model can reach
 
-Three hundred nouns, sixty of each kind. In a text, a verb of the kind stands before the noun three times out of four
+Three hundred nouns, sixty of each kind. In a text, a verb of the kind comes before the noun three times out of four
 ("tuned the harp"), and a neutral one otherwise ("saw the harp"). The labelled sentences have neutral verbs only, so
-that nothing but the noun tells the kind: who has seen few labels has not seen most nouns.
+nothing but the noun tells the kind: anyone who has seen few labels has not seen most nouns.
 
-The world is simple enough that its entropy is known; draw it beside each loss. `entropy(tied=False)` is what a model
-pays that knows how often each word occurs, and sees no tie between verb and noun: the plateau on which training rests
+The world is simple enough that its entropy is known; draw it beside each loss. `entropy(tied=False)` is the loss of a
+model that knows how often each word occurs but sees no tie between verb and noun: the plateau on which training rests
 before it falls.
 """
 
@@ -88,7 +88,7 @@ def words() -> tuple[str, ...]:
 
 
 def tokenizer() -> BPETokenizer:
-    """A tokenizer of whole words, as that of the tales."""
+    """Return a tokenizer of whole words, like that of the tales."""
     from course_utils.data.tales import vocabulary
 
     return vocabulary.word_tokenizer(words())
@@ -99,11 +99,15 @@ def _pick(u: float, options: tuple[str, ...]) -> str:
 
 
 def write(n: int, generator: torch.Generator) -> list[str]:
-    """Write n texts of three sentences each, every sentence independent of the others."""
+    """Return n texts of three sentences each, every sentence independent of the others.
+
+    Raises:
+        ValueError: if n is negative.
+    """
     import torch
 
     if n < 0:
-        raise ValueError(f"n is a number of texts, at least 0, got {n}")
+        raise ValueError(f"n must be a number of texts, at least 0, got {n}")
     texts = []
     for text in torch.rand(n, SENTENCES, 5, generator=generator, dtype=torch.float64).tolist():
         sentences = []
@@ -116,11 +120,15 @@ def write(n: int, generator: torch.Generator) -> list[str]:
 
 
 def labelled(per_kind: int, generator: torch.Generator) -> tuple[list[str], list[str]]:
-    """Neutral sentences and the kind that each is about: (sentences, labels), `per_kind` of each, in mixed order."""
+    """Return neutral sentences and the kind that each is about, `per_kind` of each, in mixed order.
+
+    Raises:
+        ValueError: if `per_kind` is below 1.
+    """
     import torch
 
     if per_kind < 1:
-        raise ValueError(f"per_kind is a number of sentences, at least 1, got {per_kind}")
+        raise ValueError(f"per_kind must be a number of sentences, at least 1, got {per_kind}")
     labels = [kind for kind in KINDS for _ in range(per_kind)]
     labels = [labels[i] for i in torch.randperm(len(labels), generator=generator).tolist()]
     numbers = torch.rand(len(labels), 3, generator=generator, dtype=torch.float64).tolist()
@@ -144,16 +152,16 @@ def _joint() -> numpy.ndarray:
 
 
 def entropy(masked: float | None = None, *, tied: bool = True) -> float:
-    """The least loss that any language model can have here, in nats.
+    """Return the least loss that any language model can have here, in nats.
 
     Args:
         masked: the share of the words that a masked language model has to guess, each drawn independently and then
             hidden (four in five), replaced by a random word (one in ten) or left alone, as BERT does it. The loss is
             the mean over the drawn words. None: the loss of next-word prediction, the mean over all words.
-        tied: False: for a model that does not see which verbs go with which nouns.
+        tied: False for a model that does not see which verbs go with which nouns.
 
     Raises:
-        ValueError: masked is not between 0 and 1.
+        ValueError: if `masked` does not lie between 0 and 1.
     """
     table = _joint()
     if not tied:
@@ -162,7 +170,7 @@ def entropy(masked: float | None = None, *, tied: bool = True) -> float:
         pair = -float((table[table > 0] * numpy.log(table[table > 0])).sum())
         return (math.log(len(NAMES)) + pair) / LENGTH
     if not 0 < masked <= 1:
-        raise ValueError(f"masked is a share of the words, more than 0 and at most 1, got {masked}")
+        raise ValueError(f"masked must be a share of the words, more than 0 and at most 1, got {masked}")
     size = len(words())
     names = numpy.full((len(NAMES), 1), 1 / len(NAMES))
     total = _guess(names, masked, size) + _guess(table, masked, size) + _guess(table.T, masked, size)
@@ -180,7 +188,7 @@ def _seen(n: int, drawn: float, size: int) -> numpy.ndarray:
 
 
 def _guess(table: numpy.ndarray, masked: float, size: int) -> float:
-    """Mean of -log P(word | what is seen of it, and of its partner) for a word that was drawn; rows are the words."""
+    """Mean of -log P(word | what is seen of it and of its partner) for a word that was drawn; rows are the words."""
     partner = table @ _seen(table.shape[1], masked, size)  # (words, partner as seen)
     joint = partner[:, None, :] * _seen(table.shape[0], 1.0, size)[:, :, None]  # (words, itself as seen, partner)
     whole = joint.sum(0, keepdims=True)

@@ -1,4 +1,4 @@
-"""The words of the tales: who, what and where. Everything else that a tale says stands in `grammar`.
+"""The words of the tales: who, what and where. Everything else that a tale says is in `grammar`.
 
 Each word belongs to one class, so that a sentence's shape can be read without guessing.
 """

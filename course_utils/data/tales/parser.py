@@ -40,7 +40,7 @@ DIFFERENT = (("A", "B"), ("A", "C"), ("B", "C"), ("t", "u"), ("P", "Q"))  # neve
 
 
 class Found(NamedTuple):
-    """What stands in a slot: the entity, its word as text[start:end], and where the phrase begins ("on the hill")."""
+    """What stands in a slot: the entity, its word as text[start:end], and where its phrase begins ("on the hill")."""
 
     entity: str
     start: int
@@ -57,7 +57,7 @@ class Parsed(NamedTuple):
 
 
 class Cast:
-    """Who and what a pronoun means: the one that was named last."""
+    """Who and what a pronoun means: whoever or whatever was named last."""
 
     __slots__ = ("she", "he", "it")
 
@@ -67,7 +67,7 @@ class Cast:
         self.it: str | None = None
 
     def remember(self, bound: dict[str, Found]) -> None:
-        """Take note of who and what a sentence has named."""
+        """Take note of those whom, and the things which, a sentence has named."""
         for slot, found in sorted(bound.items(), key=_place):
             entity = found.entity
             if slot in ("t", "u", "c"):
@@ -135,7 +135,7 @@ def _fold(sentence: str, at: int, cast: Cast) -> tuple[list[str], list[Found], l
     colours: list[tuple[str, Found]] = []
     tokens = list(TOKEN.finditer(sentence))
     words = [token.group() for token in tokens]
-    words += ["", "", ""]  # so that one can look ahead
+    words += ["", "", ""]  # room to look ahead
     i, n = 0, len(tokens)
     while i < n:
         word = words[i]

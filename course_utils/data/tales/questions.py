@@ -1,10 +1,10 @@
 """Questions about the end of a tale, with answers that no word count gives away.
 
     for question in about(tale):                  # "Where is the kite at the end?" "in the attic", of three places
-        tale.text + " " + question.say(question.answer)      # the same as a sentence of the tale: a judge can read it
+        tale.text + " " + question.say(question.answer)      # the answer as a sentence of the tale, which a judge reads
     statements(2000, runtime.seed(0))             # (texts, labels): a tale and a last sentence, true or false
 
-All places and all people that could be the answer stand in the tale.
+All places and people that could be the answer occur in the tale.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Question(NamedTuple):
     sentence: str  # an answer in full, with "{}" where the answer stands
 
     def say(self, option: str) -> str:
-        """One of the options as a sentence: "In the end the kite was in the attic.\""""
+        """Return one of the options as a sentence: "In the end the kite was in the attic.""" ""
         said = self.sentence.format(option)
         return said[0].upper() + said[1:]
 
 
 def about(tale: Tale) -> list[Question]:
-    """All questions about a tale that have more than one candidate: where each is, and who has each thing."""
+    """Return all questions about a tale that have more than one candidate: where each is, and who has each thing."""
     world = tale.verdict.world
     world.now = len(tale.verdict.sentences)
     named = tale.verdict.named
@@ -63,10 +63,10 @@ def about(tale: Tale) -> list[Question]:
 def statements(
     n: int, generator: torch.Generator, split: Split = "train", grades: tuple[int, ...] = (1, 2, 3, 4)
 ) -> tuple[list[str], list[bool]]:
-    """Tales with one more sentence each, about who is where or who has what in the end: is it true?
+    """Return tales with one more sentence each, about who is where or who has what at the end. Is it true?
 
-    Half of them are. True and false ones are paired, so that the person or place that the sentence names stands
-    equally often in both tales, and so do all others that it could name: counting words says nothing.
+    Half of them are. True and false ones are paired, so that the person or place that the sentence names occurs equally
+    often in both tales, and so do all others that it could name: counting words tells nothing.
 
     Args:
         n: how many, an even number.
@@ -75,14 +75,17 @@ def statements(
         grades: which grades of facts are asked for.
 
     Returns:
-        (texts, labels), in an order that says nothing.
+        (texts, labels), in an order that tells nothing.
+
+    Raises:
+        ValueError: if n is odd or negative, or there is no such grade.
     """
     import torch
 
     if n < 0 or n % 2:
-        raise ValueError(f"n is an even number, at least 0, got {n}")
+        raise ValueError(f"n must be an even number, at least 0, got {n}")
     if not set(grades) & {1, 2, 3, 4}:
-        raise ValueError(f"grades are some of 1, 2, 3, 4, got {grades}")
+        raise ValueError(f"grades must be some of 1, 2, 3, 4, got {grades}")
     waiting: dict[tuple, list[str]] = defaultdict(list)
     pairs: list[tuple[str, str]] = []  # (true, false)
     while len(pairs) < n // 2:

@@ -4,13 +4,12 @@
     [(s.text, s.well_formed, s.holds) for s in verdict.sentences]
     score(texts).kept                              # {grade: (share of facts kept, standard error, how many)}
 
-It is the teller's grammar read backwards (`parser`), not a model: a sentence is well formed if it is one that the
-teller could write, word for word. Such a sentence makes claims, which are held against what was told before (`world`).
+It is the teller's grammar read backwards (`parser`), not a model: a sentence is well formed if the teller could have
+written it, word for word. Such a sentence makes claims, which are compared with what was told before (`world`).
 
 A false claim has the grade of the fact that it should have kept. After it the world follows the text: what was said
 last counts from then on, so that one mistake is counted once. A sentence that is not well formed changes nothing and
-is not held against the facts. Who is new may simply turn up; a thing must be introduced ("a red kite") before it is
-"the kite".
+makes no claims. Somebody new may simply turn up; a thing must be introduced ("a red kite") before it is "the kite".
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ ONCE = {"be": "at", "own": "has", "beside": "near"}  # an introduction of what i
 class Fact(NamedTuple):
     """One claim of a sentence, checked. It hangs on the later of its two words: text[slice(*word)].
 
-    `phrase` is that word with what belongs to it ("on the hill"), `options` other phrases of the tale that would have
-    been false in its place (asked for by `judge(text, options=True)`).
+    `phrase` is that word with what belongs to it ("on the hill"); `options` are other phrases of the tale that would
+    have been false in its place (found by `judge(text, options=True)`).
     """
 
     sentence: int
@@ -61,12 +60,12 @@ class Sentence(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether it is well formed and nothing in it is against what was told."""
+        """Whether it is well formed and nothing in it contradicts what was told."""
         return self.well_formed and all(fact.kept for fact in self.facts)
 
 
 class Verdict(NamedTuple):
-    """A text, judged from sentence `start` on: those before are a prompt, read and believed, not counted."""
+    """A text, judged from sentence `start` on. The sentences before it are a prompt: read and believed, not counted."""
 
     sentences: tuple[Sentence, ...]
     world: World  # as it is at the end
@@ -85,17 +84,17 @@ class Verdict(NamedTuple):
 
     @property
     def well_formed(self) -> bool:
-        """Whether all sentences that count are."""
+        """Whether all the sentences that count are well formed."""
         return all(sentence.well_formed for sentence in self.counted)
 
     @property
     def holds(self) -> bool:
-        """Whether all sentences that count hold."""
+        """Whether all the sentences that count hold."""
         return all(sentence.holds for sentence in self.counted)
 
 
 class Share(NamedTuple):
-    """A share with its standard error, over so many."""
+    """A share with its standard error, and the number of cases."""
 
     share: float
     error: float
@@ -104,7 +103,7 @@ class Share(NamedTuple):
 
 @dataclass
 class Score:
-    """Counts over many texts, and shares with standard errors for which texts, not sentences, are independent."""
+    """Counts over many texts, and shares with standard errors that take texts, not sentences, as independent."""
 
     texts: int = 0
     sentences: int = 0
@@ -165,14 +164,14 @@ def judge(text: str, start: int = 0, *, options: bool = False) -> Verdict:
 
     Args:
         text: any text. Straight quotation marks are read as curly ones.
-        start: the number of the first sentence that counts; those before are a prompt.
+        start: the number of the first sentence that counts; those before it are a prompt.
         options: find for each fact what else could stand there and would be false (takes longer).
 
     Raises:
-        ValueError: start is negative.
+        ValueError: if `start` is negative.
     """
     if start < 0:
-        raise ValueError(f"start is the number of a sentence, at least 0, got {start}")
+        raise ValueError(f"start must be the number of a sentence, at least 0, got {start}")
     text = STRAIGHT.sub(r"“\1”", text)
     world, cast = World(), Cast()
     named: dict[str, None] = {}  # a set that keeps its order
@@ -193,9 +192,9 @@ def judge(text: str, start: int = 0, *, options: bool = False) -> Verdict:
 
 
 def marks(text: str, start: int = 0) -> list[tuple[int, int, str]]:
-    """What the judge found in a text, to be shown in it: (start, end, kind), in order, from sentence `start` on.
+    """Return what the judge found in a text, for display: (start, end, kind), in order, from sentence `start` on.
 
-    The kinds: "kept" and "broken" of a word that hangs on a fact, "odd" of a sentence that is not well formed.
+    The kinds are "kept" and "broken" for a word that hangs on a fact, and "odd" for a sentence that is not well formed.
     """
     verdict = judge(text, start)
     places = split(STRAIGHT.sub(r"“\1”", text))[start:]
@@ -219,7 +218,7 @@ def _claims(parsed: Parsed, world: World) -> list[tuple[str, Found | str, Found 
 
 
 def _check(parsed: Parsed, world: World, named: dict[str, None] | None, text: str) -> list[Fact]:
-    """Hold what a sentence claims against the world."""
+    """Compare what a sentence claims with the world."""
     facts = []
     for relation, subject, value in _claims(parsed, world):
         one = subject.entity
@@ -285,7 +284,7 @@ def _phrase(entity: str, model: str, world: World) -> str:
 
 
 def _follow(parsed: Parsed, world: World) -> None:
-    """Let the world be as the sentence says: its claims, whether they were kept or not, and then its effects."""
+    """Make the world as the sentence says: its claims, whether they were kept or not, and then its effects."""
     form, bound, colours = parsed
     for colour, thing in colours:
         world.colour[thing.entity] = (colour, world.now)

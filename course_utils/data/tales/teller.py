@@ -2,8 +2,8 @@
 
     tales = teller.write(1000, runtime.seed(0))     # the first ten are those of write(10, runtime.seed(0))
 
-A tale follows one of PLOTS, a wish and what came in its way; between its steps the teller looks at what it knows and
-says who has what and who is where.
+A tale follows one of PLOTS, a wish and what got in its way; between its steps the teller says who has what and who is
+where.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Split = Literal["train", "held_out_names", "held_out_combinations"]
 SPLITS = ("train", "held_out_names", "held_out_combinations")
 NUMBERS = 512  # random numbers for one tale, far more than it uses
-LONGEST = 570  # characters of a tale; one that comes out longer (one in hundreds) is told anew
+LONGEST = 570  # characters of a tale; one that comes out longer (one in hundreds) is told again
 CHUNK = 1024  # tales whose numbers are drawn at once
 
 NOUNS = (*w.ANIMALS, *w.ROLES)
@@ -46,7 +46,7 @@ PAIRED = {thing: tuple(place for place in PLACES if (thing, place) in HELD_OUT) 
 
 @dataclass(frozen=True)
 class Tale:
-    """A tale, and where everybody and everything is at its end, as the teller has it."""
+    """A tale, and where everybody and everything is at its end, as the teller knows."""
 
     text: str
     cast: tuple[str, ...]  # people, things, holders, places, in the order in which they were thought of
@@ -55,7 +55,7 @@ class Tale:
 
     @functools.cached_property
     def verdict(self) -> reader.Verdict:
-        """What the judge reads in it."""
+        """What the judge reads in the tale."""
         return reader.judge(self.text)
 
     @property
@@ -65,29 +65,29 @@ class Tale:
 
     @property
     def cloze(self) -> tuple[reader.Fact, ...]:
-        """The facts that have rivals: `options` of the same tale that would be false where the phrase stands.
+        """The facts that have rivals: `options` from the same tale that would be false in the phrase's place.
 
-        A model's share of probability for text[slice(*fact.phrase)] among these, by grade, says what it keeps.
+        A model's share of probability for text[slice(*fact.phrase)] among these shows, grade by grade, what it keeps.
         """
         return tuple(fact for fact in reader.judge(self.text, options=True).facts if fact.options)
 
 
 class _Filler(NamedTuple):
-    """A form, made ready to be said."""
+    """A form, prepared for use."""
 
     fill: Callable[[dict[str, str], dict[str, str], dict[str, str], str], str]
     needs: frozenset[str]  # slots that must be bound; "h": A has a name, so that one knows "his" or "her"
     subject: str  # the slot that the sentence begins with, or ""
-    weight: int  # what tells more facts is told more often
-    says_it: bool  # for the thing that the sentence before named last
+    weight: int  # forms that tell more facts are told more often
+    says_it: bool  # for the thing named last in the sentence before
     names_last: str  # the slot of the thing that it names last, or ""
 
 
 def _compile(form: grammar.Form) -> Callable[[dict[str, str], dict[str, str], dict[str, str], str], str]:
-    """A function that fills in a form: an f-string, since every tale calls eight.
+    """A function that fills in a form: an f-string, because every tale calls eight.
 
-    It is called with the entity of each slot, what each thing is called in this sentence, its colour, and what the
-    first word is if that is somebody ("Anna", "She").
+    It is called with the entity of each slot, what each thing is called in this sentence, its colour, and the first
+    word if that is a person or animal ("Anna", "She").
     """
     parts: list[str] = []
     for part in re.split(r"(\{\w+\})", form.text):
@@ -208,7 +208,7 @@ class _Teller:
         self.subject = subject
         self.it = bound[filler.names_last] if filler.names_last else bound["t"] if filler.says_it else None
 
-    # What changes the world, and is said.
+    # What changes the world and is told.
 
     def place(self, entity: str) -> str:
         while entity in self.inside:
@@ -285,7 +285,7 @@ class _Teller:
     def take(self, who: str, thing: str) -> None:
         self.move("take", thing, who, A=who, t=thing, P=self.inside[who])
 
-    # What is said about the world, and does not change it.
+    # What is told about the world without changing it.
 
     def know(self) -> None:
         """One sentence about who has what or who is where."""
@@ -362,7 +362,7 @@ class _Teller:
             self.say("moral", A=who, t=thing, P=place, **together)
 
 
-# Plots. A comment behind a line counts the sentences that are still to come; none has more than nine.
+# Plots. A comment after a line counts the sentences still to come; none has more than nine.
 
 
 def _stolen(tell: _Teller) -> None:
@@ -495,7 +495,7 @@ def _picnic(tell: _Teller) -> None:
 
 
 def _swapped(tell: _Teller) -> None:
-    """Two have what the other would like, and they meet."""
+    """Two people each want what the other has, and they meet."""
     a, b, t, u = tell.A, tell.B, tell.t, tell.u
     tell.start(a, tell.x, t)
     tell.friend(b, tell.y, u)
@@ -584,7 +584,7 @@ def _treasure(tell: _Teller) -> None:
 
 
 def _passed(tell: _Teller) -> None:
-    """A thing goes from hand to hand."""
+    """A thing passes from hand to hand."""
     a, b, c, t = tell.A, tell.B, tell.C, tell.t
     tell.start(a, tell.x, t)
     tell.friend(c, tell.z)
@@ -614,13 +614,17 @@ _ORDER = (*PLOTS.items(), ("packed", _packed), ("picnic", _picnic))
 
 
 def write(n: int, generator: torch.Generator, split: Split = "train") -> list[Tale]:
-    """Write n tales. The same generator gives the same tales everywhere, and the first ten of any number of them."""
+    """Return n tales. The same generator gives the same tales everywhere, and the first ten of any number of them.
+
+    Raises:
+        ValueError: if n is negative, or the split is unknown.
+    """
     import torch
 
     if split not in SPLITS:
-        raise ValueError(f"split is one of {', '.join(SPLITS)}, got {split!r}")
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     if n < 0:
-        raise ValueError(f"n is a number of tales, at least 0, got {n}")
+        raise ValueError(f"n must be a number of tales, at least 0, got {n}")
     tales = []
     for start in range(0, n, CHUNK):
         size = min(CHUNK, n - start)

@@ -3,7 +3,7 @@
     tokenizer = vocabulary.tokenizer()
     tokenizer.decode(tokenizer.encode(tale.text)) == tale.text
 
-"The" and "the" are two words: so nothing is lost, and nobody needs a rule for capital letters.
+"The" and "the" are two words, so nothing is lost and no rule for capital letters is needed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def words() -> tuple[str, ...]:
-    """Every word and every mark that a tale can hold, names that are held out among them, in alphabetical order."""
+    """Return every word and every mark that a tale can hold, including held-out names, in alphabetical order."""
     found = {"the", "The", "a", "A", "it", "It", "his", "her", "he", "she", "He", "She"}
     found.update(parser.CLASS, parser.DEEDS)
     found.update(word for preposition in parser.PREPOSITIONS for word in (preposition, preposition.capitalize()))
@@ -30,7 +30,7 @@ def words() -> tuple[str, ...]:
 
 
 def tokenizer() -> BPETokenizer:
-    """A tokenizer of whole words, with the course's `encode`, `decode`, `encode_batch`, `save` and special tokens.
+    """Return a tokenizer of whole words, with the methods and special tokens of `BPETokenizer`.
 
     Codes 0 … 5 are <|endoftext|>, [PAD], [UNK], [CLS], [SEP] and [MASK]; a word that no tale holds becomes [UNK].
     """
@@ -38,7 +38,7 @@ def tokenizer() -> BPETokenizer:
 
 
 def word_tokenizer(words: tuple[str, ...]) -> BPETokenizer:
-    """A tokenizer of these words and marks, special tokens first."""
+    """Return a tokenizer of these words and marks, with special tokens first."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
     from course_utils.data.bpe import BERT_SPECIAL, END, BPETokenizer

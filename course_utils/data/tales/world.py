@@ -35,18 +35,18 @@ class World:
     def chain(self, entity: str) -> list[str]:
         """What `entity` is in, what that is in, and so on; the last is a place. Empty if nothing is known."""
         found, inside = [], self.inside
-        while entity in inside and len(found) < 8:  # a text of a model can put a box into itself
+        while entity in inside and len(found) < 8:  # a model's text can put a box into itself
             entity = inside[entity]
             found.append(entity)
         return found
 
     def grade(self, facts: int, said: int) -> int:
-        """The grade of what needs so many facts, the latest of them told in sentence `said`."""
+        """The grade of something that needs so many facts, the latest of them told in sentence `said`."""
         if facts > 1:
             return 3 if facts == 2 else 4
         return 1 if self.now - said <= 1 else 2
 
-    # Each relation answers (holds, grade). Where it does not hold, the grade is that of what does.
+    # Each relation answers (holds, grade). Where it does not hold, the grade is that of what holds instead.
 
     def at(self, entity: str, place: str) -> tuple[bool, int]:
         """Is somebody, or a thing, in this place?"""
@@ -132,7 +132,7 @@ class World:
             self.beside.pop(entity, None)
 
     def believe(self, relation: str, subject: str, value: str) -> None:
-        """This sentence says so: if it was true, it has been said again; if not, it is true from now on."""
+        """This sentence says so: if it was true, it has now been said again; if not, it is true from now on."""
         if relation == "at":
             if self.chain(subject)[-1:] != [value]:
                 self.move(subject, value)
@@ -156,7 +156,7 @@ class World:
             self.wish[subject] = (value, self.now)
 
     def change(self, effect: str, one: str, other: str, to: str | None = None) -> None:
-        """An effect of `grammar`: what is so after the sentence."""
+        """Apply an effect of `grammar`: what is so after the sentence."""
         if effect in ("go", "be", "put", "into"):
             self.move(one, other)
         elif effect in ("get", "own"):
