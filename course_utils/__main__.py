@@ -1,4 +1,4 @@
-"""The `course` command: first without what would lead Python to other packages than this environment's."""
+"""The `course` command: first removes what would lead Python to packages outside this environment."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 
 def main() -> None:
-    """Starts Python once more where PYTHONPATH is set, before anything that it may hide is imported; then parses."""
+    """Start Python once more if PYTHONPATH is set, before anything it may hide is imported; then parse the command."""
     if left_out := os.environ.pop("PYTHONPATH", ""):
         os.environ["COURSE_PYTHONPATH"] = left_out  # for `course doctor`
         command = [sys.executable, *sys.orig_argv[1:]]
@@ -18,11 +18,11 @@ def main() -> None:
         sys.exit(subprocess.call(command))
     from course_utils.setup import REDIRECTING
 
-    for name in REDIRECTING:  # for the kernels that it starts
+    for name in REDIRECTING:  # for the sake of the kernels it starts
         os.environ.pop(name, None)
     from course_utils.cli import app
 
-    if find_spec("autograder"):  # an instructor's copy of the course: its commands, too
+    if find_spec("autograder"):  # an instructor's copy of the course: add its commands
         import_module("autograder.cli")
     app(prog_name="course")
 

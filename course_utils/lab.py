@@ -10,13 +10,13 @@ from course_utils.setup import ROOT, WINDOWS, SetupError, become, check_checkout
 
 HOME_NOTEBOOK = "lectures/00_start_here.ipynb"
 PORT = 8888
-# importing rfc3987_syntax builds a grammar: 2 to 3 s of each start, for a kind of URL that no notebook holds;
-# jsonschema does without it where it is missing
+# Importing rfc3987_syntax builds a grammar, which takes 2 to 3 s of each start, for a kind of URL that no notebook has;
+# jsonschema manages without it.
 JUPYTERLAB = "import sys; sys.modules['rfc3987_syntax'] = None; from jupyterlab.labapp import main; main()"
 
 
 def port_is_free(port: int = PORT) -> bool:
-    """Whether a server could listen on that port of this machine."""
+    """Return whether a server could listen on that port of this machine."""
     with contextlib.closing(socket.socket()) as trial:
         if not WINDOWS:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -28,7 +28,7 @@ def port_is_free(port: int = PORT) -> bool:
 
 
 def wanted_port(arguments: list[str]) -> int:
-    """The port that JupyterLab will try first, from its arguments and JUPYTER_PORT."""
+    """Return the port that JupyterLab will try first, from its arguments and JUPYTER_PORT."""
     words = " ".join(arguments).replace("=", " ").split()
     named = [words[n + 1] for n, word in enumerate(words[:-1]) if word in ("--port", "--ServerApp.port")]
     given = (named or [os.environ.get("JUPYTER_PORT", "")])[-1]
@@ -38,7 +38,7 @@ def wanted_port(arguments: list[str]) -> int:
 def lab_command(
     arguments: list[str] | tuple[str, ...] = (), root: Path = ROOT, python: str = sys.executable
 ) -> tuple[list[str], list[str]]:
-    """The command that opens JupyterLab on the home notebook, and what to tell the user first."""
+    """Return the command that opens JupyterLab on the home notebook, and what to tell the user first."""
     arguments, notes = list(arguments), []
     command = [str(python), "-c", JUPYTERLAB, f"--ServerApp.root_dir={root}"]
     if (root / HOME_NOTEBOOK).exists():
@@ -47,7 +47,7 @@ def lab_command(
         notes.append(f"{HOME_NOTEBOOK} is missing; get it back with git checkout {HOME_NOTEBOOK}")
     port = wanted_port(arguments)
     if port and not port_is_free(port):
-        notes.append(f"port {port} is taken; JupyterLab takes the next free one: use the address that it prints")
+        notes.append(f"port {port} is taken; JupyterLab takes the next free one: use the address it prints")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     screen = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
@@ -58,7 +58,7 @@ def lab_command(
 
 
 def lab(*arguments: str, root: Path = ROOT) -> int:
-    """Opens JupyterLab on the home notebook, in this process's place (on Windows it waits for it)."""
+    """Open JupyterLab on the home notebook, in place of this process (on Windows, wait for it)."""
     try:
         check_checkout(root)
     except SetupError as problem:

@@ -12,7 +12,7 @@ from typing import BinaryIO, Self
 
 ROOT = Path(__file__).resolve().parents[1]  # of this copy of the course
 CONFIG = "nbgrader_config.py"
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # the disk, or this user's part of it
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # the disk, or this user's share of it
 FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
@@ -28,10 +28,10 @@ class Course:
 
     @classmethod
     def find(cls, start: Path | None = None) -> Self:
-        """The course around a folder.
+        """Return the course around a folder.
 
         Raises:
-            CourseError: neither the folder nor one above it is a course.
+            CourseError: if neither the folder nor one above it is a course.
         """
         start = Path(start or Path.cwd()).resolve()
         for folder in (start, *start.parents):
@@ -46,15 +46,15 @@ class Course:
         return self.root / "assignments" / name / f"{name}.ipynb"
 
     def names(self) -> list[str]:
-        """All assignments, released or not."""
+        """Return the names of all assignments, released or not."""
         found = [p for room in ("solutions", "assignments") for p in (self.root / room).glob("*/*.ipynb")]
         return sorted({p.stem for p in found if p.stem == p.parent.name})
 
     def require(self, name: str, released: bool = True) -> str:
-        """The name, if there is such an assignment.
+        """Return the name of an assignment.
 
         Raises:
-            CourseError: there is none, or it has not been released.
+            CourseError: if there is none of that name, or it has not been released.
         """
         if name not in self.names():
             raise CourseError(
@@ -66,11 +66,11 @@ class Course:
 
 
 def cache_folder() -> Path:
-    """Where what is slow to make or to fetch is kept. The folder need not exist.
+    """Return the folder for what is slow to make or to fetch. It need not exist.
 
     Returns:
-        `$COURSE_CACHE`, else `$XDG_CACHE_HOME/course_utils`, else `~/.cache/course_utils`. As the XDG
-        specification asks, an XDG_CACHE_HOME that is not absolute is ignored.
+        `$COURSE_CACHE`, else `$XDG_CACHE_HOME/course_utils`, else `~/.cache/course_utils`. As the XDG specification
+        demands, an XDG_CACHE_HOME that is not absolute is ignored.
     """
     if os.environ.get("COURSE_CACHE"):
         return Path(os.environ["COURSE_CACHE"]).expanduser()
@@ -85,9 +85,9 @@ def cache_folder() -> Path:
 
 @contextmanager
 def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """A new file, open for writing, that takes its place at `path` once the block has ended without an error.
+    """Open a new file for writing, which takes its place at `path` once the block has ended without an error.
 
-    Until then, and after an error, what was there before stays. `autograder.temporary` knows the name it has meanwhile.
+    Until then, and after an error, the old content stays. `autograder.temporary` knows the name the file has meanwhile.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 
 def write(path: Path, data: bytes | str, mode: int = 0o644) -> None:
-    """Write a file whole, on the disk when this returns; text as UTF-8."""
+    """Write a file whole, with its content on the disk when this returns; text is written as UTF-8."""
     with replacing(path, mode) as file:
         file.write(data.encode() if isinstance(data, str) else data)
         file.flush()
@@ -109,7 +109,7 @@ def write(path: Path, data: bytes | str, mode: int = 0o644) -> None:
 
 
 def explain(error: OSError) -> str:
-    """An error of the operating system as a sentence that says what to do."""
+    """Turn an error of the operating system into a sentence that says what to do."""
     place = f" ({error.filename})" if error.filename else ""
     if error.errno in FULL:
         return f"the disk is full{place}: make room, then run the same command again; nothing half-written was kept"

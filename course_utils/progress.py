@@ -1,9 +1,9 @@
-"""Where a student stands: read from the notebooks as they were saved. Nothing is run, nothing is sent anywhere.
+"""Where a student stands, read from the notebooks as they were last saved. Nothing is run, nothing is sent anywhere.
 
     progress.show()
 
-Of a lecture it is how many of its cells were run. Of an assignment: which exercises are written, and what the last
-`check(…)` of each said. A notebook that cannot be read is a row that says so.
+For a lecture it counts the cells that were run; for an assignment it says which exercises are written, and what the
+last `check(…)` of each found. A notebook that cannot be read becomes a row that says so.
 """
 
 import json
@@ -16,7 +16,7 @@ from course_utils import check
 from course_utils.show.tables import Link, Table
 
 HOME = "lectures/00_start_here.ipynb"
-AFTER = {  # after which lecture an assignment comes; those that are not named here come last
+AFTER = {  # after which lecture an assignment comes; those not named here come last
     "a1_markov_chains": "01",
     "a2_rnn": "02",
     "a3_gpt": "04",
@@ -27,15 +27,15 @@ AFTER = {  # after which lecture an assignment comes; those that are not named h
     "a7_contrastive": "09",
     "a8_clip": "11",
 }
-DONE = 0.8  # of a lecture's cells: a few are always left out
+DONE = 0.8  # share of a lecture's cells: a few are always left out
 MAX_BYTES = 100 * 2**20
-UNWRITTEN = re.compile(r"^[ \t]*raise NotImplementedError\b", re.MULTILINE)  # or, in words, what stands there at first
-UNANSWERED = "Your answer here."
+UNWRITTEN = re.compile(r"^[ \t]*raise NotImplementedError\b", re.MULTILINE)
+UNANSWERED = "Your answer here."  # the same, where the answer is in words
 
 
 @dataclass
 class Exercise:
-    """One graded cell. `held` of `cases` and `earned` are what its last check said, None if there was none."""
+    """One graded cell. `held`, `cases` and `earned` are what its last check found, None if there was none."""
 
     name: str
     points: float
@@ -76,7 +76,7 @@ class Work:
         return self.cells > 0 and self.run >= DONE * self.cells
 
     def stands(self) -> str:
-        """Where the student stands in it, in a few words."""
+        """Return where the student stands in it, in a few words."""
         if self.trouble:
             return self.trouble
         if not self.is_assignment:
@@ -97,10 +97,10 @@ class Work:
 
 
 def show(root: Path | None = None) -> Table:
-    """A table of all lectures and assignments, with links for a notebook in `lectures/`, and what comes next.
+    """Return a table of all lectures and assignments, with links for a notebook in `lectures/`, and what comes next.
 
     Args:
-        root: the course's folder; by default the one around the working folder.
+        root: the course's folder; None takes the one around the working folder.
     """
     work = read(root or _around(Path.cwd()))
     rows = [[Link(w.title, f"../{w.path}"), w.stands()] for w in work]
@@ -108,7 +108,7 @@ def show(root: Path | None = None) -> Table:
 
 
 def read(root: Path) -> list[Work]:
-    """All lectures and assignments below a folder, in the order of the course; never raises for what they hold."""
+    """Return all lectures and assignments below a folder, in the order of the course. No content makes it raise."""
     lectures = sorted((root / "lectures").glob("[0-9][0-9]_*.ipynb"))
     released = {p.stem: p for p in sorted((root / "assignments").glob("*/*.ipynb")) if p.stem == p.parent.name}
     places: list[Path] = []
@@ -121,7 +121,7 @@ def read(root: Path) -> list[Work]:
 
 
 def _around(start: Path) -> Path:
-    """The course's folder around another one; that one itself, where there is none."""
+    """The course's folder around another one, or that one itself if there is none."""
     return next((p for p in (start, *start.parents) if (p / HOME).exists() or (p / "assignments").is_dir()), start)
 
 
@@ -133,7 +133,7 @@ def _read(root: Path, path: Path) -> Work:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         _fill(work, [{**cell, "source": _text(cell["source"])} for cell in cells])
     except Exception as error:  # whatever an editor, a merge or a full disk has left there
-        work.trouble = f"cannot be read ({type(error).__name__}): open it, or copy it anew from the course"
+        work.trouble = f"cannot be read ({type(error).__name__}): open it, or copy it again from the course"
         work.exercises = []
     return work
 
@@ -147,7 +147,7 @@ def _fill(work: Work, cells: list[dict[str, Any]]) -> None:
 
 
 def exercises(cells: list[dict[str, Any]]) -> list[Exercise]:
-    """The graded cells of an assignment's notebook, its `assert` cells left out: only the grader runs those."""
+    """Return the graded cells of an assignment's notebook, without its `assert` cells: only the grader runs those."""
     found: list[Exercise] = []
     marks = [(c, c["metadata"].get("nbgrader")) for c in cells]
     marked = {str(m["grade_id"]): (c, m) for c, m in marks if isinstance(m, dict) and "grade_id" in m}
@@ -169,7 +169,7 @@ def exercises(cells: list[dict[str, Any]]) -> list[Exercise]:
 
 
 def _last_verdict(cell: dict[str, Any], name: str) -> dict[str, Any] | None:
-    """What the check of an exercise found when its cell was last run; None if it was not, or found nothing."""
+    """What the check of an exercise found when its cell was last run; None if it was not run, or found nothing."""
     for output in cell.get("outputs", []):
         match output.get("data"):
             case {check.VERDICT: {"exercise": str(exercise), "cases": int(cases)} as found}:
@@ -183,9 +183,9 @@ def _text(source: str | list[str]) -> str:
 
 
 def _next(work: list[Work]) -> list[str | Link]:
-    """A sentence: what was begun and is not done, else the first after the last that is done."""
+    """A sentence: what was begun and is not done, or else the first after the last that is done."""
     if not work:
-        return ["There are no lectures and no assignments around this notebook: open it in the course's folder."]
+        return ["There are no lectures or assignments around this notebook: open it in the course's folder."]
     last = max((i for i, w in enumerate(work) if w.done), default=-1)
     begun = [w for w in work if w.begun and not w.done]
     after = [w for w in work[last + 1 :] + work[: last + 1] if not w.done and not w.trouble]

@@ -1,4 +1,4 @@
-"""What this machine has and what a notebook makes of it: device, seeds, scale. Every other room may import this one."""
+"""What this machine has and how a notebook uses it: device, seeds, scale. Every other room may import this one."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def device():
-    """The fastest device here, as a `torch.device`: CUDA, then Apple's MPS, then the CPU. Ask once per notebook."""
+    """Return the fastest `torch.device` here: CUDA, then Apple's MPS, then the CPU. Ask once per notebook."""
     import torch
 
     if torch.cuda.is_available():
@@ -29,21 +29,23 @@ def fast_bfloat16() -> bool:
 
 
 def seed(n: int):
-    """A fresh CPU `torch.Generator` seeded with `n` (0 … 2**63 - 1); nothing else in the process is seeded.
+    """Return a fresh CPU `torch.Generator` seeded with `n` (0 … 2**63 - 1); nothing else in the process is seeded.
 
-    Raises ValueError for a negative seed, TypeError for one that is not a whole number.
+    Raises:
+        ValueError: if the seed is out of range.
+        TypeError: if it is not a whole number.
     """
     import torch
 
     if isinstance(n, bool) or not hasattr(n, "__index__"):
-        raise TypeError(f"a seed is a whole number such as 0, got {n!r}")
+        raise TypeError(f"a seed must be a whole number such as 0, got {n!r}")
     if not 0 <= n.__index__() < 2**63:
         raise ValueError(f"a seed must be between 0 and 2**63 - 1, got {n}")
     return torch.Generator().manual_seed(n.__index__())
 
 
 def scale(*, cpu: T, gpu: T) -> T:
-    """`gpu` where there is an accelerator, else `cpu`: the same cell is small on a laptop and large on a GPU.
+    """Return `gpu` where there is an accelerator, else `cpu`: the same cell is small on a laptop and large on a GPU.
 
     >>> steps = scale(cpu=300, gpu=5000)
     """
@@ -51,12 +53,12 @@ def scale(*, cpu: T, gpu: T) -> T:
 
 
 def cores() -> int:
-    """How many processor cores this process may use."""
+    """Return how many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe() -> dict[str, Any]:
-    """Facts: system, python, cores, memory_gib, torch, device, and gpu and gpu_memory_gib (None without one)."""
+    """Return the facts: system, python, cores, memory_gib, torch, device, gpu and gpu_memory_gib (None without one)."""
     import psutil
     import torch
 

@@ -378,7 +378,7 @@ def install_packages(root, found, new, folder):
     uv_txt.write_text("".join(re.findall(r"^uv==.*\n(?:[ \t].*\n)*", lock, re.MULTILINE)), encoding="utf-8")
     pip = [python, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--require-hashes"]
     run(pip + ["-r", str(uv_txt)], "installing uv", root, PIP_USER="0", PIP_REQUIRE_VIRTUALENV="1")
-    if new and not WINDOWS:  # scripts that find their Python beside them, also where the folder was moved to
+    if new and not WINDOWS:  # scripts that find their Python beside them, even after the folder was moved
         movable = [python, "-m", "uv", "venv", "--quiet", "--relocatable", "--allow-existing", "--no-project"]
         run(movable + ["--python", found["base"], venv], "making the environment", root)
     # uv remembers what a path's Python once was, even after a change: --prefix keeps it to this folder

@@ -129,7 +129,7 @@ def test_dry_lists_every_recipe_and_trains_none(tmp_path, monkeypatch):
     rows = {line.split()[0]: line for line in done.output.splitlines()}
     for name, recipe in RECIPES.items():
         assert f"{recipe.steps:,}" in rows[name] and f"{recipe.hours:.2f}" in rows[name], name
-        assert ("goes on" in rows[name]) == (name == "clip")
+        assert ("continues" in rows[name]) == (name == "clip")
     assert f"{sum(recipe.hours for recipe in RECIPES.values()):.2f}" in rows["all"]
 
 

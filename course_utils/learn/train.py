@@ -265,8 +265,11 @@ def fit(
         batch: called as batch(generator); returns a tensor or a tuple of them. It must depend on the generator alone,
             so that a resumed run sees the same batches.
         loss: called as loss(model, *batch); returns the number to minimize.
-        steps, lr, warmup, final, weight_decay: AdamW with the schedule `cosine`; warmup None takes a twentieth of the
-            steps, at most 100.
+        steps: how many batches to learn from.
+        lr: AdamW's full learning rate, reached after the warm-up (see `cosine`).
+        warmup: steps until then; None takes a twentieth of all, at most 100.
+        final: the share of `lr` that is left at the end.
+        weight_decay: AdamW's, for matrices.
         clip: the largest norm a gradient may have (a larger one is scaled down); None allows any.
         optimizer: replaces AdamW; the schedule scales its learning rates.
         backward: replaces `loss(…).backward()` (for DP-SGD): called as backward(model, *batch, generator=…), it leaves

@@ -32,16 +32,16 @@ class Job:
     unit: str = "nats per predicted symbol"
     kept: Callable[[nn.Module], nn.Module] = lambda model: model  # the part that is saved
     note: Callable[[nn.Module], dict[str, float]] | None = None  # named numbers for the learning curve; cheap
-    measure: Callable[[Path], dict[str, Any]] = nothing  # what the card adds, measured on the stored files
+    measure: Callable[[Path], dict[str, Any]] = nothing  # additions to the card, measured on the stored files
     optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None  # None: AdamW with `lr`
-    bf16: bool | None = None  # compute in bfloat16; None: where `train.fit` does, or this CPU has a matrix unit for it
+    bf16: bool | None = None  # compute in bfloat16; None: where `train.fit` does, or the CPU has a matrix unit for it
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one checkpoint is made, and what that costs."""
+    """How one checkpoint is made, and what it costs."""
 
     job: Callable[[], Job]
     steps: int
-    hours: float  # of one processor core, about
-    version: int = 1  # raise it with every change: the state of a run by another version is refused
+    hours: float  # of one processor core, roughly
+    version: int = 1  # raise it with every change: a state left by another version is refused

@@ -1,6 +1,6 @@
-"""The recipe of the BERT that learns kinds of things from texts that nobody labelled (`data.tales.kinds`).
+"""The recipe of the BERT that learns kinds of things from unlabelled texts (`data.tales.kinds`).
 
-Its loss rests on a plateau, what a model pays that sees no tie between verb and noun, and falls late to the world's
+Its loss rests on a plateau, the loss of a model that sees no tie between verb and noun, and falls late to the world's
 own entropy. Large batches and many hidden words get it there sooner.
 """
 
@@ -20,13 +20,13 @@ from course_utils.learn import losses, train
 from course_utils.models.transformer import BERT, BERTConfig
 from course_utils.recipes.job import Job, Recipe
 
-TEXTS = 30_000  # that it learns from, of three sentences each
-HIDDEN = 0.3  # share of the words that it has to guess
+TEXTS = 30_000  # to learn from, of three sentences each
+HIDDEN = 0.3  # share of the words to guess
 
 
 @functools.cache
 def learned() -> Tensor:
-    """Return the codes of what it learns from, (TEXTS, T); all texts have the same length."""
+    """Return the codes of the training texts, (TEXTS, T); all texts have the same length."""
     return kinds.tokenizer().encode_batch(kinds.write(TEXTS, runtime.seed(0)))[0]
 
 

@@ -19,7 +19,7 @@ from course_utils.recipes.job import Job, Recipe
 
 SYMBOLS = 1024  # of the tokenizers
 BERT_SYMBOLS = 2048  # more whole words, which are worth a vector each
-CONTEXT = 128  # tokens that a model reads
+CONTEXT = 128  # tokens a model reads
 
 
 def gpt_job(config: dict[str, Any], size: int, lr: float) -> Job:
@@ -48,10 +48,10 @@ def gpt_job(config: dict[str, Any], size: int, lr: float) -> Job:
 
 
 def bert_job(config: dict[str, Any], size: int, lr: float) -> Job:
-    """Masked language modelling; none of the sentences of `labelled_sentences("held_out")` is read.
+    """Masked language modelling that reads none of the sentences of `labelled_sentences("held_out")`.
 
-    Two kinds of batches, drawn by chance: single paragraphs, from which it soon learns how a sentence is built, and
-    windows over neighbouring ones, where what they have in common is worth knowing.
+    There are two kinds of batches, drawn by chance: single paragraphs, which soon teach how a sentence is built, and
+    windows over neighbouring ones, where knowing what they have in common pays.
     """
     learn, judge = text.load("docs").split(text.HELD_OUT, seed=0)
     tokenizer = BPETokenizer.train(learn.text, vocab_size=BERT_SYMBOLS, special=BERT_SPECIAL)
@@ -95,7 +95,7 @@ def bert_job(config: dict[str, Any], size: int, lr: float) -> Job:
 
 
 def encode_paragraphs(tokenizer: BPETokenizer, corpus: text.Corpus) -> tuple[Tensor, Tensor]:
-    """The paragraphs of a corpus, each cut after 64 tokens, in a fixed random order: codes (N, 64), mask (N, 64)."""
+    """Return a corpus's paragraphs, each cut after 64 tokens, in a fixed random order: codes (N, 64), mask (N, 64)."""
     lines = [line for document in corpus.documents for line in document.text.splitlines() if len(line) >= 20]
     codes, real = tokenizer.encode_batch(lines, CONTEXT // 2)
     order = torch.randperm(len(codes), generator=runtime.seed(0))

@@ -38,7 +38,7 @@ Batch = tuple[Tensor, ...]
 def probes(encoder: nn.Module, cards: int = 3000) -> dict[str, float]:
     """Return what linear probes of frozen features find: accuracies, and R² for size, x and y.
 
-    Of so many cards that no recipe learns from, two thirds train the probes and a third judges.
+    The cards are ones that no recipe learns from: two thirds train the probes, and a third judges them.
     """
     drawn = postcards.draw(cards, runtime.seed(3))
     features = {"encoder": evaluate.features(encoder, drawn.images)}
@@ -47,7 +47,7 @@ def probes(encoder: nn.Module, cards: int = 3000) -> dict[str, float]:
 
 
 def quick_probes(model: nn.Module) -> dict[str, float]:
-    """Return `probes` of half as many cards: for the learning curve."""
+    """Return `probes` on half as many cards, for the learning curve."""
     return probes(pretrained.encoder_of(model), 1500)
 
 
@@ -60,12 +60,12 @@ def stored_probes(folder: Path) -> dict[str, Any]:
 
 
 def images_alone(n: int, generator: torch.Generator) -> Batch:
-    """Draw n cards, and give the pictures."""
+    """Draw n cards, and return the pictures."""
     return (postcards.render(postcards.sample(n, generator), 32)[0],)
 
 
 def images_and_kinds(n: int, generator: torch.Generator) -> Batch:
-    """Draw n cards, and give the pictures and the kinds of objects."""
+    """Draw n cards, and return the pictures and the kinds of objects."""
     factors = postcards.sample(n, generator)
     return postcards.render(factors, 32)[0], factors["object"]
 
@@ -84,9 +84,11 @@ def picture_job(
 ) -> Job:
     """A pretext task on postcards.
 
-    draw: called as draw(n, generator), returns what is known about n new cards, one row for each. prepare: called as
-    prepare(*rows, generator), makes the task out of some of them, all randomness included. loss: called as
-    loss(model, *what prepare returned). judged: what is drawn for the held-out loss, where it is not the same.
+    Args:
+        draw: called as draw(n, generator); returns what is known about n new cards, one row for each.
+        prepare: called as prepare(*rows, generator); makes the task from some of them, including everything random.
+        loss: called as loss(model, *what prepare returned).
+        judged: draws the cards for the held-out loss, if they are of another kind.
     """
     held_back = prepare(*(judged or draw)(2 * size, runtime.seed(1)), runtime.seed(2))
 
@@ -112,12 +114,12 @@ def picture_job(
 
 
 def fast_convolutions() -> bool | None:
-    """Whether to compute in bfloat16: with AVX-512's instructions for it convolutions are twice as fast."""
+    """Whether to compute in bfloat16: convolutions are twice as fast with AVX-512's instructions for it."""
     return True if runtime.device().type == "cpu" and torch.cpu._is_avx512_bf16_supported() else None
 
 
 def in_full(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Compute a loss of vectors in float32, whatever the network was computed in: cosines need their digits."""
+    """Compute a loss of vectors in float32, whatever the network was computed in, because cosines need the digits."""
 
     def computed(*vectors: Tensor, **settings: Any) -> Tensor:
         with torch.autocast(vectors[0].device.type, enabled=False):
@@ -127,7 +129,7 @@ def in_full(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def autoencoder_job(sigma: float = 0.0, variational: bool = False) -> Job:
-    """Reconstruction through 64 numbers: of the picture, of the picture without noise, or of one draw of a VAE.
+    """Reconstruction through 64 numbers: of the picture, of the picture without its noise, or from one draw of a VAE.
 
     It starts as PCA, and the convolutions learn what PCA cannot do.
     """
@@ -151,25 +153,25 @@ def autoencoder_job(sigma: float = 0.0, variational: bool = False) -> Job:
 
 
 def corrupted(images: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
-    """Leave half of the pictures as they are, and give each of the others a noise of its own, up to `sigma`.
+    """Leave half of the pictures as they are, and give each of the others its own amount of noise, up to `sigma`.
 
-    A denoiser that has never seen a clean picture takes the finest things in one for noise.
+    A denoiser that has never seen a clean picture takes the finest details of one for noise.
     """
     level = (2 * torch.rand(len(images), 1, 1, 1, generator=generator) - 1).clamp(min=0)
     return images + level * (corrupt(images, sigma, generator) - images)
 
 
 def grey_cards(n: int, generator: torch.Generator) -> Batch:
-    """Draw n cards, and give the pictures without their colours, still in three channels."""
+    """Draw n cards, and return the pictures without their colours, still in three channels."""
     grey, _ = pretext.split_colour(*images_alone(n, generator))
     return (grey.expand(-1, 3, -1, -1).contiguous(),)
 
 
 def reading_grey(encoder: ConvNet) -> ConvNet:
-    """Return a copy that makes of a colour picture what `encoder` makes of the same picture in grey.
+    """Return a copy that sees a colour picture as `encoder` sees the same picture in grey.
 
-    An encoder that has learned from grey pictures knows nothing of colours: what its first layer would make of them is
-    left from its random start, and is noise for the layers after it.
+    An encoder that has learned from grey pictures knows nothing about colours: its first layer's response to them is
+    left over from the random start, and is noise to the layers after it.
     """
     copied = copy.deepcopy(encoder)
     weight = copied.layers[0][0].weight  # (W, 3, 3, 3)
@@ -179,7 +181,7 @@ def reading_grey(encoder: ConvNet) -> ConvNet:
 
 
 def lit_alone(pieces: Tensor, generator: torch.Generator) -> Tensor:
-    """Give each piece (n, 3, P, P) its own brightness and contrast: how light it is no longer says where it was."""
+    """Give each piece (n, 3, P, P) its own brightness and contrast, so that neither tells any longer where it was."""
     return augment.ColourJitter(0.4, 0.4, 0, 0)(pieces, generator)
 
 
@@ -203,8 +205,8 @@ def patch_job() -> Job:
 def jigsaw_job() -> Job:
     """In which order are the three tiles of each row?
 
-    Rows stay where they are. The ground below and the sky above give them away, and a puzzle that can be solved by
-    those alone teaches nothing of the object.
+    Rows stay where they are: the ground below and the sky above give them away, and a puzzle that can be solved by
+    those alone teaches nothing about the object.
     """
     row = list(permutations(range(3)))  # 6 orders of three tiles, each row its own
     orders = torch.tensor([[*a, *(3 + i for i in b), *(6 + i for i in c)] for a, b, c in product(row, row, row)])
@@ -224,7 +226,7 @@ def jigsaw_job() -> Job:
 
 
 def colour_job() -> Job:
-    """Which colour has each place of the grey picture? Classification, rare colours count more."""
+    """Which colour has each place of the grey picture? A classification in which rare colours count more."""
     bins = pretext.colour_bins()
 
     def prepare(images: Tensor, generator: torch.Generator) -> Batch:
@@ -292,11 +294,11 @@ THING_ALONE = (
 
 
 def clip_job() -> Job:
-    """Pictures and captions must find each other; one word in fifty is unknown, as a stranger's may be.
+    """Pictures and captions must find each other; one word in fifty is made unknown, as a stranger's word may be.
 
     A third of the batches have captions of the whole scene, a third short ones of object and colour. In the last third
-    the pictures are grey and the captions name the object alone: so what a thing looks like is learned apart from the
-    colours in which it was seen, and can be put together with others.
+    the pictures are grey and the captions name the object alone, so that the look of a thing is learned apart from the
+    colours in which it was seen, and can be combined with others.
     """
 
     def fill(forms: Sequence[str], factors: postcards.Factors, generator: torch.Generator) -> list[str]:

@@ -1,7 +1,7 @@
 """How the bundled checkpoints are made: `course train` runs this, and writes each with its card.
 
-Everything is learned from what the course itself has, so anyone can make the same again. Each recipe has a budget in
-processor hours. A run that was killed goes on where it was, and ends with the same weights.
+Everything is learned from what the course itself contains, so anyone can make the same again. Each recipe has a budget
+in processor hours. A run that was killed continues where it stopped, and ends with the same weights.
 """
 
 from __future__ import annotations
@@ -29,11 +29,15 @@ from course_utils.recipes import kinds, language, pictures, tales
 from course_utils.recipes.job import Job, Recipe
 
 RECIPES: dict[str, Recipe] = {**language.RECIPES, **tales.RECIPES, **kinds.RECIPES, **pictures.RECIPES}
-LOOKS = 24  # how often a run looks at held-out data, adds to its learning curve and writes its state
+LOOKS = 24  # how often a run looks at held-out data, extends its learning curve and writes its state
 
 
 def recipe(name: str) -> Recipe:
-    """Return a recipe by name. Raises ValueError for a name that is not in RECIPES."""
+    """Return a recipe by name.
+
+    Raises:
+        ValueError: if RECIPES has none of that name.
+    """
     if name not in RECIPES:
         raise ValueError(f"no recipe for {name!r}: choose from {', '.join(RECIPES)}")
     return RECIPES[name]
@@ -42,9 +46,14 @@ def recipe(name: str) -> Recipe:
 def make(name: str, folder: Path = pretrained.BUNDLED, *, steps: int | None = None) -> dict[str, Any]:
     """Train one checkpoint of RECIPES, save it in `folder`/name and return its card.
 
-    steps: fewer than the recipe's, for a trial. The state of a run lies in `folder` until the run is done.
-    Raises ValueError for a name that is not in RECIPES, for a state of another version of the recipe, and if another
-    process is making the same; OSError if the folder cannot be written.
+    Args:
+        folder: it also holds the state of a run until that is finished.
+        steps: fewer than the recipe's, for a trial.
+
+    Raises:
+        ValueError: if there is no such recipe, the state is from another version of it, or another process is making
+            the same checkpoint.
+        OSError: if the folder cannot be written.
     """
     chosen, folder = recipe(name), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +68,7 @@ def make(name: str, folder: Path = pretrained.BUNDLED, *, steps: int | None = No
 
 
 def locked_make(name: str, chosen: Recipe, folder: Path, steps: int) -> dict[str, Any]:
-    """Do what `make` says, while no other process does."""
+    """Do the work of `make`, while no other process does."""
     job = chosen.job()
     started = time.strftime("%Y-%m-%d")
     model = job.model.to(runtime.device())
@@ -96,7 +105,7 @@ def locked_make(name: str, chosen: Recipe, folder: Path, steps: int) -> dict[str
         "date": started,
         "curve": curve(history),
     }
-    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}.") as trial:  # measured as it will be stored
+    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}.") as trial:  # measure what will be stored
         store(Path(trial), job, kept, card)
         card |= job.measure(Path(trial))
     store(folder / name, job, kept, card)
@@ -105,7 +114,7 @@ def locked_make(name: str, chosen: Recipe, folder: Path, steps: int) -> dict[str
 
 
 def state_file(name: str, folder: Path) -> Path:
-    """Return where a run that is not done keeps its state."""
+    """Return where an unfinished run keeps its state."""
     return folder / f".{name}.state"
 
 
@@ -117,7 +126,7 @@ def store(folder: Path, job: Job, kept: nn.Module, card: dict[str, Any]) -> None
 
 
 def curve(history: train.History) -> dict[str, list[float]]:
-    """Return the learning curve as columns: the step, both losses, and all that was noted, a row for each look."""
+    """Return the learning curve as columns: the step, both losses, and everything noted, with one row per look."""
     training = {step: mean_before(history.loss, step) for step in history.held_out}
     rows = [
         {"step": step, "training_loss": training[step], "held_out_loss": loss, **history.noted.get(step, {})}
@@ -138,7 +147,7 @@ def describe_device() -> str:
 
 
 def fast_bf16() -> bool | None:
-    """Whether to compute in bfloat16: on a CPU whose matrix unit has it, twice as fast; None: as `fit` decides."""
+    """Whether to compute in bfloat16: twice as fast on a CPU with a matrix unit for it. None leaves it to `fit`."""
     return True if runtime.device().type == "cpu" and torch.cpu._is_amx_tile_supported() else None
 
 
@@ -147,7 +156,7 @@ def fast_bf16() -> bool | None:
 
 @dataclass(frozen=True)
 class Ended:
-    """How one of several runs ended: `problem` is "" for one that is done."""
+    """How one of several runs ended; `problem` is "" if it finished."""
 
     name: str
     problem: str
@@ -157,10 +166,10 @@ class Ended:
 def make_all(
     names: Iterable[str], folder: Path = pretrained.BUNDLED, *, jobs: int = 1, steps: int | None = None
 ) -> Iterator[Ended]:
-    """Train several checkpoints side by side, each in a process of its own with one thread and the lowest priority.
+    """Train several checkpoints side by side, each in its own process with one thread and the lowest priority.
 
-    The longest begin first. Yields each as it ends; what a run printed is in its log, `folder`/.NAME.log. If this
-    process is stopped, so are the runs, and the next call goes on with them.
+    The longest begin first. Yields each run as it ends; what it printed is in its log, `folder`/.NAME.log. If this
+    process is stopped, so are the runs, and the next call continues them.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -202,12 +211,12 @@ def make_all(
 
 
 def budget(names: Iterable[str], folder: Path = pretrained.BUNDLED, steps: int | None = None) -> list[str]:
-    """Return a table: each recipe's steps, its processor hours, what is in `folder` already; and the sum."""
+    """Return a table of each recipe's steps and processor hours, with what `folder` already holds, and the sum."""
     lines, total = [f"{'recipe':<16}{'steps':>8}{'processor hours':>18}"], 0.0
     for name in names:
         chosen = recipe(name)
         hours = chosen.hours * (1 if steps is None else steps / chosen.steps)
-        there = ", goes on where it was stopped" if state_file(name, folder).exists() else ""
+        there = ", continues where it stopped" if state_file(name, folder).exists() else ""
         lines.append(f"{name:<16}{steps or chosen.steps:>8,}{hours:>18.2f}{there}")
         total += hours
-    return [*lines, f"{'all':<16}{'':>8}{total:>18.2f} of one core of a CPU; side by side it takes less time"]
+    return [*lines, f"{'all':<16}{'':>8}{total:>18.2f} of one CPU core; side by side they take less time"]

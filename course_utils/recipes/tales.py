@@ -1,8 +1,7 @@
 """The recipes of the models that tell tales.
 
 Every tale is a row of its own between two end tokens, so a model knows where a tale starts and has all of it in sight.
-`facts_kept` is what these models are for: of what a text claims, the share that holds with what was told before, by
-grade.
+`facts_kept` is the point of these models: the share of a text's claims that hold with what was told before, by grade.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from course_utils.models.rnn import CharRNN, RNNConfig
 from course_utils.models.transformer import GPT, Config
 from course_utils.recipes.job import Job, Recipe
 
-TALES = 40_000  # that they learn from
-LONGEST = 144  # tokens of a tale, with its two ends; none has more
+TALES = 40_000  # to learn from
+LONGEST = 144  # the most tokens a tale has, with its two ends
 GRADES = (1, 2, 3, 4)
-CHAIN_ORDER = 5  # words that the Markov chain looks at: half of its sentences are well formed
+CHAIN_ORDER = 5  # words that the Markov chain looks back: half of its sentences are well formed
 
 
 # --- tales as rows ----------------------------------------------------------------------------------------------------
 
 
 def rows(texts: Sequence[str], tokenizer: BPETokenizer) -> tuple[Tensor, Tensor]:
-    """Return the codes of tales (N, T), an end token on both sides and padding of the same, and their lengths (N,)."""
+    """Return the codes of tales (N, T), with end tokens on both sides and as padding, and their lengths (N,)."""
     codes = [torch.tensor([tokenizer.end, *tokenizer.encode(text).tolist(), tokenizer.end]) for text in texts]
     table = nn.utils.rnn.pad_sequence(codes, batch_first=True, padding_value=tokenizer.end)
     return table.to(torch.int16), torch.tensor(list(map(len, codes)))
@@ -42,7 +41,7 @@ def rows(texts: Sequence[str], tokenizer: BPETokenizer) -> tuple[Tensor, Tensor]
 
 @functools.cache
 def learned(n: int = TALES) -> tuple[Tensor, Tensor]:
-    """Return what all models of tales learn from, as rows, the shortest first."""
+    """Return the training data of all models of tales, as rows, the shortest first."""
     table, lengths = rows([tale.text for tale in tales.write(n, runtime.seed(1))], tales.tokenizer())
     order = lengths.argsort(stable=True)
     return table[order], lengths[order]
@@ -55,10 +54,10 @@ def cut(table: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def batches(size: int) -> Callable[[torch.Generator], tuple[Tensor, Tensor]]:
-    """Return a function that draws `size` tales of nearly one length, so that little of a batch is padding."""
+    """Return a function that draws `size` tales of nearly equal length, so that little of a batch is padding."""
 
     def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        table, lengths = learned()  # made when it is first needed: whoever only judges need not wait
+        table, lengths = learned()  # made when first needed, so that judging alone need not wait
         start = int(torch.randint(len(table) - size + 1, (), generator=generator))
         return cut(table[start : start + size], lengths[start : start + size])
 
@@ -94,7 +93,7 @@ def told_by(
 
 
 def chain(tokenizer: BPETokenizer, order: int = CHAIN_ORDER) -> NGramModel:
-    """Return a Markov chain of words, counted in the same tales. Before each stand `order` end tokens."""
+    """Return a Markov chain of words, counted in the same tales, each preceded by `order` end tokens."""
     table, lengths = learned()
     start = torch.tensor([tokenizer.end] * order)
     codes = [part for row, length in zip(table, lengths.tolist()) for part in (start, row[1 : length - 1].long())]
@@ -102,7 +101,7 @@ def chain(tokenizer: BPETokenizer, order: int = CHAIN_ORDER) -> NGramModel:
 
 
 def facts_kept(texts: Sequence[str]) -> dict[str, float]:
-    """Return the share of well-formed sentences, and of the facts kept of each grade; nan where there are none."""
+    """Return the share of well-formed sentences, and of the facts kept for each grade; nan where there are none."""
     found = tales.score(texts)
     return {"well formed": found.form.share} | {
         f"grade {grade}": found.kept[grade].share if grade in found.kept else math.nan for grade in GRADES
@@ -115,7 +114,11 @@ def facts_kept(texts: Sequence[str]) -> dict[str, float]:
 def telling_job(
     model: Callable[[int], nn.Module], optimizer: Callable[[nn.Module], torch.optim.Optimizer], size: int, bf16: bool
 ) -> Job:
-    """A model that learns to tell tales. model: called with the number of symbols."""
+    """A model that learns to tell tales.
+
+    Args:
+        model: makes it, called with the number of symbols.
+    """
     tokenizer = tales.tokenizer()
     judged = cut(*rows([tale.text for tale in tales.write(256, runtime.seed(2))], tokenizer))
 
@@ -139,7 +142,7 @@ def telling_job(
 
 
 def gpt_job(config: dict[str, Any], size: int, lr: float) -> Job:
-    """A GPT that tells tales. Muon, since facts come late and every step counts."""
+    """A GPT that tells tales, trained with Muon, because facts come late and every step counts."""
     bf16 = runtime.fast_bfloat16()
     return telling_job(
         lambda symbols: GPT(Config(symbols, LONGEST, activation="gelu", **config), runtime.seed(0)),
