@@ -41,7 +41,11 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def call(name: str, *arguments: object) -> None:
-    """A function of the C library that gives 0 when all is well. Raises OSError."""
+    """Call a function of the C library that returns 0 when all is well.
+
+    Raises:
+        OSError: if it returns anything else.
+    """
     if getattr(libc, name)(*(a.encode() if isinstance(a, str) else a for a in arguments)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}{arguments[:3]}: {os.strerror(number)}")

@@ -84,11 +84,13 @@ class Fork:
 
 
 class Parent:
-    """Loads in the background from its making on. Several threads may fork; `close` ends it and all its kernels.
+    """Loads in the background as soon as it is made. Several threads may fork; `close` ends it and all its kernels.
 
-    modules: to import, by their names; what cannot be imported is passed over.
-    spool: the folder in which all that a kernel shall see must lie.
-    device: "cuda" shows the GPU to its kernels; the parent itself does not use it.
+    `spool` is the folder that must hold everything a kernel may see.
+
+    Args:
+        modules: what to import, by name; what cannot be imported is skipped.
+        device: "cuda" shows the GPU to its kernels; the parent itself does not use it.
     """
 
     def __init__(self, modules: Iterable[str] = (), device: str = "cpu"):

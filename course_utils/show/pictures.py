@@ -23,8 +23,13 @@ def grid(
 ) -> None:
     """Show pictures row by row, `columns` in a row, each with its own title if `titles` are given.
 
-    images: (N, 3, H, W) or (N, 1, H, W), or a list of (3, H, W) of any sizes.
-    Its text form is the titles, or how many pictures there are. Raises ValueError for other shapes or no picture.
+    Its text form is the titles, or the number of pictures.
+
+    Args:
+        images: (N, 3, H, W) or (N, 1, H, W), or a list of (3, H, W) of any sizes.
+
+    Raises:
+        ValueError: if the shape is another, or there is no picture.
     """
     images, titles = check(images, titles)
     columns = min(check_columns(columns), len(images))
@@ -50,7 +55,10 @@ def grid(
 def html(images: Tensor | Sequence[Tensor], titles: Sequence | None = None, columns: int = 8, zoom: int = 3) -> str:
     """Return pictures as HTML, each pixel `zoom` screen pixels wide, `columns` in a row, titles below.
 
-    Made for `render()` of a widget: nothing is shown here. Raises ValueError as `grid` does, and for zoom < 1.
+    Made for `render()` of a widget: nothing is shown here.
+
+    Raises:
+        ValueError: as `grid` does, and if `zoom` is below 1.
     """
     images, titles = check(images, titles)
     if zoom < 1:

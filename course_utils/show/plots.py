@@ -228,9 +228,10 @@ class _Shown:
 
 
 def show(figure: Figure, text: str = "figure") -> None:
-    """Show a figure here and now, as a picture with a white ground: legible in dark mode too.
+    """Show a figure here and now, as a picture on white: legible in dark mode too.
 
-    text: what is shown where there are no pictures.
+    Args:
+        text: what is shown where there are no pictures.
     """
     data, metadata = _picture(figure, text)
     display(data, raw=True, metadata=metadata)
@@ -279,7 +280,11 @@ def _cycle(items: Sequence, i: int):
 def squarify(sizes: Sequence[Real], width: float = 1.0, height: float = 1.0) -> list[tuple[float, float, float, float]]:
     """Cut a rectangle into one for each size, (x, y, width, height), areas in proportion, as square as possible.
 
-    The order is kept; with the largest first the result looks best. Raises ValueError for sizes that are not positive.
+    The order is kept; the result looks best with the largest first.
+
+    Raises:
+        ValueError: if a size is not positive.
+
     Source: M. Bruls, K. Huizing, J. J. van Wijk, Squarified Treemaps (2000).
     """
     sizes = [float(size) for size in sizes]

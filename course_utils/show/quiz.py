@@ -43,7 +43,8 @@ class Option:
 class Question:
     """A question and its options, one of them right.
 
-    Raises ValueError, naming the question, if not exactly one option is right or a text is missing.
+    Raises:
+        ValueError: naming the question, unless exactly one option is right and no text is missing.
     """
 
     text: str
@@ -73,9 +74,10 @@ def ask(questions: str | Path | Iterable[Mapping]) -> "Quiz":
     """Return questions as a widget, for the last line of a cell.
 
     Args:
-        questions: the name of a lecture ("01_shannon_markov_chains"), a path to a JSON file, or what stands in one.
+        questions: the name of a lecture ("01_shannon_markov_chains"), the path of a JSON file, or its content.
 
-    Raises ValueError, saying which, for a question without a right option or with two, or an option without its reason.
+    Raises:
+        ValueError: naming the question, if it has no right option or two, or an option lacks its reason.
     """
     return Quiz(load(questions))
 
