@@ -1,4 +1,4 @@
-"""The `course` command: parses, calls a room of the library, prints. Slow imports stand where they are used."""
+"""The `course` command: parses, calls a room of the library, prints. Slow imports are made where they are used."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ import typer
 
 app = typer.Typer(
     help="From Shannon to CLIP: open the course, check and hand in your work; release, grade and report a class.",
-    epilog="Exit codes: 0 all is well; 1 it could not be done, or a check says no; 2 wrong use of the command.",
+    epilog="Exit codes: 0 all is well; 1 it could not be done, or a check says no; 2 the command was used wrongly.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -20,7 +20,7 @@ doctors: list[tuple[str, Callable]] = []  # further rows of `course doctor`: nam
 
 
 def clear(command: Callable) -> Callable:
-    """End with a sentence where a person can put things right, not with a traceback."""
+    """End with a sentence, not a traceback, where a person can put things right."""
 
     @wraps(command)
     def run(*args, **kwargs):
@@ -51,7 +51,7 @@ def fail(sentence: str) -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 @clear
 def lab(context: typer.Context) -> None:
-    """Open JupyterLab on the first lecture; options such as --port and --no-browser are handed on to it."""
+    """Open JupyterLab on the first lecture; options such as --port and --no-browser are passed on to it."""
     from course_utils.lab import lab
 
     raise typer.Exit(lab(*context.args))
@@ -132,15 +132,15 @@ def fetch(
         list[str] | None, typer.Argument(help="E.g. sms_spam, cifar10, gpt2; without any, a list.")
     ] = None,
     lecture: Annotated[list[str] | None, typer.Option(help="What this one uses, e.g. 06; may be repeated.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="All that there is.")] = False,
-    dry: Annotated[bool, typer.Option("--dry", help="Fetch nothing: list it, and say what is here.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Everything there is.")] = False,
+    dry: Annotated[bool, typer.Option("--dry", help="Fetch nothing: list the items, and what is here.")] = False,
     to: Annotated[Path | None, typer.Option(help="Into this folder, e.g. on a memory stick for others.")] = None,
 ) -> None:
-    """Get real data and real models, once; a fetch that was stopped goes on where it was.
+    """Get real data and real models, once; a fetch that was stopped continues where it was.
 
-    With COURSE_MIRROR=FOLDER they are taken from that folder and not from the network. It has tiny_shakespeare.txt,
+    With COURSE_MIRROR=FOLDER they are taken from that folder instead of the network. It holds tiny_shakespeare.txt,
     sms_spam/SMSSpamCollection, FashionMNIST/raw/…, cifar-10-batches-py/ (or a part of it, cifar10/train/CLASS/… and
-    cifar10/test/CLASS/…) and models/NAME/…: the folder that this command makes has just this form.
+    cifar10/test/CLASS/…) and models/NAME/…, which is the form of the folder that this command makes.
     """
     from course_utils.data import download, real
 
@@ -179,7 +179,7 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Fewer than the recipe's, for a trial.", min=1)] = None,
     jobs: Annotated[int | None, typer.Option(help="Recipes that run side by side; else one per core.", min=1)] = None,
 ) -> None:
-    """Make the bundled checkpoints anew from the course's own text and pictures; a run that was stopped goes on."""
+    """Make the bundled checkpoints again from the course's own text and pictures; a run that was stopped continues."""
     from course_utils import pretrained, runtime
     from course_utils.recipes.run import RECIPES, budget, make, make_all
 
@@ -197,7 +197,7 @@ def train(
         return
     try:
         print(_trained(wanted[0], make(wanted[0], folder, steps=steps), folder))
-    except ValueError as error:  # a state of another run, damaged, or a loss that is no number
+    except ValueError as error:  # a state of another run, or damaged, or a loss that is not a number
         fail(str(error))
 
 
@@ -209,7 +209,7 @@ def _trained(name: str, card: dict[str, Any], folder: Path) -> str:
 
 
 def _train_all(runs: Iterable, count: int, folder: Path) -> None:
-    """Show how each of several runs ended; ends the command with 1 if one of them failed."""
+    """Show how each of several runs ended; end the command with 1 if one of them failed."""
     from tqdm import tqdm
 
     from course_utils import pretrained
@@ -221,7 +221,7 @@ def _train_all(runs: Iterable, count: int, folder: Path) -> None:
             failed += bool(run.problem)
             tqdm.write(run.problem or _trained(run.name, pretrained.card(folder / run.name), folder))
     if failed:
-        fail(f"{failed} of {count} recipes are not done: the same command goes on with them")
+        fail(f"{failed} of {count} recipes are not done: the same command continues them")
 
 
 if __name__ == "__main__":
