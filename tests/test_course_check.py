@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from class_of_a1 import EXERCISES, FULL, NAME, ROOT, mistakes, notebook_of
+from class_of_a1 import EXERCISES, FULL, NAME, RIGHT, ROOT, Student, mistakes, notebook_of
 
 COURSE = str(Path(sys.executable).with_name("course"))
 
@@ -83,3 +83,19 @@ def test_submit_and_progress_work_with_what_windows_has(tmp_path):
     said = like_windows(code, folder)
     assert "Assignment 1: Markov chains" in said and f"packed: Ünal Ö_{NAME}.zip" in said
     assert (folder / f"Ünal Ö_{NAME}.zip").stat().st_size > 1000
+
+
+def test_validate_fails_where_answers_are_wrong(tmp_path):
+    """JupyterLab's button runs the notebook and looks for errors alone."""
+    folder = tmp_path / NAME
+    shutil.copytree(ROOT / "assignments" / NAME, folder)
+    answers = {name: f"def {name}(*arguments):\n    return 42" for name in FULL} | {
+        "probabilities": RIGHT["probabilities"]
+    }
+    nbformat.write(notebook_of(Student(answers)), folder / f"{NAME}.ipynb")
+    nbgrader = Path(sys.executable).with_name("nbgrader")
+    command = [nbgrader, "validate", f"{NAME}.ipynb", "--Validator.ignore_checksums=True"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    assert "VALIDATION FAILED ON" in done.stdout and "cases hold" in done.stdout, done.stdout + done.stderr
+    failed = {name for name in FULL if f"check({name})" in done.stdout}
+    assert failed == set(FULL) - {"probabilities"}
