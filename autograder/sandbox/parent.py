@@ -29,9 +29,8 @@ sys.path.insert(0, "/opt/course")
 import inside  # noqa: E402
 
 SPOOL = "/run/spool"  # folders of all kernels: seen by the parent, covered up for each kernel
-NEW_NAMESPACES = (
-    0x20000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000
-)  # mount cgroup uts ipc pid net
+# mount, cgroup, uts, ipc, pid, net
+NEW_NAMESPACES = 0x20000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000
 NEW_USER = 0x10000000
 READ_ONLY, NO_SUID, NO_DEV, NO_EXEC, REMOUNT, BIND, RECURSIVE, PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 1, 4, 22, 2

@@ -26,11 +26,8 @@ from autograder import temporary
 from autograder.limits import DEFAULTS, Limits
 from autograder.sandbox import inside, provisioner, seccomp
 
-RIGHTS = (
-    *provisioner.RIGHTS,
-    "SYS_ADMIN",
-    "NET_ADMIN",
-)  # new namespaces, mounts in them, a loopback; no kernel keeps any
+# for new namespaces, mounts in them, a loopback; no kernel keeps any
+RIGHTS = (*provisioner.RIGHTS, "SYS_ADMIN", "NET_ADMIN")
 RIGHTS_OF_OTHERS = ("SYS_ADMIN", "NET_ADMIN", "SETFCAP")  # where the grader is not root: in bubblewrap's namespace
 PATIENCE_S = 60
 

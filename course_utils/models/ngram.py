@@ -375,7 +375,7 @@ class NGramModel:
         self._fitted()
         return self.alphabet.encode(sequence).to(self._tables[0].device)
 
-    # ---------------------------------------------------------------------------------------------------- probabilities
+    # --- probabilities ------------------------------------------------------------------------------------------------
 
     def _smooth(self, count: Tensor, total: Tensor, kinds: Tensor, shorter: Tensor) -> Tensor:
         """Turn counts into probabilities, elementwise.
@@ -412,9 +412,7 @@ class NGramModel:
         if len(codes) == 0:
             raise ValueError("the text is empty: there is nothing to predict")
         p = torch.empty(len(codes), dtype=torch.float64, device=codes.device)
-        found = torch.zeros(
-            len(codes) + 1, dtype=torch.long, device=codes.device
-        )  # the empty sequence, at each position
+        found = codes.new_zeros(len(codes) + 1, dtype=torch.long)  # the empty sequence, at each position
         for j in range(min(self.order + 1, len(codes))):
             context = found[:-1]  # (T - j,) the j symbols before each of the positions j … T - 1
             if j <= self._dense:
@@ -465,7 +463,7 @@ class NGramModel:
         """
         return self._predict(self._state(self._encode(context), 1))[0].float()
 
-    # ---------------------------------------------------------------------------------------------------------- chains
+    # --- chains -------------------------------------------------------------------------------------------------------
 
     def _state(self, prompt: Int[Tensor, " time"], n: int) -> State:
         """Return n chains that have just read the prompt."""

@@ -295,9 +295,7 @@ class GPT(Transformer):
     def __init__(self, config: Config, generator: torch.Generator | None = None):
         super().__init__(config)
         self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.register_buffer(
-            "unused", None, persistent=False
-        )  # (V,) True: no symbol has this code, so it is never written
+        self.register_buffer("unused", None, persistent=False)  # (V,) True for codes without a symbol: never written
         self.initialise(generator)
 
     def encode(
