@@ -305,7 +305,7 @@ def test_compile_without_a_compiler_is_a_sentence_at_once(monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     model, batch = regression()
     before = {name: p.clone() for name, p in model.state_dict().items()}
-    with pytest.raises(RuntimeError, match=r"compile=True needs a compiler, and .* is not here: leave compile=False"):
+    with pytest.raises(RuntimeError, match=r"compile=True needs a compiler, but .* is not here: leave compile=False"):
         run(model, batch, compile=True)
     assert all(p.equal(before[name]) for name, p in model.state_dict().items())
 

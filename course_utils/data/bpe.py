@@ -195,7 +195,7 @@ def _encodable(text: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"the text holds {text[error.start]!r} (place {error.start}): half of a surrogate pair, no character, "
-            'with no bytes. Replace such halves, for example with text.encode("utf-8", "replace").decode()'
+            f"the text holds {text[error.start]!r} (place {error.start}): half of a surrogate pair, which has no "
+            'bytes. Replace such halves, for example with text.encode("utf-8", "replace").decode()'
         ) from None
     return text

@@ -323,7 +323,9 @@ class CropResize(Augmentation):
         if size is not None and (size < 1 or p < 1):
             raise ValueError(f"a new size must be ≥ 1 and needs p = 1, got size {size} and p {p}")
         if not 0 < scale[0] <= scale[1] <= 1 or not 0 < ratio[0] <= ratio[1]:
-            raise ValueError(f"need 0 < scale ≤ 1 and 0 < ratio, smaller one first, got {scale} and {ratio}")
+            raise ValueError(
+                f"scale and ratio must be (smallest, largest), 0 < scale ≤ 1 and 0 < ratio, got {scale} and {ratio}"
+            )
         self.scale, self.ratio, self.flip, self.size = scale, ratio, flip, size
 
     def parameters(self, n, height, width, generator):
@@ -389,7 +391,9 @@ class Cutout(Augmentation):
     ):
         super().__init__(p)
         if not 0 < scale[0] <= scale[1] <= 1 or not 0 < ratio[0] <= ratio[1]:
-            raise ValueError(f"need 0 < scale ≤ 1 and 0 < ratio, smaller one first, got {scale} and {ratio}")
+            raise ValueError(
+                f"scale and ratio must be (smallest, largest), 0 < scale ≤ 1 and 0 < ratio, got {scale} and {ratio}"
+            )
         self.scale, self.ratio, self.value = scale, ratio, value
 
     def parameters(self, n, height, width, generator):

@@ -100,7 +100,7 @@ def mask_tokens(
     Source: Devlin et al. (2019), section 3.1 and appendix A.1.
     """
     if not 0 <= share <= 1:
-        raise ValueError(f"share is the part of the tokens to hide, 0 ≤ share ≤ 1, got {share}")
+        raise ValueError(f"share must be the part of the tokens to hide, 0 ≤ share ≤ 1, got {share}")
     special = torch.tensor([mask_token, *special], device=tokens.device).unique()
     ordinary = torch.ones(vocab_size, dtype=torch.bool, device=tokens.device).index_fill(0, special, False)
     ordinary = ordinary.nonzero()[:, 0]  # (V - special,)

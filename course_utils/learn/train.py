@@ -295,7 +295,7 @@ def fit(
     if steps < 0 or (every is not None and every < 1) or (patience is not None and patience < 1):
         raise ValueError(f"steps must be ≥ 0, every and patience ≥ 1, got {steps}, {every}, {patience}")
     if patience is not None and validate is None:
-        raise ValueError("patience counts validations: give `validate`")
+        raise ValueError("patience counts validations: give `validate` too")
     warmup = min(100, steps // 20) if warmup is None else warmup
     every = max(1, steps // 10) if every is None else every
     device = next(model.parameters()).device
@@ -402,7 +402,7 @@ def check_compiler(device: torch.device) -> None:
     usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
     candidates = [os.environ.get("CC", "gcc"), "clang"] if device.type == "cuda" else [os.environ.get("CXX", usual)]
     if device.type in ("cpu", "cuda") and not any(map(shutil.which, candidates)):
-        raise RuntimeError(f"compile=True needs a compiler, and {' or '.join(candidates)} is not here: {NO_COMPILER}")
+        raise RuntimeError(f"compile=True needs a compiler, but {' or '.join(candidates)} is not here: {NO_COMPILER}")
 
 
 def explained(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -140,10 +140,10 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str =
             f"{where} has {len(rest)} tensors that this course's {kind} does not know, such as {rest[0]!r}"
         )
     if "lm_head.bias" in tensors:
-        raise ValueError(f"{where} has an output bias (lm_head.bias), and this course's GPT has none")
+        raise ValueError(f"{where} has an output bias (lm_head.bias), but this course's GPT has none")
     for tied in ("lm_head.weight", "cls.predictions.decoder.weight"):
         if tied in tensors and not torch.equal(tensors[tied].float(), state["tokens.weight"]):
-            raise ValueError(f"{where} has output vectors of its own ({tied}), and this course's models tie them")
+            raise ValueError(f"{where} has output vectors of its own ({tied}), but this course's models tie them")
     model.load_state_dict(state, assign=True)
     return model
 
@@ -179,7 +179,7 @@ def _plain_names(tensors: Mapping[str, Tensor], kind: str, where: str) -> dict[s
     tensors = {OLD_NORM.sub(_new_norm, WRAPPERS.sub("", name)): tensor for name, tensor in tensors.items()}
     anchors = [name.removesuffix(anchor) for name in tensors if f".{name}".endswith(f".{anchor}")]
     if len(anchors) > 1:
-        raise ValueError(f"{where} holds {len(anchors)} models ({', '.join(anchors)}): save the one that you want")
+        raise ValueError(f"{where} holds {len(anchors)} models ({', '.join(anchors)}): save the one you want")
     body = anchors[0] if anchors else first  # "model.bert.", or "" for the bare body
     around = body.removesuffix(first)  # "model.": heads have it too
     found = {}

@@ -49,7 +49,7 @@ class RNNConfig:
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be ≥ 1, got {getattr(self, name)}")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is the share of numbers set to 0, 0 ≤ dropout < 1, got {self.dropout}")
+            raise ValueError(f"dropout must be the share of numbers set to 0, 0 ≤ dropout < 1, got {self.dropout}")
 
 
 class MultiplicativeRNN(nn.Module):

@@ -57,7 +57,7 @@ class Config:
                 f"dim must be a multiple of heads, got {self.dim} / {self.heads}: every head gets an equal share"
             )
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is the share of numbers set to 0, 0 ≤ dropout < 1, got {self.dropout}")
+            raise ValueError(f"dropout must be the share of numbers set to 0, 0 ≤ dropout < 1, got {self.dropout}")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
 
