@@ -1,4 +1,4 @@
-"""What can be said: one table of forms, read in both directions. The teller fills a form, the judge recognizes it.
+"""What can be said: one table of forms, read in both directions. The teller fills in a form, the judge recognizes it.
 
 A form is one line, `text | claims | effects`. The text has slots:
 
@@ -11,8 +11,8 @@ A form is one line, `text | claims | effects`. The text has slots:
     {it}          "it": the thing that was named last
 
 Claims (at, has, in, near, wish) must hold before the sentence. Effects hold after it: be, own and beside introduce
-somebody or something, go, get, put, into, bring and beside move it (`World.change`). What a form claims is a fact that
-a reader can check, and the later of its two slots is the word that hangs on it.
+somebody or something; go, get, put, into, bring and beside move it (`World.change`). What a form claims is a fact that
+a reader can check, and it hangs on the later of the claim's two slots.
 """
 
 from __future__ import annotations
