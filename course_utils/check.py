@@ -12,15 +12,18 @@ functions of this file and of `course_utils.compare`.
 import inspect
 import os
 import pkgutil
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from course_utils import plain
+from course_utils import plain, promises
 from course_utils.plain import Answer, Module, pack, receive, send, unpack
+from course_utils.promises import Promise
 
 CASES_FILE = "cases.safetensors"
 VERDICT = "application/vnd.course.verdict+json"  # the MIME type of a verdict in a saved notebook
@@ -47,6 +50,9 @@ class ExerciseCases:
         expected: for each case the reference's answer.
         compare: how answers are compared, e.g. `{"kind": "close", "rtol": 1e-4, "atol": 1e-6}`.
         banned: dotted names that may not be called during the check.
+        promises: what has to hold beside the values.
+        seen: places of the cases that students have, too: they earn nothing, and cost something if they do not hold.
+        seconds: of processor time that one call may take; None is no limit.
     """
 
     name: str
@@ -57,6 +63,14 @@ class ExerciseCases:
     banned: list[str] = field(default_factory=list)
     expected: list[Answer] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)
+    promises: list[Promise] = field(default_factory=list)
+    seen: list[int] = field(default_factory=list)
+    seconds: float | None = None
+
+    @property
+    def asks(self) -> list[Any]:
+        """All that the function is asked: the cases, then what is asked for the promises."""
+        return self.inputs + [ask for promise in self.promises for ask in promise.asks]
 
 
 @dataclass
@@ -65,12 +79,13 @@ class Verdict:
 
     Attributes:
         held: of how many cases the answer was right.
-        cases: how many there are; 0 where no verdict could be made, and `wrong` says why.
+        cases: how many there are, and broken promises; 0 where no verdict could be made, and `wrong` says why.
         mistake: the known mistake that was recognised, and its `hint`.
         case: the number of the first case that does not hold, from 1; 0 where none stands out.
         wrong: what is wrong with it, in a few words.
         given: the input of that case, where it may be shown.
         missing: what kept further answers from coming.
+        broken: in what the promises of the exercise are broken, in a few words each.
     """
 
     exercise: str
@@ -84,6 +99,7 @@ class Verdict:
     wrong: str = ""
     given: str = ""
     missing: str = ""
+    broken: list[str] = field(default_factory=list)
 
     @property
     def reason(self) -> str:
@@ -102,12 +118,14 @@ class Verdict:
             self.given and f"its input: {self.given}",
             self.mistake and f"known mistake “{self.mistake}”: {self.hint}",
             self.missing,
+            *(text for text in self.broken if text != self.wrong),
         ]
         return "\n  ".join(line for line in lines if line)
 
 
 def save_cases(exercises: dict[str, ExerciseCases]) -> bytes:
-    return pack([vars(e) | {"mistakes": [vars(m) for m in e.mistakes]} for e in exercises.values()])
+    parts = ("mistakes", "promises")
+    return pack([vars(e) | {part: [vars(p) for p in getattr(e, part)] for part in parts} for e in exercises.values()])
 
 
 def load_cases(path: Path) -> dict[str, ExerciseCases]:
@@ -135,31 +153,75 @@ def hints(path: Path) -> dict[tuple[str, str], str]:
 
 
 def _exercises(found: list[dict[str, Any]]) -> dict[str, ExerciseCases]:
-    exercises = [ExerciseCases(**(e | {"mistakes": [Mistake(**m) for m in e["mistakes"]]})) for e in found]
+    exercises = [ExerciseCases(**e) for e in found]
+    for e in exercises:
+        e.mistakes = [Mistake(**m) for m in e.mistakes]
+        e.promises = [Promise(**p) for p in e.promises]
     return {e.name: e for e in exercises}
 
 
 # --- calling ----------------------------------------------------------------------------------------------------------
 
 
-def answer(function: Callable, arguments: tuple, banned: list[str] = (), most: int = plain.MAX_BYTES) -> Answer:
+def answer(
+    function: Callable,
+    ask: Any,
+    banned: list[str] = (),
+    most: int = plain.MAX_BYTES,
+    seconds: float | None = None,
+) -> Answer:
     """What one call of the student's function or class gave, as plain data; never raises for what it does.
 
     Args:
+        ask: the arguments, a tuple; or `{"how": …, "arguments": …}`, for a promise.
         banned: names of functions and classes that raise when they are called.
         most: bytes that the answer may have.
+        seconds: of processor time that the call may take.
     """
+    found: dict[str, Any] = {}
     try:
-        arguments = plain.resolve(arguments)  # outside the ban: a recipe may use what the student may not
-        with _ban(banned):
-            match arguments:
-                case (Module() as case,):  # the function is a class
-                    value = case.run(function)
+        arguments = plain.cook(ask if isinstance(ask, tuple) else ask["arguments"])  # outside the ban: a recipe may
+        mine = plain.resolve(arguments)  # use what the student may not
+        with _limit(seconds):
+            match ask:
+                case {"how": promises.GRADIENTS, "of": of}:
+                    found["value"] = promises.gradients(function, mine, of)
+                case {"how": promises.DEVICE}:
+                    found["value"] = promises.on_device(function, mine)
                 case _:
-                    value = function(*arguments)
-        return unpack(pack({"value": value}), most)  # a copy: nothing that the student's objects do later can change it
+                    with _ban(banned):
+                        found["value"] = mine[0].run(function) if promises.is_module(mine) else function(*mine)
+                    if names := promises.changed(function, arguments, mine):
+                        found["changed"] = names
+        return unpack(pack(found), most)  # a copy: nothing that the student's objects do later can change it
+    except TooLong:
+        return {"error": "TooLong", "message": f"the call took more than {seconds:g} s of processor time"}
     except (Exception, SystemExit) as error:
         return {"error": type(error).__name__, "message": _message(function, error)}
+
+
+class TooLong(BaseException):
+    """Raised into a call that has used its processor time; no `except Exception` of the student's stops it."""
+
+
+@contextmanager
+def _limit(seconds: float | None) -> Iterator[None]:
+    """Raise `TooLong` after so much processor time of this process, where the system can tell (not on Windows)."""
+    main = threading.current_thread() is threading.main_thread()
+    if seconds is None or not main or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise TooLong
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def _message(function: Callable, error: BaseException) -> str:
@@ -235,24 +297,44 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
     from course_utils.compare import NOT_ANSWERED, difference  # imports torch: nobody compares in the sandbox
     from course_utils.naming import named
 
-    total = len(exercise.inputs)
-    answers = answers + [{"error": "NoAnswer", "message": "no answer came"}] * (total - len(answers))
+    asks, total = len(exercise.asks), len(exercise.inputs)
+    answers = answers + [{"error": "NoAnswer", "message": "no answer came"}] * (asks - len(answers))
+    answers, own = answers[:total], answers[total:]
     wrong = [
         difference(exercise.compare, a, e, t, show) for a, e, t in zip(answers, exercise.expected, exercise.truths)
     ]
-    held = sum(w is None for w in wrong)
-    mistake = named(exercise, answers, wrong)
-    result = Verdict(exercise.name, exercise.points * held / total, exercise.points, held, total)
-    if wrong and all(w == NOT_ANSWERED for w in wrong):
+    counted = [w for i, w in enumerate(wrong) if w or i not in exercise.seen]
+    held = sum(w is None for w in counted)
+    broken = broken_promises(exercise, answers, own)
+    cases = len(counted) + sum(costs for _, costs in broken)
+    result = Verdict(exercise.name, exercise.points * held / cases, exercise.points, held, cases)
+    result.broken = [text for text, _ in broken]
+    if all(w == NOT_ANSWERED for w in wrong):
         result.wrong = NOT_ANSWERED
-    elif held < total:
+    elif any(wrong):
         first = next(i for i, w in enumerate(wrong) if w)
         result.case, result.wrong = first + 1, wrong[first]
         if show:
             result.given = _short(exercise.inputs[first])
-        if mistake:
+        if mistake := named(exercise, answers, wrong):
             result.mistake, result.hint = mistake.name, mistake.hint
+    elif broken:
+        result.wrong = broken[0][0]
     return result
+
+
+def broken_promises(exercise: ExerciseCases, answers: list[Answer], own: list[Answer]) -> list[tuple[str, bool]]:
+    """How promises are broken, and whether each of them costs anything.
+
+    Args:
+        answers: to the cases.
+        own: to what is asked for the promises; missing ones break none.
+    """
+    found, own = [], iter(own)
+    for promise in exercise.promises:
+        asked = [next(own, {"error": "NoAnswer", "message": "no answer came"}) for _ in promise.asks]
+        found.append(promises.broken(promise, answers, exercise.expected, asked))
+    return [(text, costs) for text, costs in found if text]
 
 
 def _short(arguments: tuple) -> str:
@@ -302,7 +384,7 @@ class Checker:
         if self._judge:
             return _serve(function, self._judge)
         exercise = self._exercises[self._name(function, sys._getframe(1).f_globals)]
-        answers = [answer(function, inputs, exercise.banned) for inputs in exercise.inputs]
+        answers = [answer(function, ask, exercise.banned, seconds=exercise.seconds) for ask in exercise.asks]
         _show(found := verdict(exercise, answers, show=True))
         if os.environ.get(VALIDATING) and found.held < found.cases:
             raise AssertionError(found.message)
@@ -344,6 +426,7 @@ def _serve(function: Callable, path: str) -> None:
     with plain.connect(path) as connection:
         hello = receive(connection)
         for _ in range(hello["cases"]):
-            send(connection, answer(function, receive(connection), hello["banned"], hello["most"]))
+            ask = receive(connection)
+            send(connection, answer(function, ask, hello["banned"], hello["most"], hello.get("seconds")))
         receive(connection)  # the judge has all answers
     print("Checked by the grader.")

@@ -27,7 +27,7 @@ from effort import often
 
 from autograder.author.exercise import Exercise, complete, load_exercises
 from course_utils.check import ExerciseCases, Verdict, answer, verdict
-from course_utils.plain import Seed, cook
+from course_utils.plain import Seed, cook, replaced
 
 ROOT = Path(__file__).parents[1]
 STUB = re.compile(r"### BEGIN SOLUTION.*?### END SOLUTION", re.DOTALL)
@@ -144,14 +144,15 @@ class Assignment:
     def cases(self, name: str, seed: int) -> ExerciseCases:
         drawn = self.exercises[name].build(seed)
         drawn.inputs = cook(drawn.inputs)  # once, as the judge does, and not for each function again
-        return complete(drawn, [answer(self.solution(name), inputs, drawn.banned) for inputs in drawn.inputs])
+        drawn.promises = self.exercises[name].promises.of(drawn.inputs)
+        return complete(drawn, [answer(self.solution(name), ask, drawn.banned) for ask in drawn.asks])
 
     def judged(self, function: Callable, name: str, seed: int = 0) -> Verdict:
         """The verdict on a function, with other random numbers than the reference's: it must not depend on them."""
         drawn = self.cases(name, seed)
         torch.manual_seed(seed)  # for answers that draw from torch's own generator
-        inputs = [tuple(Seed(a.n + 1) if isinstance(a, Seed) else a for a in arguments) for arguments in drawn.inputs]
-        return verdict(drawn, [answer(function, arguments, drawn.banned) for arguments in inputs], show=True)
+        asks = replaced(drawn.asks, lambda value: Seed(value.n + 1) if isinstance(value, Seed) else value)
+        return verdict(drawn, [answer(function, ask, drawn.banned) for ask in asks], show=True)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

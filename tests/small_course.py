@@ -164,7 +164,7 @@ class Execute:
             exercise = exercises.get(identity.removeprefix("check_"))
             if identity.startswith("check_") and exercise:
                 function = names.get(exercise.name)
-                answers = [answer(function, i, []) for i in exercise.inputs] if function else []
+                answers = [answer(function, ask, []) for ask in exercise.asks] if function else []
                 result.answers[exercise.name] = answers
                 if judge_class and judge_class.__name__ == "Recorder":
                     continue

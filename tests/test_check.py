@@ -11,6 +11,7 @@ from autograder.author.exercise import (
     Case,
     Exercise,
     Module,
+    Promises,
     Recipe,
     Seed,
     accuracy,
@@ -51,12 +52,12 @@ def make():
 
 def built(seed=0):
     cases = make().build(seed)
-    return complete(cases, [answer(double, i) for i in cases.inputs])
+    return complete(cases, [answer(double, i) for i in cases.asks])
 
 
 def judge(function, show=True, exercise=None):
     exercise = exercise or built()
-    return verdict(exercise, [answer(function, i, exercise.banned) for i in exercise.inputs], show)
+    return verdict(exercise, [answer(function, i, exercise.banned) for i in exercise.asks], show)
 
 
 def test_a_right_answer_gets_all_points():
@@ -216,13 +217,13 @@ def test_a_mistake_that_no_case_tells_apart_is_refused():
     exercise.mistake("right after all")(lambda x: x * 2.0)
     cases = exercise.build(0)
     with pytest.raises(ValueError, match="passes every case: add a case"):
-        complete(cases, [answer(double, i) for i in cases.inputs])
+        complete(cases, [answer(double, i) for i in cases.asks])
 
 
 def test_a_solution_that_fails_is_refused():
     cases = make().build(0)
     with pytest.raises(ValueError, match="the solution raises ZeroDivisionError in case 1"):
-        complete(cases, [answer(lambda x: 1 / 0, i) for i in cases.inputs])
+        complete(cases, [answer(lambda x: 1 / 0, i) for i in cases.asks])
     exercise = Exercise("label", 1, accuracy(0.9))
     exercise.cases(lambda g: iter([Case((1,), truth=["a", "b"])]))
     with pytest.raises(ValueError, match="the solution fails case 1: value: accuracy 50.0%"):
@@ -245,7 +246,7 @@ def test_a_truth_never_reaches_the_function():
 
 
 def test_draws_are_stored_small():
-    exercise = Exercise("draw", 1, distribution())
+    exercise = Exercise("draw", 1, distribution(), promises=Promises(generator=False))
     exercise.cases(lambda g: iter([(Seed(int(torch.randint(1000, (), generator=g))),)]))
     cases = complete(exercise.build(0), [{"value": torch.ones(100, dtype=torch.long)}])
     assert cases.expected[0]["value"].dtype == torch.uint8
@@ -384,7 +385,7 @@ def affine(banned=()):
 
     exercise.mistake("the bias is missing")(NoBias)
     cases = exercise.build(0)
-    return complete(cases, [answer(Affine, i) for i in cases.inputs])
+    return complete(cases, [answer(Affine, i) for i in cases.asks])
 
 
 def test_a_class_is_built_given_weights_and_called():

@@ -10,6 +10,9 @@ def _(g):
 def transposed(codes, size): ...
 
 Where students write a class, a case is a `Module`: what it is built with, its weights, its inputs.
+
+What a statement promises beside values is one field, `Exercise(…, promises=Promises(gradients=(0, 1)))`; that arguments
+stay as they were, that the generator is followed, and that it runs on a GPU hold without a word.
 """
 
 import importlib.util
@@ -23,12 +26,14 @@ import torch
 
 from course_utils.check import ExerciseCases, Mistake, answer
 from course_utils.compare import difference
-from course_utils.plain import Module, Recipe, Seed
+from course_utils.plain import Answer, Module, Recipe, Seed, replaced
+from course_utils.promises import ARGUMENTS, DEVICE, DTYPE, GENERATOR, GRADIENTS, Promise, broken
 
 __all__ = [
     "Case",
     "Exercise",
     "Module",
+    "Promises",
     "Recipe",
     "Seed",
     "accuracy",
@@ -41,6 +46,7 @@ __all__ = [
 
 
 VISIBLE_SEED = 0  # what students get is drawn with it
+SLOW = 3  # times as long as the statement says a call may take: not every machine is the author's
 
 
 def close(rtol: float = 1e-4, atol: float = 1e-6) -> dict[str, Any]:
@@ -81,6 +87,53 @@ class Case:
     truth: Any = None
 
 
+@dataclass(frozen=True)
+class Promises:
+    """What holds beside the values. A promise that is broken costs as much as a case.
+
+    Attributes:
+        arguments: they are after the call what they were before.
+        generator: where a case has one, all randomness comes from it.
+        gradients: places of the arguments that gradients must reach; with any, a module's parameters, too.
+        dtype: tensors of the answer have the reference's dtype, not only its kind.
+        device: True where it must run with its tensors on a GPU; "warns" if that is said and costs nothing.
+        case: the number of the case that calls more than once are made for, from 0; by default the last.
+    """
+
+    arguments: bool = True
+    generator: bool = True
+    gradients: tuple[int, ...] = ()
+    dtype: bool = False
+    device: bool | str = True
+    case: int = -1
+
+    def of(self, inputs: list[tuple]) -> list[Promise]:
+        """What is asked for them, given the cases."""
+        case = self.case % len(inputs)
+        arguments = inputs[case]
+        found = [Promise(ARGUMENTS)] if self.arguments else []
+        found += [Promise(DTYPE)] if self.dtype else []
+        if self.generator and (another := _reseeded(arguments)) != arguments:
+            found.append(Promise(GENERATOR, case, [arguments, another]))
+        if self.gradients:
+            ask = {"how": GRADIENTS, "arguments": arguments, "of": list(self.gradients)}
+            found.append(Promise(GRADIENTS, case, [ask]))
+        if self.device and _has_tensors(arguments):
+            ask = {"how": DEVICE, "arguments": arguments}
+            found.append(Promise(DEVICE, case, [ask], warns=self.device == "warns"))
+        return found
+
+
+def _reseeded(arguments: tuple) -> tuple:
+    return replaced(arguments, lambda value: Seed(value.n + 1) if isinstance(value, Seed) else value)
+
+
+def _has_tensors(value: Any) -> bool:
+    found = []
+    replaced(value, lambda leaf: found.append(leaf) if isinstance(leaf, torch.Tensor) else None)
+    return bool(found)
+
+
 class Exercise:
     """One exercise: see the module's text for how it is written.
 
@@ -89,12 +142,24 @@ class Exercise:
         points: that all cases together are worth.
         compare: `close()`, `exact()`, `distribution()` or `accuracy()`.
         banned: dotted names of library functions and classes that may not be called during the check.
+        promises: what holds beside the values.
+        seconds: of processor time within which, by the statement, one call answers.
     """
 
-    def __init__(self, name: str, points: float, compare: dict[str, Any], banned: list[str] = ()):
+    def __init__(
+        self,
+        name: str,
+        points: float,
+        compare: dict[str, Any],
+        banned: list[str] = (),
+        promises: Promises = Promises(),
+        seconds: float | None = None,
+    ):
         self.name, self.points, self.compare, self.banned = name, points, compare, list(banned)
+        self.promises, self.seconds = promises, seconds
         self.draw: Callable[[torch.Generator], Iterator] | None = None
         self.mistakes: dict[str, tuple[str, Callable]] = {}
+        self.breaking: dict[str, list[Callable]] = {}
         self.equivalents: dict[str, str] = {}
         self.known_survivors: dict[str, str] = {}
 
@@ -111,6 +176,18 @@ class Exercise:
 
         def register(function: Callable) -> Callable:
             self.mistakes[function.__name__] = (hint, function)
+            return function
+
+        return register
+
+    def breaks(self, sentence: str) -> Callable[[Callable], Callable]:
+        """Decorator: a wrong function or class that breaks this sentence of the statement, and has to lose by it.
+
+        Below `@exercise.mistake` for one that students make; alone for one whose message needs no hint.
+        """
+
+        def register(function: Callable) -> Callable:
+            self.breaking.setdefault(sentence, []).append(function)
             return function
 
         return register
@@ -144,7 +221,16 @@ class Exercise:
             for c in self.draw(torch.Generator().manual_seed(seed))
         ]
         inputs = [case.arguments for case in drawn]
-        return ExerciseCases(self.name, self.points, self.compare, inputs, [case.truth for case in drawn], self.banned)
+        return ExerciseCases(
+            self.name,
+            self.points,
+            self.compare,
+            inputs,
+            [case.truth for case in drawn],
+            self.banned,
+            promises=self.promises.of(inputs),
+            seconds=self.seconds and SLOW * self.seconds,
+        )
 
     def add_mistakes(self, cases: ExerciseCases) -> ExerciseCases:
         """Have all mistakes answer the cases."""
@@ -155,13 +241,23 @@ class Exercise:
         return cases
 
 
-def complete(exercise: ExerciseCases, expected: list[dict[str, Any]]) -> ExerciseCases:
+def complete(exercise: ExerciseCases, expected: list[Answer]) -> ExerciseCases:
     """Add the reference's answers, and refuse cases that could not do their work.
+
+    Args:
+        expected: to all that `exercise.asks`.
 
     Raises:
         ValueError: the reference fails its own cases, or a mistake passes them all; the message says what to change.
     """
+    expected, own = expected[: len(exercise.inputs)], expected[len(exercise.inputs) :]
     exercise.expected = [_small(exercise, a) for a in expected]
+    for promise in exercise.promises:
+        promise.expected, own = own[: len(promise.asks)], own[len(promise.asks) :]
+        if len(promise.expected) < len(promise.asks):
+            raise ValueError(f"{exercise.name}: the solution gave no answer to what is asked for its promises")
+        if said := broken(promise, expected, expected, promise.expected)[0]:
+            raise ValueError(f"{exercise.name}: the solution breaks a promise: {said}")
     for number, (reply, truth) in enumerate(zip(expected, exercise.truths, strict=True), start=1):
         if (
             reply.get("error", "ValueError") != "ValueError"

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from autograder.temporary import end_with_parent
-from course_utils.check import JUDGE_VARIABLE, ExerciseCases, answer
+from course_utils.check import JUDGE_VARIABLE, ExerciseCases, answer, broken_promises
 from course_utils.compare import difference
 from course_utils.paths import CourseError
 from course_utils.plain import Answer, cook, pack, unpack
+from course_utils.promises import Promise
 
 MEMORY = 2 * 2**30  # bytes that a mutant may take beside what its process has anyway
 
@@ -41,7 +42,7 @@ class Worker:
 
     def take(self, exercise: ExerciseCases) -> None:
         """From now on it is about this exercise; where `expected` is empty only `answers` may be asked for."""
-        self._cases = pack(("cases", vars(exercise) | {"mistakes": []}))
+        self._cases = pack(("cases", vars(exercise) | {"mistakes": [], "promises": list(map(vars, exercise.promises))}))
         if self._process is None:
             self._start()
         elif self._ask(self._cases, wall=600) is None:
@@ -138,6 +139,7 @@ def _work(connection: Any, setup: str) -> None:
                 case "cases", cases:
                     exercise = ExerciseCases(**cases)
                     exercise.inputs = cook(exercise.inputs)
+                    exercise.promises = [Promise(**p) for p in exercise.promises]
                     connection.send_bytes(pack({}))
                 case question, code, seconds:
                     before = time.process_time()
@@ -168,17 +170,19 @@ def _reply(question: str, exercise: ExerciseCases, code: str, names: dict[str, A
 def _replies(exercise: ExerciseCases, function: Any) -> Iterator[Answer]:
     import torch
 
-    for inputs in exercise.inputs:
-        torch.manual_seed(0)  # for solutions that make layers
-        yield answer(function, inputs, exercise.banned)
+    torch.manual_seed(0)  # for solutions that make layers
+    for ask in exercise.asks:
+        yield answer(function, ask, exercise.banned)
 
 
 def first_difference(exercise: ExerciseCases, replies: Iterator[Answer]) -> str | None:
-    """The first case that does not hold, and why; those after it are not run."""
-    for number, (reply, expected, truth) in enumerate(zip(replies, exercise.expected, exercise.truths), start=1):
-        if wrong := difference(exercise.compare, reply, expected, truth, show=True):
+    """The first case or promise that does not hold, and why; those after it are not run."""
+    answers = []
+    for number, (expected, truth) in enumerate(zip(exercise.expected, exercise.truths), start=1):
+        answers.append(next(replies))
+        if wrong := difference(exercise.compare, answers[-1], expected, truth, show=True):
             return f"case {number}: {wrong}"
-    return None
+    return next((text for text, costs in broken_promises(exercise, answers, list(replies)) if costs), None)
 
 
 def _limit_memory() -> None:

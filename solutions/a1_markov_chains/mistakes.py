@@ -5,10 +5,12 @@ random ones; the same function draws the visible and the hidden cases), then wro
 wrote them.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
-from autograder.author.exercise import Case, Exercise, Recipe, Seed, accuracy, close, distribution
+from autograder.author.exercise import Case, Exercise, Promises, Recipe, Seed, accuracy, close, distribution
 
 LIBRARY = ["course_utils.models.ngram.NGramModel"]
 
@@ -28,7 +30,9 @@ def _integer(g: torch.Generator, low: int, high: int) -> int:
 
 # --- 1. Counting ------------------------------------------------------------------------------------------------------
 
-count_transitions = Exercise("count_transitions", points=2, compare=close(), banned=LIBRARY)
+count_transitions = Exercise(
+    "count_transitions", points=2, compare=close(), banned=LIBRARY, promises=Promises(device="warns")
+)
 
 
 @count_transitions.cases
@@ -96,7 +100,7 @@ def alphabet_from_the_text(codes, size):
 
 # --- 2. Probabilities -------------------------------------------------------------------------------------------------
 
-probabilities = Exercise("probabilities", points=3, compare=close(), banned=LIBRARY)
+probabilities = Exercise("probabilities", points=3, compare=close(), banned=LIBRARY, promises=Promises(device="warns"))
 
 
 @probabilities.cases
@@ -186,9 +190,30 @@ def softmax_of_counts(counts, smoothing):
     return (counts + smoothing).float().softmax(1)
 
 
+@probabilities.mistake(
+    "the smoothing is added to the *probabilities*, after dividing. It belongs to the counts: a row with few counts is "
+    "then smoothed more than a row with many."
+)
+def smoothing_added_to_the_probabilities(counts, smoothing):
+    total = counts.sum(1, keepdim=True)
+    table = torch.where(total > 0, counts / total.clamp(min=1), 1 / len(counts)) + smoothing
+    return table / table.sum(1, keepdim=True)
+
+
+@probabilities.mistake(
+    "`sum(1)` without `keepdim=True` has the shape (V,), and dividing by it lines it up with the *columns*: each "
+    "column is divided by another row's sum."
+)
+def row_sums_along_the_columns(counts, smoothing):
+    smoothed = counts + float(smoothing)
+    return torch.nan_to_num(smoothed / smoothed.sum(1), nan=1 / len(counts))
+
+
 # --- 3. Bits per character --------------------------------------------------------------------------------------------
 
-bits_per_character = Exercise("bits_per_character", points=3, compare=close(), banned=LIBRARY)
+bits_per_character = Exercise(
+    "bits_per_character", points=3, compare=close(), banned=LIBRARY, promises=Promises(device="warns")
+)
 
 
 @bits_per_character.cases
@@ -261,9 +286,25 @@ def impossible_made_cheap(codes, table):
     return -table[codes[:-1], codes[1:]].clamp(min=1e-9).log2().mean()
 
 
+@bits_per_character.mistake("that is the perplexity, 2 to the power of the bits. Asked for are the bits themselves.")
+def perplexity(codes, table):
+    return float(2 ** -table[codes[:-1], codes[1:]].log2().mean())
+
+
+@bits_per_character.mistake(
+    "you give the entropy of the chain's rows: what the chain *expects* to pay. Asked for is what the text cost, by "
+    "the step that really came."
+)
+def entropy_of_the_rows(codes, table):
+    rows = table[codes[:-1]]
+    return float(-torch.special.xlogy(rows, rows).sum(1).mean() / math.log(2))
+
+
 # --- 4. Sampling with temperature -------------------------------------------------------------------------------------
 
-sample = Exercise("sample", points=4, compare=distribution(of="pairs"), banned=LIBRARY)
+sample = Exercise(
+    "sample", points=4, compare=distribution(of="pairs"), banned=LIBRARY, promises=Promises(case=3, device="warns")
+)
 
 
 @sample.cases
@@ -282,13 +323,16 @@ def _(g):
     yield torch.tensor([[0.5, 0.5], [0.5, 0.5]]), torch.tensor([1, 0, 1]), 1, 1.0, seed()
     for size, temperature in ((3, 1.0), (5, 0.5), (4, 2.0)):
         yield _uneven(g, size), starts(size), 8, temperature, seed()
+    # what is impossible stays so where all that is possible is nearly alike
+    table = (1 - torch.eye(6)) * (1 + torch.rand(6, 6, generator=g))
+    yield table / table.sum(1, keepdim=True), starts(6, 1200), 8, 8.0, seed()
+    # two symbols that are nearly alike: only a temperature far below 0.01 tells them apart
+    more = 0.5 + 0.002 + 0.001 * float(torch.rand((), generator=g))
+    yield torch.tensor([[more, 1 - more], [1 - more, more]], dtype=torch.double), starts(2), 6, 0.005, seed()
     # almost no randomness: p^100 is below the smallest float, its logarithm is not
     yield (torch.randn(8, 8, generator=g) * 0.3).softmax(1), starts(8), 6, 0.01, seed()
 
 
-sample.uncaught(
-    "the draws follow the same law; where they come from, one call cannot tell", "rows, 1[-, generator=generator-]"
-)
 sample.uncaught(
     "the first of two draws has the law of one; only an alphabet of one symbol, not asked for, would tell",
     "rows, [-1-]{+2+}",
@@ -399,7 +443,7 @@ def one_step_too_many(table, start, length, temperature, generator):
 
 # --- 5. Interpolation -------------------------------------------------------------------------------------------------
 
-witten_bell = Exercise("witten_bell", points=4, compare=close(), banned=LIBRARY)
+witten_bell = Exercise("witten_bell", points=4, compare=close(), banned=LIBRARY, promises=Promises(device="warns"))
 
 
 @witten_bell.cases
@@ -534,12 +578,31 @@ def unseen_context_is_nan(codes, size):
     return table
 
 
+@witten_bell.mistake(
+    "every order is mixed with the uniform distribution. Only order 0 is: what lies below order 2 is order 1, and "
+    "below order 1 order 0."
+)
+def uniform_below_every_order(codes, size):
+    table = torch.full((size,), 1 / size)
+    for counts in _counts(codes, size):
+        total, followers = counts.sum(-1, keepdim=True), (counts > 0).sum(-1, keepdim=True)
+        table = torch.where(total > 0, (counts + followers / size) / (total + followers).clamp(min=1), table)
+    return table
+
+
 # --- 6. Which library wrote this? -------------------------------------------------------------------------------------
 
 # Five libraries: letter frequencies stay well below one half, orders 1, 2 and 3 well above, whatever the seed.
 # where the answers could be looked up
 LABELS = ["course_utils.data.text.labelled_sentences", "course_utils.data.text.load"]
-which_library = Exercise("which_library", points=4, compare=accuracy(0.5), banned=LIBRARY + LABELS)
+which_library = Exercise(
+    "which_library",
+    points=4,
+    compare=accuracy(0.5),
+    banned=LIBRARY + LABELS,
+    promises=Promises(device="warns"),
+    seconds=20,
+)
 
 
 @which_library.cases

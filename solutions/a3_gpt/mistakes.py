@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autograder.author.exercise import Exercise, Module, close, exact
+from autograder.author.exercise import Exercise, Module, Promises, close, exact
 
 LIBRARY = [
     "course_utils.learn.losses.mean_cross_entropy",
@@ -62,7 +62,9 @@ def _past(g: torch.Generator, batch: int, heads: int, length: int, dim: int) -> 
 
 # --- 1. Look back -----------------------------------------------------------------------------------------------------
 
-causal_attention = Exercise("causal_attention", points=3, compare=NEAR, banned=LIBRARY + ATTENTION)
+causal_attention = Exercise(
+    "causal_attention", points=3, compare=NEAR, banned=LIBRARY + ATTENTION, promises=Promises(gradients=(0, 1, 2))
+)
 
 
 @causal_attention.cases
@@ -72,6 +74,11 @@ def _(g):
     v = torch.tensor([[8.0, 0, 0, 0], [4.0, 0, 0, 0]])[None, None]
     yield q, k, v  # the example in the text
     yield q[:, :, 1:], k, v  # the second query alone, both keys
+    yield (
+        15 * torch.randn(1, 2, 4, 4, generator=g),
+        15 * torch.randn(1, 2, 6, 4, generator=g),
+        torch.randn(1, 2, 6, 4, generator=g),
+    )
     for batch, heads, queries, keys, d in ((1, 1, 4, 4, 3), (2, 3, 5, 5, 4), (2, 2, 3, 7, 6), (3, 2, 1, 5, 2)):
         q = torch.randn(batch, heads, queries, d, generator=g)
         yield q, *torch.randn(2, batch, heads, keys, d, generator=g).unbind(0)
@@ -169,9 +176,26 @@ def mask_at_the_wrong_end(q, k, v):
     return _attend(_scores(q, k), torch.ones_like(_seen(q, k)).tril(), v)
 
 
+@causal_attention.mistake(
+    "you mask only where there are as many queries as keys. With a past the new tokens must not look ahead either: "
+    "among several new ones the first does not see the second."
+)
+def mask_only_without_a_past(q, k, v):
+    seen = _seen(q, k)
+    return _attend(_scores(q, k), seen if q.shape[-2] == k.shape[-2] else torch.ones_like(seen), v)
+
+
+@causal_attention.mistake("the second of your two answers holds the scores. Asked for are the weights, after softmax.")
+def scores_instead_of_weights(q, k, v):
+    y, _ = _attend(_scores(q, k), _seen(q, k), v)
+    return y, _scores(q, k).masked_fill(~_seen(q, k), -math.inf)
+
+
 # --- 2. Several heads, and a cache ------------------------------------------------------------------------------------
 
-SelfAttention = Exercise("SelfAttention", points=4, compare=NEAR, banned=LIBRARY + ATTENTION)
+SelfAttention = Exercise(
+    "SelfAttention", points=4, compare=NEAR, banned=LIBRARY + ATTENTION, promises=Promises(gradients=(0,))
+)
 
 
 class Attention(nn.Module):
@@ -331,9 +355,27 @@ class MaskWithoutThePast(Attention):
         return torch.ones(T, S, dtype=torch.bool).tril()
 
 
+@SelfAttention.mistake(
+    "you mask only without a past. Several new tokens after a past must not look ahead either: the first of them does "
+    "not see the second."
+)
+class MaskOnlyWithoutAPast(Attention):
+    def seen(self, T, S):
+        return torch.ones(T, S, dtype=torch.bool).tril() if T == S else torch.ones(T, S, dtype=torch.bool)
+
+
+@SelfAttention.mistake(
+    "queries and keys are exchanged: the first D numbers of `qkv` are the queries, then come the keys."
+)
+class QueriesAndKeysExchanged(Attention):
+    def split(self, x):
+        q, k, v = super().split(x)
+        return k, q, v
+
+
 # --- 3. The block -----------------------------------------------------------------------------------------------------
 
-Block = Exercise("Block", points=3, compare=NEAR, banned=LIBRARY + ATTENTION)
+Block = Exercise("Block", points=3, compare=NEAR, banned=LIBRARY + ATTENTION, promises=Promises(gradients=(0,)))
 
 
 class Layer(nn.Module):
@@ -469,6 +511,16 @@ class PastNotHandedOn(Layer):
         return super().forward(x)
 
 
+@Block.mistake(
+    "the MLP's part is added to the normalised x. Only what the MLP *reads* is normalised; it is added to x as it was."
+)
+class SecondAddedToTheNormalised(Layer):
+    def forward(self, x, past=None):
+        y, present = self.attention(self.norm_1(x), past)
+        z = self.norm_2(x + y)
+        return z + self.think(z), present
+
+
 # --- 4. How many numbers? ---------------------------------------------------------------------------------------------
 
 count_parameters = Exercise("count_parameters", points=2, compare=exact(), banned=LIBRARY)
@@ -546,9 +598,24 @@ def vectors_missing(vocab_size, context, dim, layers, heads):
     return _count(0, 0, dim, layers)
 
 
+@count_parameters.mistake("a block has two norms, one in front of each part; you count one.")
+def one_norm_in_each_block(vocab_size, context, dim, layers, heads):
+    return _count(vocab_size, context, dim, layers, norms=2)
+
+
+@count_parameters.mistake(
+    "the attention's matrices do not grow with the number of heads: the heads *share out* the D numbers, so H changes "
+    "nothing."
+)
+def attention_for_each_head(vocab_size, context, dim, layers, heads):
+    return _count(vocab_size, context, dim, layers, matrices=4 * heads + 8)
+
+
 # --- 5. The loss ------------------------------------------------------------------------------------------------------
 
-next_token_loss = Exercise("next_token_loss", points=2, compare=close(), banned=LIBRARY + CROSS_ENTROPY)
+next_token_loss = Exercise(
+    "next_token_loss", points=2, compare=close(), banned=LIBRARY + CROSS_ENTROPY, promises=Promises(gradients=(0,))
+)
 
 
 @next_token_loss.cases
@@ -556,6 +623,8 @@ def _(g):
     p = torch.tensor([[[0.25, 0.25, 0.5], [0.125, 0.75, 0.125], [0.5, 0.25, 0.25]]])
     yield p.log(), torch.tensor([[1, 2, 0]])  # the example in the text
     yield torch.tensor([[[1000.0, 0, -1000], [0, 1000.0, 999], [0, 0, 0]]]), torch.tensor([[1, 0, 2]])  # e^1000
+    logits = 100 * torch.randn(2, 5, 6, generator=g)
+    yield logits, logits.argmin(-1).roll(1, 1)  # what comes is what was thought impossible
     for batch, time, size in ((1, 2, 4), (3, 5, 4), (4, 8, 10), (2, 20, 30)):
         tokens = torch.randint(size, (batch, time), generator=g)
         tokens[0, 0], tokens[0, 1] = 0, 1
@@ -643,6 +712,11 @@ def logits_not_normalised(logits, tokens):
     return -logits[:, :-1].gather(-1, tokens[:, 1:, None]).mean()
 
 
+@next_token_loss.mistake("your softmax runs over the places of the text. It runs over the vocabulary, the last axis.")
+def softmax_over_the_places(logits, tokens):
+    return -logits[:, :-1].log_softmax(1).gather(-1, tokens[:, 1:, None]).mean()
+
+
 # --- 6. What may come next --------------------------------------------------------------------------------------------
 
 next_probabilities = Exercise("next_probabilities", points=3, compare=close(), banned=LIBRARY)
@@ -656,11 +730,15 @@ def _(g):
     yield logits(0.5, 0.25, 0.15, 0.1), 1.0, None, 0.6  # the examples in the text
     yield logits(0.5, 0.25, 0.15, 0.1), 1.0, 2, None
     yield logits(0.5, 0.25, 0.25), 0.5, None, None
-    yield logits(0.1, 0.4, 0.1, 0.3, 0.1), 1.0, 3, None  # three are as likely as the third
-    yield logits(0.05, 0.9, 0.05), 1.0, None, 0.3  # the first one alone is more than 0.3
-    yield logits(0.4, 0.1, 0.2, 0.3), 1.0, 3, 0.75  # top-p of what top-k leaves: 2 tokens, not 3
-    yield logits(0.3, 0.4, 0.2, 0.1), 0.5, None, 0.75  # temperature first: 2 tokens, not 3
-    yield torch.tensor([[1.0, 3.0, 2.0], [0.5, -1.0, 0.0]]), 0.0, None, None  # greedy
+
+    def mixed(*shares):  # in another order each time, and with another constant in the logits
+        return logits(*shares)[:, torch.randperm(len(shares), generator=g)] + torch.randn(1, generator=g)
+
+    yield mixed(0.1, 0.4, 0.1, 0.3, 0.1), 1.0, 3, None  # three are as likely as the third
+    yield mixed(0.05, 0.9, 0.05), 1.0, None, 0.3  # the first one alone is more than 0.3
+    yield mixed(0.4, 0.1, 0.2, 0.3), 1.0, 3, 0.75  # top-p of what top-k leaves: 2 tokens, not 3
+    yield mixed(0.3, 0.4, 0.2, 0.1), 0.5, None, 0.75  # temperature first: 2 tokens, not 3
+    yield torch.randn(2, 3, generator=g), 0.0, None, None  # greedy
     yield 2 * torch.randn(3, 12, generator=g), 1.5, 40, 0.8  # more than there are
     yield 2 * torch.randn(4, 30, generator=g), 0.7, 10, 0.9
 
@@ -801,9 +879,49 @@ def left_sorted(logits, temperature, top_k, top_p):
     return _filtered(logits, temperature, top_k, top_p).sort(descending=True).values
 
 
+@next_probabilities.mistake(
+    "the token with which the sum first reaches `top_p` is left out, unless it is the first. It belongs to those that "
+    "stay: look at the sum of those *before* it."
+)
+def crossing_token_dropped_but_the_first(logits, temperature, top_k, top_p):
+    return _filtered(
+        logits, temperature, top_k, top_p, lambda o: torch.where(torch.arange(o.shape[-1]) > 0, o.cumsum(-1), 0)
+    )
+
+
+@next_probabilities.mistake(
+    "top-k gives the dropped tokens the logit 0, and $e^0 = 1$: they can still be drawn. The logit that gives the "
+    "probability 0 is −∞."
+)
+def top_k_leaves_logit_0(logits, temperature, top_k, top_p):
+    if temperature == 0:
+        return _filtered(logits, temperature, top_k, top_p)
+    kept = _top_k(logits / temperature, top_k)
+    return _top_p(kept.masked_fill(kept == -math.inf, 0).softmax(-1), top_p)
+
+
+@next_probabilities.mistake(
+    "after top-p the probabilities no longer sum to 1: divide each row by the sum of what is left."
+)
+def not_normalised_after_top_p(logits, temperature, top_k, top_p):
+    if temperature == 0:
+        return _filtered(logits, temperature, top_k, top_p)
+    before = _top_k(logits / temperature, top_k).softmax(-1)
+    return before * (_filtered(logits, temperature, top_k, top_p) > 0)
+
+
+@next_probabilities.mistake(
+    "after top-p your probabilities are in falling order, not in the order of the tokens: put each back into its place "
+    "(`scatter`, or index with what `sort` gave)."
+)
+def left_sorted_by_top_p(logits, temperature, top_k, top_p):
+    p = _filtered(logits, temperature, top_k, top_p)
+    return p.sort(descending=True).values if temperature and top_p is not None and top_p < 1 else p
+
+
 # --- 7. The whole -----------------------------------------------------------------------------------------------------
 
-GPT = Exercise("GPT", points=3, compare=NEAR, banned=LIBRARY + ATTENTION)
+GPT = Exercise("GPT", points=3, compare=NEAR, banned=LIBRARY + ATTENTION, promises=Promises(gradients=(0,)))
 
 
 class Model(nn.Module):
@@ -932,3 +1050,20 @@ class OnlyTheLastCache(Model):
     def stack(self, x, past):
         x, present = super().stack(x, past)
         return x, present[-1:]
+
+
+@GPT.mistake(
+    "`[Block(D, H)] * L` is one block L times, with one set of weights: the last one loaded is everybody's. Make L of "
+    "them, `nn.ModuleList(Block(D, H) for _ in range(L))`."
+)
+class OneBlockForAll(Model):
+    def __init__(self, vocab_size, context, dim, layers, heads):
+        super().__init__(vocab_size, context, dim, layers, heads)
+        self.blocks = nn.ModuleList([self.blocks[0]] * layers)
+
+
+@GPT.mistake("you hand back the last block's keys and values for every block. Each block hands on its own.")
+class LastCacheForAll(Model):
+    def stack(self, x, past):
+        x, present = super().stack(x, past)
+        return x, present[-1:] * len(present)

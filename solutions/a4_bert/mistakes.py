@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from autograder.author.exercise import Case, Exercise, Seed, accuracy, close, distribution
+from autograder.author.exercise import Exercise, Promises, Seed, close, distribution
 
 LIBRARY = [
     "course_utils.learn.losses.mask_tokens",
@@ -31,7 +31,7 @@ def _lengths(g: torch.Generator, batch: int, time: int) -> Tensor:
 
 # --- 1. Hide and guess ------------------------------------------------------------------------------------------------
 
-mask_tokens = Exercise("mask_tokens", points=3, compare=close(), banned=LIBRARY)
+mask_tokens = Exercise("mask_tokens", points=3, compare=close(), banned=LIBRARY, promises=Promises(dtype=True))
 
 
 @mask_tokens.cases
@@ -124,13 +124,35 @@ def the_others_are_chosen(codes, choose, how, other, mask_code, special, share):
     return _masked(codes, chosen, how, other, mask_code), codes.masked_fill(~chosen, -100)
 
 
+@mask_tokens.mistake(
+    "the code `special` is an ordinary token already: special are the codes *below* it. Ask for ≥, not for >."
+)
+def first_ordinary_token_left_out(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes > special)
+    return _masked(codes, chosen, how, other, mask_code), torch.where(chosen, codes, -100)
+
+
+@mask_tokens.mistake("the target of a place that is not chosen is −100, not 0: 0 is a token ([PAD]) like any other.")
+def zero_where_nothing_is_asked(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes >= special)
+    return _masked(codes, chosen, how, other, mask_code), torch.where(chosen, codes, 0)
+
+
+@mask_tokens.mistake("your two answers are exchanged: first what the model reads, then the targets.")
+def targets_first(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes >= special)
+    return torch.where(chosen, codes, -100), _masked(codes, chosen, how, other, mask_code)
+
+
 # --- 2. The loss at the chosen places ---------------------------------------------------------------------------------
 
 CROSS_ENTROPY = [
     "torch.nn.functional.cross_entropy",
     "torch.nn.functional.nll_loss",
 ]
-mlm_loss = Exercise("mlm_loss", points=3, compare=close(), banned=LIBRARY + CROSS_ENTROPY)
+mlm_loss = Exercise(
+    "mlm_loss", points=3, compare=close(), banned=LIBRARY + CROSS_ENTROPY, promises=Promises(gradients=(0,))
+)
 
 
 @mlm_loss.cases
@@ -140,6 +162,8 @@ def _(g):
     yield torch.randn(2, 3, 4, generator=g), torch.full((2, 3), -100)  # none chosen
     logits = torch.tensor([[[1000.0, 0.0, -1000.0], [0.0, 1000.0, 999.0]]])
     yield logits, torch.tensor([[-100, 2]])  # e^1000 is more than any float; one place alone is chosen
+    logits = 100 * torch.randn(2, 4, 6, generator=g)
+    yield logits, logits.argmin(-1).where(torch.arange(4) % 3 > 0, -100)  # what was thought impossible is right
     for batch, time, size, share in ((3, 5, 4, 0.4), (6, 12, 20, 0.3), (4, 20, 50, 0.15)):
         targets = torch.randint(size, (batch, time), generator=g)
         chosen = torch.rand(batch, time, generator=g) < share
@@ -220,7 +244,9 @@ def logits_not_normalised(logits, targets):
 
 # --- 3. Attention that does not see padding ---------------------------------------------------------------------------
 
-attention_weights = Exercise("attention_weights", points=3, compare=close(), banned=LIBRARY)
+attention_weights = Exercise(
+    "attention_weights", points=3, compare=close(), banned=LIBRARY, promises=Promises(gradients=(0,))
+)
 
 
 @attention_weights.cases
@@ -230,6 +256,7 @@ def _(g):
     yield torch.randn(2, 2, 3, 3, generator=g), torch.tensor([[True, False, False], [False, False, False]])
     yield torch.randn(3, 3, 5, 5, generator=g), _lengths(g, 3, 5)  # as many texts as heads
     yield 1000 * torch.randn(2, 1, 4, 4, generator=g), torch.tensor([[True] * 3 + [False], [True] * 2 + [False] * 2])
+    yield torch.randn(2, 2, 4, 4, generator=g) - 3000, torch.tensor([[True] * 3 + [False], [True] * 2 + [False] * 2])
     for batch, heads, time in ((2, 4, 6), (5, 2, 7)):
         mask = _lengths(g, batch, time)
         mask[0, 2:] = False
@@ -416,9 +443,6 @@ draw_labels.equivalent(
 )
 draw_labels.equivalent("of a vector `nonzero` has one column: the last is the first", "nonzero()[:, [-0-]{+-1+}]")
 draw_labels.equivalent("the last dimension is the default", "argsort([-1-])", "sort([-1-])")
-draw_labels.uncaught(
-    "the draws follow the same law; where they come from, one call cannot tell", "len(members)[-, generator=generator-]"
-)
 
 
 def _of_each(labels: Tensor) -> list[Tensor]:
@@ -555,6 +579,30 @@ def all_rows_together(right):
     return share.mean(), share.std() / share.numel() ** 0.5
 
 
+@mean_and_error.mistake(
+    "you take the deviation over all R · N answers at once. First the share of each draw; the R shares say how far "
+    "draws scatter."
+)
+def deviation_of_all_answers(right):
+    each = right.double().flatten(1)
+    return each.mean(1), each.std(1) / each.shape[1] ** 0.5
+
+
+@mean_and_error.mistake(
+    "you take the deviation of the single answers, right or wrong, and divide it by √R. First the share of each draw; "
+    "the deviation is that of the R shares."
+)
+def deviation_of_single_answers(right):
+    each = right.double().flatten(1)
+    return each.mean(1), each.std(1) / right.shape[1] ** 0.5
+
+
+@mean_and_error.mistake("you divide by R. The mean of R draws scatters √R times less than one draw: divide by √R.")
+def divided_by_all_draws(right):
+    shares = right.double().mean(2)
+    return shares.mean(1), shares.std(1) / shares.shape[1]
+
+
 # --- 7. Which library? ------------------------------------------------------------------------------------------------
 
 # The class LogisticRegression itself is not banned: the code of its `fit` is a wrapper's that all estimators share.
@@ -562,23 +610,24 @@ LINEAR_MODELS = ["LogisticRegression", "LogisticRegressionCV", "RidgeClassifier"
 which_library = Exercise(
     "which_library",
     points=4,
-    compare=accuracy(0.45),
+    compare=close(rtol=0, atol=0.02),
     banned=LIBRARY
     + ["course_utils.learn.evaluate.linear_probe", "course_utils.learn.evaluate.logistic_regression"]
     + [f"sklearn.linear_model.{name}.__init__" for name in LINEAR_MODELS],
+    seconds=2,
 )
 
 
 @which_library.cases
 def _(g):
     features = torch.tensor([[1.0, 100.0], [1.0, 300.0], [3.0, 100.0], [3.0, 300.0]])
-    new = torch.tensor([[3.5, 50.0], [2.5, 250.0], [1.25, 400.0], [2.25, 500.0]])
-    yield Case((features, torch.tensor([0, 0, 1, 1]), new), torch.tensor([1, 1, 0, 1]))  # the example in the text
-    yield _units(g)
-    yield _one_class_in_the_new(g)
-    yield _far_from_the_middle(g)
-    yield _no_order_among_classes(g)
-    yield _sentences(g)
+    new = torch.tensor([[3.5, 50.0], [2.5, 250.0], [1.25, 400.0], [2.0, 500.0]])
+    yield features, torch.tensor([0, 0, 1, 1]), new, 1.0  # the example in the text
+    yield *_units(g), 0.3
+    yield *_one_class_in_the_new(g), 0.5
+    yield *_far_from_the_middle(g), 0.3
+    yield *_no_order_among_classes(g), 0.3
+    yield *_sentences(g), 1.0
 
 
 CORNERS = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
@@ -591,39 +640,39 @@ def _around(g: torch.Generator, centres: Tensor, each: list[int], spread: float)
     return centres[labels] + spread * torch.randn(len(labels), centres.shape[1], generator=g), labels
 
 
-def _units(g: torch.Generator) -> Case:
+def _units(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Four classes in two features of some thousandths; a third feature in thousands tells nothing."""
     x, y = _around(g, CORNERS, [12] * 4, 0.25)
-    new, truth = _around(g, CORNERS, [20] * 4, 0.25)
+    new, _ = _around(g, CORNERS, [20] * 4, 0.25)
     x, new = (torch.cat([1e-3 * f, 1e3 * torch.randn(len(f), 1, generator=g)], 1) for f in (x, new))
-    return Case((x, y, new), truth)
+    return x, y, new
 
 
-def _one_class_in_the_new(g: torch.Generator) -> Case:
+def _one_class_in_the_new(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """All new sentences are of one class: they have a mean of their own, and it tells."""
     x, y = _around(g, 2 * CORNERS, [15] * 4, 0.6)
     each = [0] * 4
     each[int(torch.randint(1, 4, (), generator=g))] = 160
-    new, truth = _around(g, 2 * CORNERS, each, 0.6)
-    return Case((x, y, new), truth)
+    new, _ = _around(g, 2 * CORNERS, each, 0.6)
+    return x, y, new
 
 
-def _far_from_the_middle(g: torch.Generator) -> Case:
+def _far_from_the_middle(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """The border between a small class and a large one is not at the mean of all features."""
     centres = torch.tensor([[5.0, 0.0], [0.0, 0.0], [2.0, 0.0]])
     x, y = _around(g, centres, [20, 40, 40], 0.15)
     centres[2, 0] = 2.4
-    new, truth = _around(g, centres, [8, 8, 60], 0.15)
-    return Case((x, y.clamp(max=1), new), truth.clamp(max=1))
+    new, _ = _around(g, centres, [8, 8, 60], 0.15)
+    return x, y.clamp(max=1), new
 
 
-def _no_order_among_classes(g: torch.Generator) -> Case:
+def _no_order_among_classes(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Class 3 is no more like class 2 than like class 0; and one feature is always the same."""
     centres = CORNERS[[0, 3, 2, 1]]
     x, y = _around(g, centres, [15] * 4, 0.25)
-    new, truth = _around(g, centres, [15] * 4, 0.25)
+    new, _ = _around(g, centres, [15] * 4, 0.25)
     x, new = (torch.cat([f, torch.full((len(f), 1), 5.0)], 1) for f in (x, new))
-    return Case((x, y, new), truth)
+    return x, y, new
 
 
 @cache
@@ -645,25 +694,31 @@ def _pooled() -> list[tuple[Tensor, Tensor]]:
     return found
 
 
-def _sentences(g: torch.Generator) -> Case:
+def _sentences(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Real sentences' features: 60 labels of each of three libraries, and 60 new ones of each."""
     parts = []
-    for (features, labels), each in zip(_pooled(), (60, 60)):
-        rows = torch.cat([m[torch.randperm(len(m), generator=g)[:each]] for m in _of_each(labels)])
+    for features, labels in _pooled():
+        rows = torch.cat([m[torch.randperm(len(m), generator=g)[:60]] for m in _of_each(labels)])
         rows = rows[torch.randperm(len(rows), generator=g)]
         parts += [features[rows], labels[rows]]
-    return Case(tuple(parts[:3]), parts[3])
+    return tuple(parts[:3])
 
 
-def _scores(x: Tensor, y: Tensor, new: Tensor, bias: bool = True) -> Tensor:
-    """(M, C) logits of a logistic regression, with a penalty on all weights but the bias."""
+def _standard(x: Tensor, by: Tensor, correction: int = 0) -> Tensor:
+    """x with the mean and the deviation of `by` taken out, feature by feature; a constant feature gives 0."""
+    return (x - by.mean(0)) / by.std(0, correction=correction).clamp(min=1e-8)
+
+
+def _scores(x, y, new, penalty, bias=True, on_bias=False, steps=100) -> Tensor:
+    """(M, C) logits of a logistic regression; the arguments spoil parts of it."""
     x, new = (torch.cat([f, torch.full((len(f), 1), float(bias))], 1) for f in (x, new))
     weight = torch.zeros(x.shape[1], int(y.max()) + 1, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight], max_iter=100, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([weight], max_iter=steps, line_search_fn="strong_wolfe")
 
     def loss():
         optimizer.zero_grad()
-        found = torch.nn.functional.cross_entropy(x @ weight, y) + weight[:-1].square().sum() / 2
+        held = weight if on_bias else weight[:-1]
+        found = torch.nn.functional.cross_entropy(x @ weight, y) + penalty / 2 * held.square().sum()
         found.backward()
         return found
 
@@ -671,69 +726,94 @@ def _scores(x: Tensor, y: Tensor, new: Tensor, bias: bool = True) -> Tensor:
     return (new @ weight).detach()
 
 
-def _standard(x: Tensor, by: Tensor) -> Tensor:
-    """x with the mean and the deviation of `by` taken out, feature by feature; a constant feature gives 0."""
-    return (x - by.mean(0)) / by.std(0).clamp(min=1e-8)
+def _fitted(features, labels, new_features, penalty, **how) -> Tensor:
+    return _scores(_standard(features, features), labels, _standard(new_features, features), penalty, **how)
 
 
 @which_library.mistake(
-    "the features are not standardised. One feature in thousands drowns another in thousandths, and the penalty on "
-    "the weights hits the small one alone: subtract each feature's mean, divide by its deviation."
+    "the features are not standardised. One feature in thousands drowns another in thousandths, and the penalty on the "
+    "weights hits the small one alone: subtract each feature's mean, divide by its deviation."
 )
-def not_standardised(features, labels, new_features):
-    return _scores(features, labels, new_features).argmax(1)
+def not_standardised(features, labels, new_features, penalty):
+    return _scores(features, labels, new_features, penalty).softmax(1)
 
 
 @which_library.mistake(
     "the new features are standardised by their *own* mean and deviation. Then what a sentence gets depends on its "
     "neighbours: use the mean and the deviation of the labelled features for both."
 )
-def new_ones_by_themselves(features, labels, new_features):
+def new_ones_by_themselves(features, labels, new_features, penalty):
     new = _standard(new_features, new_features)
-    return _scores(_standard(features, features), labels, new).argmax(1)
+    return _scores(_standard(features, features), labels, new, penalty).softmax(1)
+
+
+@which_library.mistake("the deviation is divided by N − 1. Here it is over N: `std(0, correction=0)`.")
+def divided_by_n_minus_1(features, labels, new_features, penalty):
+    x, new = (_standard(f, features, correction=1) for f in (features, new_features))
+    return _scores(x, labels, new, penalty).softmax(1)
 
 
 @which_library.mistake(
     "there is no bias: all borders between classes go through the mean of all features. Add one number for each class."
 )
-def no_bias(features, labels, new_features):
-    new = _standard(new_features, features)
-    return _scores(_standard(features, features), labels, new, bias=False).argmax(1)
+def no_bias(features, labels, new_features, penalty):
+    return _fitted(features, labels, new_features, penalty, bias=False).softmax(1)
 
 
 @which_library.mistake(
-    "you fit *one* number to the label and round it. Libraries have no order: class 3 is no more like 2 than like 0. "
-    "Give each class a score of its own, and take the largest."
+    "the penalty is on the bias, too. It is on W alone: how frequent a class is costs nothing to say."
 )
-def label_as_a_number(features, labels, new_features):
-    x, new = (torch.cat([_standard(f, features), torch.ones(len(f), 1)], 1).double() for f in (features, new_features))
-    weight = torch.linalg.solve(x.T @ x + 0.1 * torch.eye(x.shape[1]).double(), x.T @ labels.double())
-    return (new @ weight).round().clamp(0, int(labels.max())).long()
+def penalty_on_the_bias(features, labels, new_features, penalty):
+    return _fitted(features, labels, new_features, penalty, on_bias=True).softmax(1)
+
+
+@which_library.mistake("your penalty is twice as strong: in the formula stands λ/2.")
+def half_missing(features, labels, new_features, penalty):
+    return _fitted(features, labels, new_features, 2 * penalty).softmax(1)
+
+
+@which_library.mistake(
+    "your penalty is N times too weak: you add up the sentences' losses, and the formula takes their mean."
+)
+def sum_of_the_losses(features, labels, new_features, penalty):
+    return _fitted(features, labels, new_features, penalty / len(features)).softmax(1)
+
+
+@which_library.mistake(
+    "that is the *nearest centroid*: a softmax of distances to the classes' means. It asks no loss and finds no "
+    "minimum; two classes that lie close get the same say as two that lie apart."
+)
+def nearest_centroid(features, labels, new_features, penalty):
+    x, new = _standard(features, features), _standard(new_features, features)
+    centres = torch.stack([x[labels == c].mean(0) for c in range(int(labels.max()) + 1)])
+    return (-torch.cdist(new, centres).square() / 2).softmax(1)
 
 
 @which_library.mistake(
     "a feature that is the same for all sentences has the deviation 0, and 0/0 = nan spoils every score. Divide by a "
     "deviation of at least, say, 1e-8."
 )
-def constant_feature_gives_nan(features, labels, new_features):
-    mean, deviation = features.mean(0), features.std(0)
-    return _scores((features - mean) / deviation, labels, (new_features - mean) / deviation).argmax(1)
+def constant_feature_gives_nan(features, labels, new_features, penalty):
+    mean, deviation = features.mean(0), features.std(0, correction=0)
+    return _scores((features - mean) / deviation, labels, (new_features - mean) / deviation, penalty).softmax(1)
 
 
 @which_library.mistake(
     "you standardise each *sentence* over its features. It is the other way round: each feature over the sentences, "
     "dim=0."
 )
-def each_sentence_by_itself(features, labels, new_features):
+def each_sentence_by_itself(features, labels, new_features, penalty):
     x, new = (_standard(f.T, f.T).T for f in (features, new_features))
-    return _scores(x, labels, new).argmax(1)
+    return _scores(x, labels, new, penalty).softmax(1)
 
 
-@which_library.mistake("this is the class with the *smallest* score. Take the largest.")
-def least_likely(features, labels, new_features):
-    return _scores(_standard(features, features), labels, _standard(new_features, features)).argmin(1)
+@which_library.mistake("these are the scores. Asked for are the probabilities: softmax of each row.")
+def scores_instead_of_probabilities(features, labels, new_features, penalty):
+    return _fitted(features, labels, new_features, penalty)
 
 
-@which_library.mistake("these are the scores of all classes. Wanted is the class with the largest, one for a sentence.")
-def scores_instead_of_classes(features, labels, new_features):
-    return _scores(_standard(features, features), labels, _standard(new_features, features))
+@which_library.mistake(
+    "these are the classes. Asked for is the probability of each class, (M, C): the cells below take the largest."
+)
+def classes_instead_of_probabilities(features, labels, new_features, penalty):
+    return _fitted(features, labels, new_features, penalty).argmax(1)

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from autograder.author.exercise import Case, Exercise, accuracy, close
+from autograder.author.exercise import Case, Exercise, Promises, accuracy, close
 
 LIBRARY = [
     "course_utils.learn.evaluate.principal_angles",
@@ -41,6 +41,8 @@ pca = Exercise("pca", points=3, compare=close(), banned=LIBRARY + READY_MADE)
 def _(g):
     yield torch.tensor([[0.0, 0.0], [6.0, 8.0]], dtype=torch.double), 1  # the example in the text
     yield torch.tensor([[5.0, 1.0], [1.0, 4.0], [5.0, 1.0], [1.0, 4.0]], dtype=torch.double), 1  # (-0.8, 0.6), turned
+    lean = torch.tensor([0.8, -0.45, -0.4], dtype=torch.double) + 0.03 * _double(g, 3)  # its sum is below 0
+    yield _double(g, 20, 1) * lean + 0.01 * _double(g, 20, 3), 1
     for samples, inputs, k in ((40, 5, 2), (6, 9, 3), (30, 4, 4)):  # the second: fewer samples than numbers in each
         spread = torch.arange(inputs, 0, -1, dtype=torch.double) ** 1.5
         turn = torch.linalg.qr(_double(g, inputs, inputs)).Q
@@ -121,6 +123,43 @@ def directions_as_columns(x, k):
     return x.mean(0), directions.T, s**2 / len(x)
 
 
+@pca.mistake(
+    "a direction may come with either sign, and here one is agreed on: the entry that is largest in size is positive. "
+    "You leave the signs as the decomposition gave them."
+)
+def signs_as_they_come(x, k):
+    found = torch.linalg.svd(x - x.mean(0), full_matrices=False)
+    return x.mean(0), found.Vh[:k], found.S[:k] ** 2 / len(x)
+
+
+@pca.mistake("those are deviations, the roots of the variances: a variance is s² / N.")
+def deviations(x, k):
+    directions, s = _svd(x - x.mean(0), k)
+    return x.mean(0), directions, s / len(x) ** 0.5
+
+
+@pca.mistake("those are shares of all the variance. Asked for are the variances themselves, s² / N.")
+def shares_of_the_variance(x, k):
+    s = torch.linalg.svdvals(x - x.mean(0))
+    directions, _ = _svd(x - x.mean(0), k)
+    return x.mean(0), directions, s[:k] ** 2 / (s**2).sum()
+
+
+@pca.mistake("the right directions, the smallest variance first. Asked for is the largest first.")
+def smallest_of_them_first(x, k):
+    directions, s = _svd(x - x.mean(0), k)
+    return x.mean(0), directions.flip(0), (s**2 / len(x)).flip(0)
+
+
+@pca.mistake(
+    "the sign is chosen by the sum of the entries. Here it is agreed on otherwise: the entry that is largest *in size* "
+    "is positive."
+)
+def positive_sum(x, k):
+    directions, s = _svd(x - x.mean(0), k)
+    return x.mean(0), directions * directions.sum(1, keepdim=True).sign(), s**2 / len(x)
+
+
 # --- 2. A linear autoencoder and its gradients ------------------------------------------------------------------------
 
 AUTOGRAD = [
@@ -143,7 +182,8 @@ def _(g):
     yield tensor([[1.0, 2.0], [3.0, -1.0]]), torch.eye(2).double(), torch.eye(2).double()  # nothing is lost
     yield tensor([[3.0, 0.0], [0.0, 1.0]]), tensor([[1.0, 0.0]]), tensor([[1.0], [0.0]])  # PCA: no way down from here
     for samples, inputs, k in ((5, 3, 2), (12, 6, 3), (7, 8, 1)):
-        yield _double(g, samples, inputs), _double(g, k, inputs), _double(g, inputs, k)
+        x = _double(g, samples, inputs)
+        yield x - x.mean(0), _double(g, k, inputs), _double(g, inputs, k)
 
 
 def _loss_and_gradients(x, encoder, decoder) -> tuple[Tensor, Tensor, Tensor]:
@@ -226,6 +266,9 @@ def _(g):
     yield tensor([1.0, 0, 0, 0], [0, 1, 0, 0]), tensor([0, 0, 5.0, 1], [0, 0, 1, 5])  # nothing in common
     a = _double(g, 6, 3)
     yield a, a @ _double(g, 3, 3)  # the same subspace, other columns
+    for inputs, k in ((12, 6), (30, 9)):  # the very same: rounding makes some cosine more than 1
+        a = _double(g, inputs, k)
+        yield a, a.clone()
     for inputs, k, near in ((5, 2, 1.0), (8, 3, 0.3), (20, 4, 1.0)):
         a = _double(g, inputs, k)
         yield a, a @ _double(g, k, k) + near * _double(g, inputs, k)
@@ -332,10 +375,22 @@ def without_noise(x, noise, choose, sigma, share):
     return x.masked_fill(choose < share, 0)
 
 
+@corrupt.mistake("a hidden pixel is 0, the colour of paper; you set it to 1.")
+def hidden_is_ink(x, noise, choose, sigma, share):
+    return (x + sigma * noise).clamp(0, 1).masked_fill(choose < share, 1)
+
+
+@corrupt.mistake("you multiply the noise by √σ. σ is its deviation already: x + σ ε.")
+def root_of_sigma(x, noise, choose, sigma, share):
+    return (x + sigma**0.5 * noise).clamp(0, 1).masked_fill(choose < share, 0)
+
+
 # --- 5. A code with an error bar --------------------------------------------------------------------------------------
 
 KL = ["torch.distributions.kl.kl_divergence", "torch.distributions.kl_divergence"]
-draw_and_kl = Exercise("draw_and_kl", points=2, compare=close(), banned=LIBRARY + KL)
+draw_and_kl = Exercise(
+    "draw_and_kl", points=2, compare=close(), banned=LIBRARY + KL, promises=Promises(gradients=(0, 1))
+)
 
 
 @draw_and_kl.cases
@@ -405,6 +460,13 @@ def mean_without_noise(mean, log_variance, noise):
     return mean.clone(), _kl(mean, log_variance.exp()).sum(1)
 
 
+@draw_and_kl.mistake(
+    "you multiply the noise by √ℓ, as if ℓ were the variance. It is the variance's *logarithm*: $e^{\\ell/2}$."
+)
+def root_of_the_logarithm(mean, log_variance, noise):
+    return mean + log_variance.abs().sqrt() * noise, _kl(mean, log_variance.exp())
+
+
 # --- 6. What a picture costs ------------------------------------------------------------------------------------------
 
 CROSS_ENTROPY = [
@@ -412,7 +474,7 @@ CROSS_ENTROPY = [
     "torch.nn.functional.binary_cross_entropy_with_logits",
     "torch.distributions.Bernoulli",
 ]
-elbo = Exercise("elbo", points=3, compare=close(), banned=LIBRARY + CROSS_ENTROPY)
+elbo = Exercise("elbo", points=3, compare=close(), banned=LIBRARY + CROSS_ENTROPY, promises=Promises(gradients=(1, 2)))
 
 
 @elbo.cases
@@ -420,6 +482,7 @@ def _(g):
     logits = torch.tensor([[[0.0, math.log(3.0)]]])
     yield torch.tensor([[1.0, 0.0]]), logits, torch.tensor([0.5]), 1.0  # the example in the text
     yield torch.tensor([[1.0, 0.0, 0.5]]), torch.tensor([[[1000.0, 1000.0, -1000.0]]]), torch.zeros(1), 1.0
+    yield torch.rand(3, 4, generator=g), 200 * torch.randn(2, 3, 4, generator=g), torch.zeros(3), 1.0  # sure, and wrong
     yield torch.rand(2, 3, generator=g), torch.randn(1, 2, 3, generator=g), torch.tensor([2.0, 5.0]), 0.0
     for draws, samples, inputs, beta in ((1, 4, 6, 1.0), (3, 5, 10, 1.0), (4, 2, 16, 0.25)):
         logits, kl = 2 * torch.randn(draws, samples, inputs, generator=g), 9 * torch.rand(samples, generator=g)
@@ -570,12 +633,23 @@ def one_code_too_many(start, end, steps):
     return _walk(start, end, torch.linspace(0, 1, steps + 1))
 
 
+@latent_walk.mistake(
+    "the angle is taken from the inner product alone. Its cosine is the inner product *divided by both lengths*."
+)
+def angle_without_lengths(start, end, steps):
+    t = torch.linspace(0, 1, steps, dtype=start.dtype)[:, None]
+    angle = (start @ end).clamp(-1, 1).acos()
+    if angle.sin() < 1e-3:
+        return start + t * (end - start)
+    return ((1 - t) * angle).sin() / angle.sin() * start + (t * angle).sin() / angle.sin() * end
+
+
 # --- 8. Clean up ------------------------------------------------------------------------------------------------------
 
 # Measured on eight draws of 200 digits: noise cut at one half 78 %, mean picture 79 %, PCA with 1 or 40 directions
 # 81 % and 83 %; with 12 87 %, best linear denoiser 89 %, a denoising autoencoder and the exact mean over the training
 # pictures 90 %. A test holds the threshold between the two groups.
-clean_up = Exercise("clean_up", points=3, compare=accuracy(0.86), banned=LIBRARY)
+clean_up = Exercise("clean_up", points=3, compare=accuracy(0.86), banned=LIBRARY, seconds=30)
 
 
 @clean_up.cases
@@ -637,3 +711,30 @@ def turned_round(training, noisy, sigma):
 )
 def directions_of_the_noise(training, noisy, sigma):
     return _projected(noisy, noisy, 24, noisy.mean(0)) > 0.5
+
+
+@clean_up.mistake("you say that there is no ink anywhere. Cut what you have cleaned at ½, pixel by pixel.")
+def no_ink_at_all(training, noisy, sigma):
+    return torch.zeros(noisy.shape, dtype=torch.bool)
+
+
+@clean_up.mistake(
+    "mean and covariance are those of the *noisy* pictures, whose spread is mostly noise. Take them from the clean "
+    "training pictures."
+)
+def learned_from_the_noisy(training, noisy, sigma):
+    mean = noisy.mean(0)
+    spread = (noisy - mean).T @ (noisy - mean) / len(noisy)
+    eye = torch.eye(len(spread), dtype=spread.dtype)
+    return mean + (noisy - mean) @ torch.linalg.solve(spread + sigma**2 * eye, spread) > 0.5
+
+
+@clean_up.mistake(
+    "the covariance is not divided by N, so σ² is next to nothing beside it and the noise passes. Σ is the *mean* of "
+    "the products."
+)
+def covariance_not_divided(training, noisy, sigma):
+    mean = training.mean(0)
+    spread = (training - mean).T @ (training - mean)
+    eye = torch.eye(len(spread), dtype=spread.dtype)
+    return mean + (noisy - mean) @ torch.linalg.solve(spread + sigma**2 * eye, spread) > 0.5

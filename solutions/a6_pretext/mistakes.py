@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autograder.author.exercise import Exercise, close, exact
+from autograder.author.exercise import Exercise, Promises, close, exact
 
 LIBRARY = [
     "course_utils.learn.pretext.patch_pairs",
@@ -119,6 +119,18 @@ def second_patch_first(images, which, jitter, patch, gap):
     return _pairs(images, which, jitter, patch, gap)[::-1]
 
 
+@patch_pairs.mistake(
+    "both patches move by the *first* patch's jitter. Each has its own: jitter[:, 0] and jitter[:, 1]."
+)
+def one_jitter_for_both(images, which, jitter, patch, gap):
+    return _pairs(images, which, jitter[:, [0, 0]], patch, gap)
+
+
+@patch_pairs.mistake("the jitter is not used: each patch moves by its own.")
+def no_jitter(images, which, jitter, patch, gap):
+    return _pairs(images, which, torch.zeros_like(jitter), patch, gap)
+
+
 # --- 2. Permutations that are far apart -------------------------------------------------------------------------------
 
 far_permutations = Exercise("far_permutations", points=3, compare=exact(), banned=LIBRARY)
@@ -219,6 +231,11 @@ def first_left_out(first, count):
     return torch.cat([found[1:], found[:1]])
 
 
+@far_permutations.mistake("you begin with 0 1 2 …, whatever `first` is. The first of the set is the one that is given.")
+def begins_with_the_identity(first, count):
+    return _greedy(torch.arange(len(first)), count, _hamming, lambda low, total: low * 10_000 + total)
+
+
 # --- 3. The puzzle ----------------------------------------------------------------------------------------------------
 
 make_puzzle = Exercise("make_puzzle", points=3, compare=exact(), banned=LIBRARY)
@@ -292,9 +309,23 @@ def not_shuffled(images, order, shift, tile):
     return _puzzle(images, torch.arange(order.shape[1]).expand_as(order), shift, tile)
 
 
+@make_puzzle.mistake(
+    "your cells lie t pixels apart, the side of a tile. Cells are c = S / G pixels apart, and a tile is smaller than "
+    "its cell."
+)
+def cells_as_small_as_tiles(images, order, shift, tile):
+    G = math.isqrt(order.shape[1])
+    found = []
+    for image, places, shifts in zip(images, order.tolist(), shift.tolist()):
+        for q in places:
+            row, column = tile * (q // G) + shifts[q][0], tile * (q % G) + shifts[q][1]
+            found.append(image[:, row : row + tile, column : column + tile])
+    return torch.stack(found).view(*order.shape, images.shape[1], tile, tile)
+
+
 # --- 4. Colours as classes --------------------------------------------------------------------------------------------
 
-colour_targets = Exercise("colour_targets", points=2, compare=exact(), banned=LIBRARY)
+colour_targets = Exercise("colour_targets", points=2, compare=exact(), banned=LIBRARY, promises=Promises(dtype=True))
 
 
 @colour_targets.cases
@@ -352,6 +383,14 @@ def channels_exchanged(chroma, bins):
 @colour_targets.mistake("only the first chroma channel counts in your distance.")
 def first_channel_only(chroma, bins):
     return _apart(chroma, bins)[..., 0].square().argmin(-1)
+
+
+@colour_targets.mistake(
+    "rows and columns of your targets are exchanged: `permute(0, 2, 3, 1)` keeps H before W, `permute(0, 3, 2, 1)` "
+    "does not."
+)
+def rows_and_columns_of_the_targets_exchanged(chroma, bins):
+    return _apart(chroma, bins).argmin(-1).transpose(1, 2)
 
 
 # --- 5. Rare colours count more ---------------------------------------------------------------------------------------
@@ -438,6 +477,15 @@ def common_colours_count_more(targets, Q, mix):
     return weight / (share * weight).sum()
 
 
+@class_weights.mistake(
+    "p is a share, between 0 and 1; you mix the *counts* with λ/Q, which is next to nothing beside them."
+)
+def counts_mixed(targets, Q, mix):
+    counts = torch.bincount(targets.flatten(), minlength=Q)
+    weight = 1 / ((1 - mix) * counts + mix / Q)
+    return weight / (counts / counts.sum() * weight).sum()
+
+
 # --- 6. From classes back to a colour ---------------------------------------------------------------------------------
 
 annealed_mean = Exercise("annealed_mean", points=2, compare=close(1e-4, 1e-5), banned=LIBRARY)
@@ -454,6 +502,8 @@ def _(g):
         torch.tensor([[0.1, 0.2], [0.3, -0.1], [0.0, 0.4]]),
         0.5,
     )
+    # no bin is likely: p^(1/T) is 0 for all of them
+    yield torch.randn(2, 12, 3, 2, generator=g), torch.rand(12, 2, generator=g) - 0.5, 0.005
     for n, count, height, width, temperature in ((2, 5, 3, 4, 0.38), (1, 12, 5, 2, 2.0), (3, 9, 2, 2, 0.1)):
         logits = 2 * torch.randn(n, count, height, width, generator=g)
         yield logits, torch.rand(count, 2, generator=g) - 0.5, temperature
@@ -516,6 +566,13 @@ def _(g):
     at = torch.tensor([0.0, 1.2, -1.2, 3.0])  # two votes with cosines that sum to less than that of one
     features = torch.stack([at.cos(), at.sin()], 1)
     yield features, torch.tensor([1, 0, 0, 1]), torch.tensor([[1.0, 0.0], [1.0, 0.05]]), torch.tensor([0, 1]), 3
+    # one near neighbour against two far ones; then all neighbours on the far side, where every cosine is below 0
+    turn = 6.28 * torch.rand((), generator=g)
+    for at, y, k in (([0.1, 1.2, -1.3, 3.0], [1, 0, 0, 1], 3), ([2.0, -2.1, 2.4, 2.9], [0, 0, 1, 2], 4)):
+        at = turn + torch.tensor(at) + 0.03 * torch.randn(4, generator=g)
+        asked = turn + 0.03 * torch.randn(5, generator=g)
+        features, new = (torch.stack([a.cos(), a.sin()], 1) for a in (at, asked))
+        yield features, torch.tensor(y), new, torch.tensor([0, 0, 1, 0, 2]), k
     for classes, dim, labelled, asked, k in (
         (3, 6, 40, 30, 5),
         (4, 5, 60, 41, 8),
@@ -629,3 +686,32 @@ def error_by_labelled(features, labels, new, new_labels, k):
 def variance_instead_of_error(features, labels, new, new_labels, k):
     score, error, chance = _three(_vote(_cosine(features, new), labels, k), labels, new_labels)
     return score, error**2, chance
+
+
+@knn_probe.mistake(
+    "the votes are weighted by their cosines. Each of the k has one vote; only between classes with *equally many* "
+    "does the sum of the cosines decide."
+)
+def votes_weighted_by_cosines(features, labels, new, new_labels, k):
+    return _three(_vote(_cosine(features, new), labels, k, votes_count=False), labels, new_labels)
+
+
+@knn_probe.mistake("your error is not divided by M: it is the root of score · (1 − score) / M.")
+def error_not_divided(features, labels, new, new_labels, k):
+    score, error, chance = _three(_vote(_cosine(features, new), labels, k), labels, new_labels)
+    return score, error * len(new_labels) ** 0.5, chance
+
+
+@knn_probe.mistake("you divide by M − 1. In the formula here stands M.")
+def divided_by_one_less(features, labels, new, new_labels, k):
+    score, error, chance = _three(_vote(_cosine(features, new), labels, k), labels, new_labels)
+    return score, error * (len(new_labels) / (len(new_labels) - 1)) ** 0.5, chance
+
+
+@knn_probe.mistake(
+    "your chance is the commonest class's share among the *labelled* pictures. The class comes from those; how often "
+    "it is right is counted among the *new* ones."
+)
+def chance_among_the_labelled(features, labels, new, new_labels, k):
+    score, error, _ = _three(_vote(_cosine(features, new), labels, k), labels, new_labels)
+    return score, error, float(labels.bincount().max() / len(labels))

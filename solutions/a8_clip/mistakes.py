@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autograder.author.exercise import Case, Exercise, Recipe, accuracy, close, exact
+from autograder.author.exercise import Case, Exercise, Promises, Recipe, accuracy, close, exact
 from course_utils.data import captioned
 from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer
 
@@ -25,7 +25,7 @@ LIBRARY = [
 
 # --- 1. How well does it fit? -----------------------------------------------------------------------------------------
 
-clip_logits = Exercise("clip_logits", points=2, compare=close(), banned=LIBRARY)
+clip_logits = Exercise("clip_logits", points=2, compare=close(), banned=LIBRARY, promises=Promises(gradients=(0, 1, 2)))
 
 
 @clip_logits.cases
@@ -84,10 +84,19 @@ def transposed(image, text, log_scale):
     return log_scale.exp().clamp(max=100) * _cosines(text, image)
 
 
+@clip_logits.mistake(
+    "you divide each *column* by its length, dim=0. A vector is a row: normalise along its E numbers, dim=1."
+)
+def columns_normalised_(image, text, log_scale):
+    return log_scale.exp().clamp(max=100) * F.normalize(image, dim=0) @ F.normalize(text, dim=0).T
+
+
 # --- 2. Both ways -----------------------------------------------------------------------------------------------------
 
 CROSS_ENTROPY = ["torch.nn.functional.cross_entropy", "torch.nn.functional.nll_loss"]
-symmetric_loss = Exercise("symmetric_loss", points=3, compare=close(), banned=LIBRARY + CROSS_ENTROPY)
+symmetric_loss = Exercise(
+    "symmetric_loss", points=3, compare=close(), banned=LIBRARY + CROSS_ENTROPY, promises=Promises(gradients=(0,))
+)
 
 
 @symmetric_loss.cases
@@ -95,6 +104,7 @@ def _(g):
     yield (torch.tensor([[3.0, 1.0], [6.0, 2.0]]).log(),)  # the example in the text
     yield (torch.zeros(3, 3) + torch.rand((), generator=g),)  # knows nothing: ln 3
     yield (100 * torch.tensor([[1.0, 0.9, -1.0], [0.2, 0.1, 0.3], [0.0, 0.0, 1.0]]),)  # e^100 is more than any float
+    yield (100 * torch.randn(4, 4, generator=g) - 150 * torch.eye(4),)  # the right ones were thought impossible
     for n, size in ((4, 1.0), (7, 3.0), (12, 10.0)):
         yield (size * (torch.randn(n, n, generator=g) + torch.eye(n)),)
 
@@ -150,6 +160,20 @@ def logarithm_of_the_mean(logits):
 @symmetric_loss.mistake("that is in bits. The loss is in nats: the natural logarithm.")
 def in_bits(logits):
     return -sum(part.mean() for part in _directions(logits)) / 2 / math.log(2)
+
+
+@symmetric_loss.mistake(
+    "a small number is added before the logarithm (or the probability is cut), so that being sure and wrong costs at "
+    "most some 20 nats. `log_softmax` needs no such help."
+)
+def cut_before_the_logarithm(logits):
+    rows, columns = ((logits.softmax(axis).diagonal() + 1e-9).log() for axis in (1, 0))
+    return -(rows + columns).mean() / 2
+
+
+@symmetric_loss.mistake("you average over all N² pairs. Only those that belong together count, the diagonal.")
+def all_pairs_averaged(logits):
+    return -(logits.log_softmax(1).mean() + logits.log_softmax(0).mean()) / 2
 
 
 # --- 3. No twins in a batch -------------------------------------------------------------------------------------------
@@ -217,6 +241,19 @@ def places_in_the_order(order, captions, n):
     return torch.tensor([order.index(i) for i in _firsts(order, captions)[:n]])
 
 
+@distinct_batch.mistake(
+    "you leave out every caption that occurs twice. One picture of each caption is wanted: the first in the "
+    "order stays."
+)
+def all_twins_left_out(order, captions, n):
+    return torch.tensor([i for i in order.tolist() if captions.count(captions[i]) == 1][:n], dtype=torch.long)
+
+
+@distinct_batch.mistake("the batch has one picture too many: stop as soon as there are n.")
+def one_picture_too_many(order, captions, n):
+    return torch.tensor(_firsts(order.tolist(), captions)[: n + 1])
+
+
 # --- 4. Many prompts, one class ---------------------------------------------------------------------------------------
 
 class_vectors = Exercise("class_vectors", points=3, compare=close(), banned=LIBRARY)
@@ -279,6 +316,21 @@ def last_prompt_alone(prompts, classes, count):
 @class_vectors.mistake("you normalise the columns (dim=0). A vector is a row: dim=1.")
 def columns_normalised(prompts, classes, count):
     return F.normalize(_means(F.normalize(prompts, dim=0), classes, count), dim=1)
+
+
+@class_vectors.mistake("only the first prompt of each class is used. Average all of them.")
+def first_prompt_alone(prompts, classes, count):
+    found = torch.zeros(count, prompts.shape[1])
+    for c in range(count):
+        if (classes == c).any():
+            found[c] = F.normalize(prompts[classes == c][0], dim=0)
+    return found
+
+
+@class_vectors.mistake("classes without prompts have no row. There are `count` rows, and theirs are zeros.")
+def only_classes_with_prompts(prompts, classes, count):
+    means = [F.normalize(prompts[classes == c], dim=1).mean(0) for c in classes.unique()]
+    return F.normalize(torch.stack(means), dim=1)
 
 
 # --- 5. Sum over what you do not ask ----------------------------------------------------------------------------------
@@ -357,6 +409,30 @@ def mean_over_colours(image, pairs, scale):
     return _logits(image, pairs, scale).flatten(1).softmax(1).view(len(image), *pairs.shape[:2]).mean(2)
 
 
+@zero_shot.mistake(
+    "your softmax is over the colours of each object alone, so every object gets 1. One softmax over all pairs, then "
+    "the sum over the colours."
+)
+def softmax_within_each_object(image, pairs, scale):
+    return _logits(image, pairs, scale).softmax(2).sum(2)
+
+
+@zero_shot.mistake(
+    "the pairs are cut up in another order: `pairs` is (O, C, E), so the C colours of one object lie next to each "
+    "other. View the probabilities as (N, O, C), and sum over axis 2."
+)
+def objects_and_colours_mixed_up(image, pairs, scale):
+    O, C, _ = pairs.shape  # noqa: E741
+    return _logits(image, pairs, scale).flatten(1).softmax(1).view(-1, C, O).sum(1)
+
+
+@zero_shot.mistake(
+    "you add up the *logits* of the colours. What is summed are the pairs' probabilities, after softmax."
+)
+def logits_added_up(image, pairs, scale):
+    return _logits(image, pairs, scale).sum(2).softmax(1)
+
+
 # --- 6. Found among the first k ---------------------------------------------------------------------------------------
 
 recall_both_ways = Exercise("recall_both_ways", points=3, compare=close(), banned=LIBRARY)
@@ -367,6 +443,8 @@ def _(g):
     example = torch.tensor([[0.9, 0.1, 0.5], [0.7, 0.6, 0.1], [0.4, 0.8, 0.3]])
     yield example, 2  # the example in the text
     yield example, 1
+    # ties: what fits equally well does not fit better
+    yield torch.randint(3, (9, 9), generator=g).float(), 2
     for n, k, signal in ((12, 1, 1.0), (15, 3, 1.0), (30, 5, 1.0), (30, 2, 2.0)):
         hubs = torch.randn(1, n, generator=g)  # captions that are near to everything: the two directions differ
         yield torch.randn(n, n, generator=g) + signal * torch.eye(n) + hubs, k
@@ -418,6 +496,16 @@ def counts(similarity, k):
 @recall_both_ways.mistake("whatever k is, you look at the best one alone.")
 def k_ignored(similarity, k):
     return tuple((rank < 1).float().mean() for rank in _ranks(similarity))
+
+
+@recall_both_ways.mistake(
+    "your ranks begin with 1: with ≥ each one's own is counted among those that fit better. Count >, and the best has "
+    "the rank 0."
+)
+def own_one_counted(similarity, k):
+    own = similarity.diagonal()
+    rows, columns = (similarity >= own[:, None]).sum(1), (similarity >= own[None]).sum(0)
+    return float((rows < k).float().mean()), float((columns < k).float().mean())
 
 
 # --- 7. Name new pictures ---------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def _copied_text(g: torch.Generator, size: int, length: int, pieces: int) -> tup
 
 # --- 1. The longest match ---------------------------------------------------------------------------------------------
 
-longest_match = Exercise("longest_match", points=3, compare=exact(), banned=LIBRARY)
+longest_match = Exercise("longest_match", points=3, compare=exact(), banned=LIBRARY, seconds=1)
 
 
 @longest_match.cases
@@ -51,6 +51,7 @@ def _(g):
     yield torch.tensor([9, 2, 0, 0, 4, 9, 1, 2]), training  # two of length 2, and the one that comes later counts
     yield torch.tensor([6, 1, 1, 1, 2, 6]), torch.tensor([1, 1, 1, 1, 2, 3, 5])  # a match inside a failed match
     yield torch.tensor([3, 4, 5, 6, 7]), torch.tensor([5, 6])  # the training text is the shorter one
+    yield torch.randint(2_000, (300,), generator=g), torch.randint(2_000, (30_000,), generator=g)  # 9 million pairs
     yield _copied_text(g, 4, 120, 4)
     yield _copied_text(g, 30, 400, 6)
     yield _copied_text(g, 300, 2_000, 8)
@@ -157,6 +158,26 @@ def no_step_back_after_a_failed_match(generated, training):
     return best
 
 
+@longest_match.mistake("that is where the match *ends*. It begins `length` tokens earlier.")
+def end_instead_of_start(generated, training):
+    best = torch.stack(_runs(generated, training)).amax(0)
+    length = int(best.max())
+    return (int((best == length).nonzero()[0]) + 1, length) if length else (0, 0)
+
+
+@longest_match.mistake(
+    "a match grows from the place straight above it, the *same* training token. It grows along the diagonal: both "
+    "texts move on by one."
+)
+def not_along_the_diagonal(generated, training):
+    run, best = torch.zeros(len(training), dtype=torch.long), torch.zeros(len(training), dtype=torch.long)
+    for token in generated:
+        run = torch.where(training == token, run + 1, 0)
+        best = torch.maximum(best, run)
+    length = int(best.max())
+    return (int((best == length).nonzero()[0]) + 1 - length, length) if length else (0, 0)
+
+
 # --- 2. Marking what was copied ---------------------------------------------------------------------------------------
 
 mark_copied = Exercise("mark_copied", points=2, compare=exact(), banned=LIBRARY)
@@ -171,6 +192,9 @@ def _(g):
     yield generated, training, 1  # every token that occurs
     yield torch.tensor([1, 2]), training, 3  # shorter than n: nothing can be marked
     yield torch.tensor([2, 1, 4, 3, 2]), training, 2  # the same tokens in another order
+    # 2 3 is no part of 12 31, though its digits are
+    a, b = (1 + torch.randperm(9, generator=g)[:2]).tolist()
+    yield torch.tensor([a, b, 77, 10 * b + a, 50]), torch.tensor([10 * b + a, 10 * b + 7, 50, 90 + a, 10 * b]), 2
     for size, length, n in ((6, 40, 3), (40, 200, 4), (200, 1_000, 5)):
         yield *_copied_text(g, size, length, 6), n
 
@@ -252,6 +276,25 @@ def order_ignored(generated, training, n):
     return marks
 
 
+@mark_copied.mistake(
+    "the last window of a text is missing: a text of N tokens has N − n + 1 windows, not N − n. Look at both loops."
+)
+def last_window_missing(generated, training, n):
+    shorter = _mark(generated[:-1], training[:-1], n, 0, n)
+    return torch.cat([shorter, torch.zeros(1, dtype=torch.bool)])
+
+
+@mark_copied.mistake(
+    "your windows stand side by side, 0 … n − 1, n … 2n − 1, …. A match may begin at any place: move on by one token."
+)
+def windows_side_by_side(generated, training, n):
+    known, marks = set(_windows(training, n)), torch.zeros(len(generated), dtype=torch.bool)
+    for start, window in enumerate(_windows(generated, n)):
+        if window in known and start % n == 0:
+            marks[start : start + n] = True
+    return marks
+
+
 # --- 3. Exposure ------------------------------------------------------------------------------------------------------
 
 exposure = Exercise("exposure", points=2, compare=close(), banned=LIBRARY)
@@ -321,6 +364,39 @@ def rank_itself(losses, canaries):
 )
 def without_the_candidates(losses, canaries):
     return -_rank(losses, canaries).log2()
+
+
+@exposure.mistake(
+    "only those with a *lower* loss are counted, so ranks begin with 0. The candidate counts itself, and so do those "
+    "with the same loss: ≤."
+)
+def lower_ones_alone(losses, canaries):
+    return _bits(losses) - (losses < losses[canaries, None]).sum(1).clamp(min=1).log2()
+
+
+@exposure.mistake("the candidate counts itself, so ranks begin with 1; yours are one too low.")
+def ranks_one_too_low(losses, canaries):
+    return _bits(losses) - (_rank(losses, canaries) - 1).clamp(min=1).log2()
+
+
+@exposure.mistake(
+    "of candidates with the same loss yours have different ranks: sorting gives each a place of its own. All of them "
+    "have the *worst* of the places that they share."
+)
+def sorted_places_of_equals(losses, canaries):
+    return _bits(losses) - (losses.argsort().argsort()[canaries] + 1).log2()
+
+
+@exposure.mistake("that is the logarithm of the rank. Exposure is log₂ C *minus* that: a low rank exposes much.")
+def logarithm_of_the_rank(losses, canaries):
+    return _rank(losses, canaries).log2()
+
+
+@exposure.mistake(
+    "the canaries are ranked among themselves. Their competitors are all C candidates that could have stood there."
+)
+def ranked_among_canaries(losses, canaries):
+    return _bits(losses) - _rank(losses[canaries], torch.arange(len(canaries))).log2()
 
 
 # --- 4. Contamination -------------------------------------------------------------------------------------------------
@@ -422,6 +498,22 @@ def word_order_ignored(questions, training, n, threshold):
     return shares, shares >= threshold
 
 
+@contamination.mistake(
+    "a single n-gram that occurs makes the share 1 in yours. It is the share of *all* the question's n-grams."
+)
+def one_hit_is_all(questions, training, n, threshold):
+    shares = (_shares(questions, training, n) > 0).float()
+    return shares, shares >= threshold
+
+
+@contamination.mistake(
+    "the last n-gram of the training text is missing: a text of N words has N − n + 1 of them, not N − n."
+)
+def last_ngram_missing(questions, training, n, threshold):
+    shares = _shares(questions, training[:-1], n)
+    return shares, shares >= threshold
+
+
 # --- 5. The corrected score -------------------------------------------------------------------------------------------
 
 score_gap = Exercise("score_gap", points=2, compare=close(), banned=LIBRARY)
@@ -505,6 +597,34 @@ def score_on_leaked_questions(correct, leaked):
 def divided_by_one_less(correct, leaked):
     p, q, m, n = _parts(correct, leaked)
     return q, p - q, _root(p * (1 - p) / max(m - 1, 1) + q * (1 - q) / max(n - 1, 1))
+
+
+@score_gap.mistake(
+    "your error is that of *one* share of all questions. The gap is a difference of two groups: p(1 − p)/m plus "
+    "q(1 − q)/n, then the root."
+)
+def error_of_all_questions(correct, leaked):
+    p, q, _, _ = _parts(correct, leaked)
+    share = float(correct.double().mean())
+    return q, p - q, _root(share * (1 - share) / len(correct))
+
+
+@score_gap.mistake("leaked and fresh are swapped: p and m are the leaked questions', q and n the fresh ones'.")
+def leaked_and_fresh_swapped(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    return p, q - p, _root(p * (1 - p) / m + q * (1 - q) / n)
+
+
+@score_gap.mistake("each variance is divided by the *other* group's size: p(1 − p) by m, q(1 − q) by n.")
+def sizes_swapped(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    return q, p - q, _root(p * (1 - p) / n + q * (1 - q) / m)
+
+
+@score_gap.mistake("your score is over *all* questions. The corrected score is that on the fresh ones alone.")
+def score_on_all_questions(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    return float(correct.double().mean()), p - q, _root(p * (1 - p) / m + q * (1 - q) / n)
 
 
 # --- 6. One step of DP-SGD --------------------------------------------------------------------------------------------
@@ -641,7 +761,7 @@ def zero_gives_nan(gradients, max_norm, noise_multiplier, noise):
 # Exact search, single words and “any three words in common” stay below the threshold, n-gram shares above it, whatever
 # the seed: a test measures it. The banned functions are those in which the answers could be looked up.
 LABELS = ["course_utils.data.text.labelled_sentences", "course_utils.data.text.load"]
-find_leaks = Exercise("find_leaks", points=4, compare=accuracy(0.8), banned=LIBRARY + LABELS)
+find_leaks = Exercise("find_leaks", points=4, compare=accuracy(0.8), banned=LIBRARY + LABELS, seconds=20)
 
 
 @find_leaks.cases
@@ -751,3 +871,16 @@ def only_the_first_text(training, questions):
 )
 def every_ngram(training, questions):
     return [share == 1 for share in _overlaps(training, questions, 4)]
+
+
+@find_leaks.mistake("you say that every question has leaked. Half of them have not: compare a share with a bound.")
+def all_have_leaked(training, questions):
+    return [True] * len(questions)
+
+
+@find_leaks.mistake(
+    "long n-grams break at every slip: with a slip in about every eighth word few pieces of eight words survive. Take "
+    "shorter ones, and ask for a share of them."
+)
+def any_long_ngram(training, questions):
+    return [share > 0 for share in _overlaps(training, questions, 8)]

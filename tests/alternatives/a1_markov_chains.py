@@ -154,7 +154,7 @@ def sample_by_inverting_the_cumulative(table, start, length, temperature, genera
     cumulative = cumulative / cumulative[:, -1:]
     chains = start[:, None].repeat(1, length)
     for t in range(1, length):
-        u = torch.rand(len(start), 1, generator=generator, dtype=torch.double)
+        u = torch.rand(len(start), 1, generator=generator, dtype=torch.double).to(start.device)
         chains[:, t] = torch.searchsorted(cumulative[chains[:, t - 1]], u, right=True)[:, 0]
     return chains
 
@@ -165,7 +165,7 @@ def sample_with_gumbel_noise(table, start, length, temperature, generator):
 
     logits, chains = table.log() / temperature, [start]
     for _ in range(length - 1):
-        u = torch.rand(len(start), table.shape[1], generator=generator, dtype=torch.double)
+        u = torch.rand(len(start), table.shape[1], generator=generator, dtype=torch.double).to(start.device)
         chains.append((logits[chains[-1]] - (-u.log()).log()).argmax(1))
     return torch.stack(chains, dim=1)
 
@@ -174,9 +174,10 @@ def sample_with_gumbel_noise(table, start, length, temperature, generator):
 def sample_with_distributions(table, start, length, temperature, generator):
     import torch
 
-    logits, chains = table.log() / temperature, [start]
-    for _ in range(length - 1):  # draws from torch's own generator: other numbers, the same law
-        chains.append(torch.distributions.Categorical(logits=logits[chains[-1]]).sample())
+    rows, chains = torch.distributions.Categorical(logits=table.log() / temperature).probs, [start]
+    for _ in range(length - 1):
+        times = torch.empty_like(rows[chains[-1]]).exponential_(generator=generator)  # whoever comes first, is drawn
+        chains.append((rows[chains[-1]] / times).argmax(1))
     return torch.stack(chains, dim=1)
 
 
@@ -232,7 +233,7 @@ def witten_bell_with_one_hot(codes, size):
         torch.einsum("ti,tj->ij", hot[:-1], hot[1:]),
         torch.einsum("ti,tj,tk->ijk", hot[:-2], hot[1:-1], hot[2:]),
     ]
-    table = torch.ones(size) / size
+    table = torch.ones(size, device=codes.device) / size
     for n in counts:
         total = n.sum(-1, keepdim=True)
         followers = n.count_nonzero(-1).unsqueeze(-1)

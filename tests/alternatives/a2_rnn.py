@@ -29,7 +29,7 @@ def step_with_rows(x, h, weights):
 
 @alternative("rnn_step")
 def step_as_one_matrix(x, h, weights):
-    ones = torch.ones(len(x), 1)
+    ones = torch.ones_like(h[:, :1])
     stacked = torch.cat([weights["W_x"], weights["W_h"], weights["b"][None]])
     return (torch.cat([x, h, ones], dim=1) @ stacked).tanh()
 
@@ -69,8 +69,8 @@ def loss_in_loops(logits, codes):
     total = 0.0
     for b in range(B):
         for t in range(T - 1):
-            total += float(logits[b, t].double().logsumexp(0) - logits[b, t, codes[b, t + 1]].double())
-    return torch.tensor(total / (B * (T - 1)))
+            total += logits[b, t].double().logsumexp(0) - logits[b, t, codes[b, t + 1]].double()
+    return (total / (B * (T - 1))).float()
 
 
 @alternative("next_character_loss")
@@ -169,7 +169,7 @@ def clipped_by_the_norm_of_norms(gradients, limit):
 
 @alternative("write")
 def write_with_gumbel(prompt, length, temperature, weights, generator):
-    h, text = torch.zeros(prompt.shape[0], weights["W_h"].shape[0]), prompt
+    h, text = weights["W_h"].new_zeros(prompt.shape[0], weights["W_h"].shape[0]), prompt
     for t in range(prompt.shape[1] + length - 1):
         h = torch.tanh(weights["W_x"][text[:, t]] + h @ weights["W_h"] + weights["b"])
         if t >= prompt.shape[1] - 1:
@@ -180,18 +180,19 @@ def write_with_gumbel(prompt, length, temperature, weights, generator):
 
 
 @alternative("write")
-def write_with_torchs_own_randomness(prompt, length, temperature, weights, generator):
+def write_by_inverting_the_cumulative(prompt, length, temperature, weights, generator):
     def read(h, code):
-        x = torch.nn.functional.one_hot(code, len(weights["c"])).float()
+        x = torch.nn.functional.one_hot(code, len(weights["c"])).to(h.dtype)
         return torch.tanh(x @ weights["W_x"] + h @ weights["W_h"] + weights["b"])
 
-    h = torch.zeros(len(prompt), weights["b"].numel())
+    h = weights["b"].expand(len(prompt), -1) * 0
     for t in range(prompt.shape[1]):
         h = read(h, prompt[:, t])
-    found = torch.zeros(len(prompt), length, dtype=torch.long)
+    found = torch.zeros_like(prompt[:, :1]).repeat(1, length)
     for t in range(length):
-        logits = (h @ weights["W_o"] + weights["c"]) / temperature
-        found[:, t] = torch.distributions.Categorical(logits=logits).sample()
+        cumulative = ((h @ weights["W_o"] + weights["c"]) / temperature).double().softmax(1).cumsum(1)
+        u = torch.rand(len(h), 1, generator=generator, dtype=torch.double).to(h.device)
+        found[:, t] = (u * cumulative[:, -1:] > cumulative).sum(1)
         h = read(h, found[:, t])
     return found
 

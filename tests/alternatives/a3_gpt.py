@@ -27,12 +27,13 @@ def alternative(exercise: str) -> Callable[[Callable], Callable]:
 def attention_in_loops(q, k, v):
     B, H, T, d = q.shape
     S = k.shape[2]
-    y, weights = torch.zeros(B, H, T, d), torch.zeros(B, H, T, S)
+    y, weights = torch.zeros_like(q), q.new_zeros(B, H, T, S)
     for b in range(B):
         for h in range(H):
             for t in range(T):
                 n = S - T + t + 1
-                e = torch.exp(k[b, h, :n] @ q[b, h, t] / d**0.5)
+                scores = k[b, h, :n] @ q[b, h, t] / d**0.5
+                e = torch.exp(scores - scores.max())
                 weights[b, h, t, :n] = e / e.sum()
                 y[b, h, t] = weights[b, h, t] @ v[b, h]
     return y, weights
@@ -42,8 +43,9 @@ def attention_in_loops(q, k, v):
 def attention_by_einsum(q, k, v):
     T, S = q.size(2), k.size(2)
     scores = torch.einsum("bhtd,bhsd->bhts", q, k) * q.size(3) ** -0.5
-    hidden = torch.arange(S)[None, :] > torch.arange(S - T, S)[:, None]
-    weights = F.softmax(scores + torch.zeros(T, S).masked_fill(hidden, -1e9), dim=3)
+    places = torch.arange(S, device=q.device)
+    hidden = places[None, :] > places[S - T :, None]
+    weights = F.softmax(scores + scores.new_zeros(T, S).masked_fill(hidden, -1e9), dim=3)
     return [torch.einsum("bhts,bhsd->bhtd", weights, v), weights]
 
 
@@ -51,7 +53,7 @@ def attention_by_einsum(q, k, v):
 def attention_of_all_and_then_the_last(q, k, v):
     T, S = q.shape[-2], k.shape[-2]
     q = torch.cat([torch.zeros_like(k[..., : S - T, :]), q], dim=-2)  # queries for the earlier tokens, too
-    mask = torch.triu(torch.full((S, S), float("-inf")), diagonal=1)
+    mask = torch.triu(torch.full((S, S), float("-inf"), device=q.device), diagonal=1)
     weights = torch.softmax((q / math.sqrt(q.shape[-1])) @ k.transpose(2, 3) + mask, dim=-1)
     return (weights @ v)[:, :, S - T :], weights[:, :, S - T :]
 
@@ -76,7 +78,7 @@ class HeadAfterHead(nn.Module):
             if past is not None:
                 kh, vh = torch.cat((past[0][:, h], kh), 1), torch.cat((past[1][:, h], vh), 1)
             T, S = qh.shape[1], kh.shape[1]
-            mask = torch.full((T, S), -math.inf).triu(S - T + 1)
+            mask = x.new_full((T, S), -math.inf).triu(S - T + 1)
             results.append(F.softmax(torch.bmm(qh, kh.transpose(1, 2)) / self.d**0.5 + mask, -1) @ vh)
             keys.append(kh)
             values.append(vh)
@@ -198,8 +200,8 @@ def loss_in_loops(logits, tokens):
     found = []
     for rows, text in zip(logits.double(), tokens.tolist()):
         for row, following in zip(rows, text[1:]):
-            found.append(float(row.logsumexp(0) - row[following]))
-    return torch.tensor(sum(found) / len(found))
+            found.append(row.logsumexp(0) - row[following])
+    return (sum(found) / len(found)).float()
 
 
 @alternative("next_token_loss")
@@ -277,7 +279,7 @@ class OfBlocks(nn.Module):
     def forward(self, tokens, past=None):
         past = past or [None] * len(self.blocks)
         before = past[0][0].size(2) if past[0] is not None else 0
-        place = torch.arange(before, before + tokens.size(1))
+        place = torch.arange(before, before + tokens.size(1), device=tokens.device)
         x = self.tokens(tokens) + self.positions(place)[None]
         caches = []
         for block, cache in zip(self.blocks, past):

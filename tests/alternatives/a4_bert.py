@@ -55,9 +55,9 @@ def loss_in_loops(logits, targets):
     total, count = 0.0, 0
     for row, wanted in zip(logits.flatten(0, 1), targets.flatten().tolist()):
         if wanted != -100:
-            total += float(row.double().logsumexp(0) - row[wanted].double())
+            total = total + row.double().logsumexp(0) - row[wanted].double()
             count += 1
-    return torch.tensor(total / max(count, 1))
+    return torch.as_tensor(total / max(count, 1)).float()
 
 
 @alternative("mlm_loss")
@@ -177,55 +177,50 @@ def error_with_numpy(right):
 
 
 @alternative("which_library")
-def library_by_gradient_descent(features, labels, new_features):
-    mean, deviation = features.mean(0), features.std(0)
+def library_by_gradient_descent(features, labels, new_features, penalty):
+    mean, deviation = features.mean(0), features.std(0, correction=0)
     deviation = torch.where(deviation > 0, deviation, 1.0)
     x, new = ((f - mean) / deviation for f in (features, new_features))
-    truth = torch.nn.functional.one_hot(labels).float()  # (N, C)
-    W, b = torch.zeros(x.shape[1], truth.shape[1]), torch.zeros(truth.shape[1])
-    for _ in range(300):
+    truth = torch.nn.functional.one_hot(labels).to(x.dtype)  # (N, C)
+    W, b = x.new_zeros(x.shape[1], truth.shape[1]), x.new_zeros(truth.shape[1])
+    for _ in range(1000):
         gradient = ((x @ W + b).softmax(1) - truth) / len(x)
-        W -= 0.05 * (x.T @ gradient + 1.0 * W)
+        W -= 0.05 * (x.T @ gradient + penalty * W)
         b -= 0.05 * gradient.sum(0)
-    return (new @ W + b).argmax(1)
+    return (new @ W + b).softmax(1)
 
 
 @alternative("which_library")
-def library_by_adam(features, labels, new_features):
-    mean, deviation = features.mean(0), features.std(0) + 1e-8
-    model = torch.nn.Linear(features.shape[1], int(labels.max()) + 1)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.02, weight_decay=0.5)
-    for _ in range(200):
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model((features - mean) / deviation), labels).backward()
-        optimizer.step()
-    with torch.no_grad():
-        return model((new_features - mean) / deviation).argmax(1)
-
-
-@alternative("which_library")
-def library_with_a_weak_penalty(features, labels, new_features):
+def library_by_adam(features, labels, new_features, penalty):
     deviation, mean = torch.std_mean(features, 0, correction=0)
-    x, new = ((f - mean) / deviation.clamp(min=1e-6) for f in (features, new_features))
-    W = torch.zeros(x.shape[1], int(labels.max()) + 1, requires_grad=True)
-    b = torch.zeros(W.shape[1], requires_grad=True)
-    optimizer = torch.optim.LBFGS([W, b], max_iter=100, line_search_fn="strong_wolfe")
-
-    def loss():
+    x, new = ((f - mean) / (deviation + 1e-8) for f in (features, new_features))
+    model = torch.nn.Linear(x.shape[1], int(labels.max()) + 1).to(x.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 400)
+    for _ in range(400):
+        loss = torch.nn.functional.cross_entropy(model(x), labels) + penalty / 2 * model.weight.pow(2).sum()
         optimizer.zero_grad()
-        found = torch.nn.functional.cross_entropy(x @ W + b, labels) + 0.1 / 2 * W.pow(2).sum()
-        found.backward()
-        return found
-
-    optimizer.step(loss)
-    return torch.argmax(new @ W + b, dim=-1).detach()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return model(new).detach().softmax(1)
 
 
 @alternative("which_library")
-def library_by_least_squares(features, labels, new_features):
-    deviation, mean = torch.std_mean(features.double(), 0)
-    x, new = ((f - mean) / deviation.clamp(min=1e-6) for f in (features, new_features))
-    truth = torch.nn.functional.one_hot(labels).double()
-    b = truth.mean(0)  # x has the mean 0
-    W = torch.linalg.solve(x.T @ x + 30 * torch.eye(x.shape[1]), x.T @ (truth - b))
-    return (new @ W + b).argmax(1)
+def library_by_newton(features, labels, new_features, penalty):
+    deviation, mean = torch.std_mean(features.double(), 0, correction=0)
+    x, new = ((f.double() - mean) / deviation.clamp(min=1e-6) for f in (features, new_features))
+    values, turn = torch.linalg.eigh(x.T @ x)
+    turn = turn[:, values > 1e-9]  # what the labelled sentences never show keeps the weight 0
+    x, new = (torch.cat([f @ turn, torch.ones_like(f[:, :1])], 1) for f in (x, new))
+    C, D = int(labels.max()) + 1, x.shape[1]
+    W, truth = x.new_zeros(D, C), torch.nn.functional.one_hot(labels, C).double()
+    held = torch.ones(D, dtype=torch.double, device=x.device) * penalty
+    held[-1] = 1e-6
+    for _ in range(12):
+        p = (x @ W).softmax(1)
+        gradient = x.T @ (p - truth) / len(x) + held[:, None] * W
+        curvature = torch.einsum("nd,ne,nc,nck->dcek", x, x, p / len(x), torch.eye(C).to(x) - p[:, None])
+        curvature = curvature.reshape(D * C, D * C) + torch.diag(held.repeat_interleave(C))
+        W = W - torch.linalg.solve(curvature, gradient.flatten()).view(D, C)
+    return (new @ W).softmax(1).float()

@@ -79,7 +79,7 @@ def gradients_in_loops(x, encoder, decoder):
 @alternative("linear_autoencoder")
 def gradients_from_the_covariance(x, encoder, decoder):
     covariance = torch.einsum("ni,nj->ij", x, x) / x.shape[0]  # (D, D): all that matters of the data
-    off = decoder @ encoder - torch.eye(x.shape[1], dtype=x.dtype)
+    off = decoder @ encoder - torch.eye(x.shape[1]).to(x)
     loss = torch.trace(off @ covariance @ off.T)
     return [loss, 2 * decoder.T @ off @ covariance, 2 * off @ covariance @ encoder.T]
 
@@ -141,12 +141,12 @@ def corrupted_by_multiplication(x, noise, choose, sigma, share):
 
 @alternative("draw_and_kl")
 def drawn_in_loops(mean, log_variance, noise):
-    z, kl = torch.empty_like(mean), torch.zeros(len(mean))
+    z, kl = torch.empty_like(mean), mean.new_zeros(len(mean))
     for n in range(mean.shape[0]):
         for j in range(mean.shape[1]):
-            m, variance = float(mean[n, j]), math.exp(float(log_variance[n, j]))
-            z[n, j] = m + math.sqrt(variance) * float(noise[n, j])
-            kl[n] += (m * m + variance - 1 - math.log(variance)) / 2
+            m, variance = mean[n, j], log_variance[n, j].exp()
+            z[n, j] = m + variance.sqrt() * noise[n, j]
+            kl[n] += (m * m + variance - 1 - variance.log()) / 2
     return z, kl
 
 
@@ -167,11 +167,11 @@ def elbo_in_loops(x, logits, kl, beta):
     for n in range(len(x)):
         total = 0.0
         for draw in logits[:, n].double():
-            for pixel, a in zip(x[n].tolist(), draw.tolist()):
-                log_1_plus = max(a, 0.0) + math.log1p(math.exp(-abs(a)))  # ln(1 + e^a) = −ln(1 − p)
+            for pixel, a in zip(x[n].tolist(), draw):
+                log_1_plus = a.clamp(min=0) + (-a.abs()).exp().log1p()  # ln(1 + e^a) = −ln(1 − p)
                 total += pixel * a - log_1_plus
-        found.append(total / len(logits) - beta * float(kl[n]))
-    return torch.tensor(found)
+        found.append((total / len(logits)).float() - beta * kl[n])
+    return torch.stack(found)
 
 
 @alternative("elbo")
@@ -209,7 +209,7 @@ def walk_in_a_loop(start, end, steps):
 def walk_by_half_angles(start, end, steps):
     u, v = start.double() / start.double().norm(), end.double() / end.double().norm()
     omega = 2 * torch.atan2((u - v).norm(), (u + v).norm())
-    t = torch.linspace(0, 1, steps, dtype=torch.double)
+    t = torch.linspace(0, 1, steps, dtype=torch.double, device=start.device)
     weights = torch.stack([torch.sin((1 - t) * omega), torch.sin(t * omega)], 1) / torch.sin(omega)
     if omega < 1e-3:
         weights = torch.stack([1 - t, t], 1)
@@ -234,10 +234,12 @@ def cleaned_by_a_network(training, noisy, sigma):
         for layer in (net[0], net[2]):
             layer.weight.normal_(0, layer.in_features**-0.5, generator=g)
             layer.bias.zero_()
+    net.to(training.device)
     optimizer = torch.optim.Adam(net.parameters(), 2e-3)
     for _ in range(600):
         clean = training[torch.randint(len(training), (100,), generator=g)]
-        loss = ((net(clean + sigma * torch.randn(clean.shape, generator=g)) - clean) ** 2).mean()
+        noise = torch.randn(clean.shape, generator=g).to(clean.device)
+        loss = ((net(clean + sigma * noise) - clean) ** 2).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

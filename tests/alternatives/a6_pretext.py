@@ -42,7 +42,7 @@ def pairs_by_gathering(images, which, jitter, patch, gap):
     number = which + (which >= 4)  # as if the middle had a number, too
     offset = torch.stack([number // 3 - 1, number % 3 - 1], 1)
     middle = (S - patch) // 2
-    steps = torch.arange(patch)
+    steps = torch.arange(patch, device=which.device)
 
     def cut(corner):
         rows, columns = corner[:, 0:1] + steps, corner[:, 1:2] + steps  # (N, p)
@@ -103,7 +103,7 @@ def puzzle_cells_first(images, order, shift, tile):
     T = order.shape[1]
     G = math.isqrt(T)
     cells = images.view(N, C, G, S // G, G, S // G).permute(0, 2, 4, 1, 3, 5).reshape(N, T, C, S // G, S // G)
-    steps = torch.arange(tile)
+    steps = torch.arange(tile, device=shift.device)
     rows = (shift[:, :, 0, None] + steps)[:, :, None, :, None]  # (N, T, 1, t, 1)
     columns = (shift[:, :, 1, None] + steps)[:, :, None, None, :]
     n, t, c = torch.arange(N), torch.arange(T), torch.arange(C)

@@ -24,7 +24,7 @@ def alternative(exercise: str) -> Callable[[Callable], Callable]:
 
 @alternative("two_views")
 def views_with_index_tensors(images, top, left, flip, side):
-    n, steps = len(images), torch.arange(side)
+    n, steps = len(images), torch.arange(side, device=images.device)
     found = []
     for v in range(2):
         columns = torch.where(flip[v][:, None], steps.flip(0), steps) + left[v][:, None]  # (N, side)
@@ -52,14 +52,14 @@ def loss_in_loops(z1, z2, temperature):
     n, total = len(z1), 0.0
     for i in range(2 * n):
         logits = torch.stack([z[i] @ z[k] / temperature for k in range(2 * n) if k != i])
-        total += float(logits.logsumexp(0) - z[i] @ z[(i + n) % (2 * n)] / temperature)
-    return torch.tensor(total / (2 * n))
+        total += logits.logsumexp(0) - z[i] @ z[(i + n) % (2 * n)] / temperature
+    return (total / (2 * n)).float()
 
 
 @alternative("nt_xent_loss")
 def loss_by_blocks(z1, z2, temperature):
     a, b = F.normalize(z1, dim=1), F.normalize(z2, dim=1)
-    off = torch.eye(len(a)) * 1e30
+    off = torch.eye(len(a), device=a.device) * 1e30
     across = a @ b.T / temperature
     first = torch.cat([across, a @ a.T / temperature - off], 1).logsumexp(1)
     second = torch.cat([across.T, b @ b.T / temperature - off], 1).logsumexp(1)
@@ -78,17 +78,18 @@ def supervised_in_loops(z, labels, temperature):
         positives = [k for k in others if labels[k] == labels[i]]
         if positives:
             below = torch.stack([z[i] @ z[k] / temperature for k in others]).logsumexp(0)
-            found.append(sum(float(below - z[i] @ z[p] / temperature) for p in positives) / len(positives))
-    return torch.tensor(sum(found) / len(found))
+            found.append(sum(below - z[i] @ z[p] / temperature for p in positives) / len(positives))
+    return (sum(found) / len(found)).float()
 
 
 @alternative("sup_con_loss")
 def supervised_with_weights(z, labels, temperature):
     z = z / z.norm(dim=1, keepdim=True)
-    others = 1 - torch.eye(len(z))
+    others = 1 - torch.eye(len(z), device=z.device)
     same = torch.eq(labels[:, None], labels[None, :]).float() * others
     logits = torch.einsum("id,kd->ik", z, z) / temperature
-    below = (logits.exp() * others).sum(1, keepdim=True).log()
+    top = (logits - 1e9 * (1 - others)).detach().amax(1, keepdim=True)  # so that no power is too large
+    below = ((logits - top).clamp(max=0).exp() * others).sum(1, keepdim=True).log() + top
     weights = same / same.sum(1, keepdim=True).clamp(min=1)
     return ((below - logits) * weights).sum() / (same.sum(1) > 0).sum()
 
@@ -116,7 +117,7 @@ def with_cosines(z1, z2):
 @alternative("information_bound")
 def bound_with_cross_entropy(scores):
     n = len(scores)
-    return math.log(n) - F.cross_entropy(scores, torch.arange(n))
+    return math.log(n) - F.cross_entropy(scores, torch.arange(n, device=scores.device))
 
 
 @alternative("information_bound")
@@ -137,7 +138,7 @@ def hsic_by_means(k, l):  # noqa: E741
 @alternative("hsic")
 def hsic_both_centred(k, l):  # noqa: E741
     n = len(k)
-    H = torch.eye(n, dtype=torch.double) - torch.full((n, n), 1 / n, dtype=torch.double)
+    H = torch.eye(n, dtype=torch.double, device=k.device) - 1 / n
     a, b = H @ k.double() @ H, H @ l.double() @ H
     return torch.einsum("ij,ji->", a, b).float() / (n - 1) ** 2
 
@@ -145,37 +146,51 @@ def hsic_both_centred(k, l):  # noqa: E741
 # --- 7 ----------------------------------------------------------------------------------------------------------------
 
 
+class _Encoder(torch.nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.convolutions = torch.nn.ModuleList(
+            torch.nn.Conv2d(i, o, 3, padding=1) for i, o in ((3, width), (width, 2 * width), (2 * width, 4 * width))
+        )
+        self.head = torch.nn.Linear(4 * width, 32)
+
+    def forward(self, x):
+        x = x.float() / 255 - 0.5
+        for i, convolution in enumerate(self.convolutions):
+            x = F.relu(convolution(x if i == 0 else F.max_pool2d(x, 2)))
+        return F.normalize(self.head(x.flatten(2).max(2).values), dim=1)
+
+
 @alternative("find_again")
-def two_layers(images, lights, gallery, new):
-    g = torch.Generator().manual_seed(7)
-    first = (torch.randn(768, 256, generator=g) / 28).requires_grad_()
-    second = (torch.randn(256, 64, generator=g) / 16).requires_grad_()
-    optimizer = torch.optim.Adam([first, second], lr=3e-3)
-
-    def encode(x):
-        return F.normalize(torch.relu((x - 0.5).flatten(1) @ first) @ second, dim=1)
-
-    for _ in range(200):
-        rows, views = images[torch.randint(len(images), (128,), generator=g)].float() / 255, []
-        for _ in range(2):
-            waves = (torch.randn(128, 3, len(lights), generator=g) @ lights.flatten(1)).view_as(rows)
-            views.append(encode((rows * waves.exp()).clamp(0, 1)))
-        logits = views[0] @ views[1].T / 0.1
-        loss = F.cross_entropy(logits, torch.arange(128)) + F.cross_entropy(logits.T, torch.arange(128))
+def each_side_asks_the_other(first, second, gallery, new):
+    torch.manual_seed(3)
+    encoder = _Encoder(16).to(first.device)
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=3e-3)
+    own = torch.arange(64, device=first.device)
+    for _ in range(130):
+        rows = torch.randint(len(first), (64,), device=first.device)
+        logits = encoder(first[rows]) @ encoder(second[rows]).T / 0.1
+        loss = F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        return (encode(new.float() / 255) @ encode(gallery.float() / 255).T).argmax(1)
+        return (encoder(new) @ encoder(gallery).T).argmax(1)
 
 
 @alternative("find_again")
-def light_taken_out_by_least_squares(images, lights, gallery, new):
-    basis = torch.linalg.svd(lights.double().flatten(1).T, full_matrices=False)
-    span = basis.U[:, basis.S > 1e-6]  # (256, 6)
-    found = []
-    for part in (gallery, new):
-        x = (part.double().flatten(2) / 255 + 0.02).log()  # light is a factor: a sum in the logarithm
-        found.append((x - x @ span @ span.T).flatten(1))
-    a, b = (x - found[0].mean(0) for x in found)
-    return (F.normalize(b, dim=1) @ F.normalize(a, dim=1).T).argmax(1)
+def larger_batches_and_a_steady_rate(first, second, gallery, new):
+    torch.manual_seed(8)
+    encoder = _Encoder(16).to(first.device)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=2e-3)
+    for _ in range(100):
+        rows = torch.randperm(len(first), device=first.device)[:100]
+        z = torch.cat([encoder(first[rows]), encoder(second[rows])])
+        s = z @ z.T / 0.1 - 1e4 * torch.eye(len(z), device=z.device)
+        n = len(rows)
+        loss = (s.logsumexp(1) - torch.cat([s.diagonal(n), s.diagonal(-n)])).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        return torch.cdist(encoder(new), encoder(gallery)).argmin(1)

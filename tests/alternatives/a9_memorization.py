@@ -59,9 +59,8 @@ def match_with_difflib(generated, training):
 
 @alternative("longest_match")
 def match_as_tensors(generated, training):
-    import torch
 
-    run = torch.zeros(len(generated) + 1, len(training) + 1, dtype=torch.long)
+    run = training.new_zeros(len(generated) + 1, len(training) + 1)
     for t, token in enumerate(generated):
         run[t + 1, 1:] = (run[t, :-1] + 1) * (training == token)
     best = run.amax(0)
@@ -76,7 +75,7 @@ def match_as_tensors(generated, training):
 def marked_by_unfolding(generated, training, n):
     import torch
 
-    marks = torch.zeros(len(generated), dtype=torch.bool)
+    marks = torch.zeros_like(generated, dtype=torch.bool)
     if min(len(generated), len(training)) < n:
         return marks
     own, known = generated.unfold(0, n, 1), training.unfold(0, n, 1)  # (T - n + 1, n), (N - n + 1, n)

@@ -29,7 +29,7 @@ def _exercise(name: str, factor: int):
             yield ((torch.rand(3, generator=g) + 1).tolist(),)  # lists: without torch a kernel is ready in a second
 
     cases = exercise.build(seed=77)
-    return complete(cases, [answer(lambda x: [factor * v for v in x], i) for i in cases.inputs])
+    return complete(cases, [answer(lambda x: [factor * v for v in x], i) for i in cases.asks])
 
 
 @pytest.fixture(scope="session")

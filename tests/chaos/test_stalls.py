@@ -66,7 +66,7 @@ def judge(tmp_path):
         yield ([2.0],)
 
     cases = exercise.build(seed=1)
-    cases = complete(cases, [answer(lambda x: [2 * v for v in x], i) for i in cases.inputs])
+    cases = complete(cases, [answer(lambda x: [2 * v for v in x], i) for i in cases.asks])
     with Judge({"double": cases}, tmp_path) as made:
         yield made
 

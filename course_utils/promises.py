@@ -1,0 +1,324 @@
+"""What a statement promises beside values: arguments stay as they were, gradients flow, it runs on a GPU, and so on.
+
+A promise is asked in the calls of the cases, or in a few calls more. One that is kept earns nothing; one that is broken
+costs as much as a case. What the function did is found out beside it, as plain data (`reply`); whether that is what was
+promised is decided where the verdict is made (`broken`).
+"""
+
+import inspect
+import linecache
+import logging
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from course_utils import plain
+from course_utils.plain import Answer, Module
+
+ARGUMENTS, GENERATOR, GRADIENTS, DTYPE, DEVICE = "arguments", "generator", "gradients", "dtype", "device"
+OURS = str(Path(__file__).parent)
+MOST_CALLS = 3000  # of torch's functions, on another device: a fault of a function that trains shows in its first steps
+
+
+@dataclass
+class Promise:
+    """One promise of an exercise.
+
+    Attributes:
+        kind: `ARGUMENTS`, `GENERATOR`, `GRADIENTS`, `DTYPE` or `DEVICE`.
+        case: the number of the case that it is asked about, from 0.
+        asks: what the function is asked for it, beside its cases.
+        expected: what the reference answers to these.
+        warns: whether a broken one is only said and costs nothing.
+    """
+
+    kind: str
+    case: int = 0
+    asks: list[Any] = field(default_factory=list)
+    expected: list[Answer] = field(default_factory=list)
+    warns: bool = False
+
+
+# --- beside the function ----------------------------------------------------------------------------------------------
+
+
+def changed(function: Callable, before: Any, after: Any) -> list[str]:
+    """The names of the arguments that are not what they were.
+
+    Args:
+        before, after: the arguments of the call, or the `Module` that was asked.
+    """
+    if isinstance(before[0] if before else None, Module):
+        function, before, after = getattr(function, before[0].method, None), before[0].inputs, after[0].inputs
+    names = _names(function, len(before))
+    return [name for name, a, b in zip(names, before, after) if not _same(a, b)]
+
+
+def gradients(function: Callable, arguments: tuple, of: list[int]) -> dict[str, Any]:
+    """The gradients of a fixed weighted sum of the answer's numbers, and what each of them belongs to.
+
+    Args:
+        of: places of the arguments whose gradients are asked for; a module's parameters come with them.
+    """
+    import torch
+
+    leaves: dict[str, torch.Tensor] = {}
+    inputs = arguments[0].inputs if is_module(arguments) else arguments
+    called = getattr(function, arguments[0].method, None) if is_module(arguments) else function
+    names = _names(called, len(inputs))
+    inputs = tuple(_leaf(v, names[i], leaves) if i in of else v for i, v in enumerate(inputs))
+    with torch.enable_grad():
+        if is_module(arguments):
+            case = arguments[0]
+            module = case.built(function)
+            leaves |= {name: module.get_parameter(name) for name in case.state or ()}
+            value = case.call(module, inputs)
+        else:
+            value = function(*inputs)
+        parts = [(torch.arange(t.numel()).cos().view(t.shape) * t).sum() for t in _floats(value) if t.requires_grad]
+        found = torch.autograd.grad(sum(parts), list(leaves.values()), allow_unused=True) if parts else ()
+    return {"names": list(leaves), "gradients": list(found) or [None] * len(leaves)}
+
+
+def on_device(function: Callable, arguments: tuple) -> dict[str, Any] | None:
+    """What goes wrong if all tensors lie on another device: its kind, and the line; None if nothing does.
+
+    It is a real device where this machine has one. Elsewhere torch only goes through the motions, with shapes and
+    devices and without numbers; where an answer hangs on a number it gets no further, and that is no fault.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from course_utils import runtime
+
+    logging.getLogger(FakeTensorMode.__module__).setLevel(logging.CRITICAL)  # it tells what it cannot play
+    device, fake = runtime.device(), []
+    if device.type == "cpu":
+        device, fake = torch.device("cuda"), [FakeTensorMode(allow_non_fake_inputs=True)]
+    try:
+        module = arguments[0].built(function) if is_module(arguments) else None
+        with ExitStack() as stack:
+            for mode in (*fake, _watch(bool(fake))):
+                stack.enter_context(mode)
+            there = _on(device, arguments, bool(fake))
+            if module is None:
+                function(*there)
+            else:
+                there[0].call(module.to(device), there[0].inputs)
+    except _Enough:
+        pass
+    except Exception as error:
+        if kind := _fault(error):
+            return {"kind": kind} | _line(error)
+    return None
+
+
+class _Enough(BaseException):
+    """Raised into a function that has gone through so many calls without a fault: it trains something."""
+
+
+def _names(function: Any, count: int) -> list[str]:
+    """What a function calls its arguments."""
+    try:
+        names = [n for n in inspect.signature(function).parameters if n != "self"]
+    except (TypeError, ValueError):
+        names = []
+    return [names[i] if i < len(names) else f"argument {i + 1}" for i in range(count)]
+
+
+def is_module(arguments: Any) -> bool:
+    """Whether a class is asked."""
+    return len(arguments) == 1 and isinstance(arguments[0], Module)
+
+
+def _same(a: Any, b: Any) -> bool:
+    import torch
+
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return False
+        return bool(((a == b) | ((a != a) & (b != b))).all())  # what is nan stays nan
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return list(a) == list(b) and all(_same(a[k], b[k]) for k in a)
+    return isinstance(a, plain.Seed) or type(a) is type(b) and (a is b or a == b)
+
+
+def _leaf(value: Any, name: str, leaves: dict[str, Any]) -> Any:
+    """The value with its floating-point tensors as copies of new leaves: a copy may be changed in place."""
+    import torch
+
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        leaves[name] = value.clone().requires_grad_()
+        return leaves[name].clone()
+    if isinstance(value, dict):
+        return {k: _leaf(v, f"{name}[{k!r}]", leaves) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_leaf(v, f"{name}[{i}]", leaves) for i, v in enumerate(value))
+    return value
+
+
+def _floats(value: Any) -> list[Any]:
+    """The floating-point tensors in an answer."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return [value] if value.is_floating_point() else []
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return [t for part in parts for t in _floats(part)]
+
+
+def _on(device: Any, value: Any, fake: bool) -> Any:
+    """The value with all its tensors on a device, and with generators of that device, if it is a real one."""
+    import torch
+
+    def leaf(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value.to(device)
+        if isinstance(value, torch.Generator) and not fake:
+            return torch.Generator(device).manual_seed(value.initial_seed())
+        return value
+
+    return plain.replaced(value, leaf)
+
+
+def _watch(fake: bool) -> Any:
+    """A mode that counts calls, and in which numpy refuses what lies on a device that is only played."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Watch(TorchFunctionMode):
+        calls = 0
+
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            self.calls += 1
+            if self.calls > MOST_CALLS:
+                raise _Enough
+            if fake and function in (torch.Tensor.numpy, torch.Tensor.__array__) and args[0].device.type != "cpu":
+                raise TypeError("can't convert cuda:0 device type tensor to numpy")
+            return function(*args, **(kwargs or {}))
+
+    return Watch()
+
+
+def _fault(error: Exception) -> str:
+    """Which of the usual faults an error is; "" for all others."""
+    text = str(error)
+    if "on the same device" in text or "indices should be either on" in text or "Unhandled FakeTensor Device" in text:
+        return "mixed"
+    return "numpy" if "can't convert" in text and "to numpy" in text else ""
+
+
+def _line(error: Exception) -> dict[str, Any]:
+    """The student's own line in which it happened."""
+    import torch
+
+    library = str(Path(torch.__file__).parent)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith((OURS, library, "<frozen"))]
+    if not own:
+        return {"line": 0, "code": ""}
+    return {"line": own[-1].lineno or 0, "code": linecache.getline(own[-1].filename, own[-1].lineno or 0).strip()[:100]}
+
+
+# --- the verdict ------------------------------------------------------------------------------------------------------
+
+COPY = "work on a copy (`x = x.clone()`), or write `x = x * 2` for `x *= 2`"
+CUT = "`.item()`, `.detach()`, `torch.no_grad()`, numpy and `torch.tensor(…)` cut it off: keep to torch's functions"
+CURES = {
+    "mixed": "a tensor made on the CPU meets one on the GPU: make it where the input is, with `device=x.device` "
+    "(in a module: `register_buffer`)",
+    "numpy": "numpy cannot read from a GPU: write `x.cpu().numpy()`, or keep to torch",
+}
+
+
+def broken(promise: Promise, answers: list[Answer], expected: list[Answer], own: list[Answer]) -> tuple[str, bool]:
+    """How a promise is broken, and whether it costs anything; ("", False) where it is kept, or where nothing tells.
+
+    Args:
+        answers, expected: to the cases.
+        own: the student's to what the promise asks.
+    """
+    if promise.kind == ARGUMENTS:
+        text = _changed_text(answers)
+    elif promise.kind == DTYPE:
+        text = next(filter(None, map(_dtype, answers, expected)), "")
+    elif "value" not in answers[promise.case]:
+        text = ""  # its value is wrong already
+    elif promise.kind == GENERATOR:
+        text = _generator(answers[promise.case], own)
+    elif promise.kind == GRADIENTS:
+        text = _gradients(own[0], promise.expected[0])
+    else:
+        text, hard = _device(own[0])
+        return text, hard and not promise.warns
+    return text, bool(text) and not promise.warns
+
+
+def _changed_text(answers: list[Answer]) -> str:
+    names = [name for a in answers for name in a.get("changed", ()) if isinstance(name, str)]
+    if not names:
+        return ""
+    name = f"`{names[0][:40]}`" if names[0].isidentifier() else "an argument"
+    return f"{name} is not what it was before the call: {COPY}"
+
+
+def _dtype(got: Answer, expected: Answer) -> str:
+    """In which dtype a part of the answer differs from the reference's."""
+    import torch
+
+    def parts(value: Any) -> list[Any]:
+        if isinstance(value, (list, tuple)):
+            return [t for v in value for t in parts(v)]
+        return [value]
+
+    for a, b in zip(parts(got.get("value")), parts(expected.get("value"))):
+        if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) and a.dtype != b.dtype:
+            ours, theirs = (str(t.dtype).removeprefix("torch.") for t in (b, a))
+            return f"dtype: expected {ours}, got {theirs}: what comes next needs {ours} (`x.to(torch.{ours})`)"
+    return ""
+
+
+def _generator(first: Answer, own: list[Answer]) -> str:
+    if len(own) < 2 or any("value" not in a for a in own):
+        return ""
+    if not _same(first["value"], own[0]["value"]):
+        return (
+            "two calls with equal generators gave different draws: all randomness comes from `generator`, so hand it "
+            "to each function that draws (`torch.multinomial(…, generator=generator)`)"
+        )
+    if _same(first["value"], own[1]["value"]):
+        return "another generator gave the same draws: draw from the one that is given, and seed nothing yourself"
+    return ""
+
+
+def _gradients(got: Answer, expected: Answer) -> str:
+    import torch
+
+    if "value" not in got:
+        said = str(got.get("message"))
+        return f"no gradient comes through numpy: {CUT}" if "numpy" in said else ""
+    found = got["value"]
+    if not isinstance(found, dict) or len(found.get("gradients", ())) != len(expected["value"]["gradients"]):
+        return f"no gradient came back: {CUT}"
+    for name, a, b in zip(expected["value"]["names"], found["gradients"], expected["value"]["gradients"]):
+        if b is None or not b.abs().max():
+            continue
+        if a is None or not a.abs().max():
+            return f"no gradient reaches `{name}`: {CUT}"
+        if a.shape != b.shape or not torch.allclose(
+            a.double(), b.double(), rtol=1e-2, atol=1e-3 * float(b.abs().max())
+        ):
+            return f"the gradient that reaches `{name}` is not that of the formula, though the value may be: {CUT}"
+    return ""
+
+
+def _device(got: Answer) -> tuple[str, bool]:
+    match got.get("value"):
+        case {"kind": str(kind), "line": int(line)} if kind in CURES:
+            return f"on a GPU it stops in line {line} of its cell: {CURES[kind]}", kind == "mixed"
+    return "", False
