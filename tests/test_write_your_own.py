@@ -9,6 +9,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import test_hints
+
+from autograder.author import install_cell
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -59,6 +62,18 @@ def test_an_exercise_written_as_the_readme_says(section, tmp_path):
     )
     write_notebook(released, [setup, wrong, check])
     assert "running_sum" in run(tmp_path, f"course check {released}")
+
+
+def test_the_courses_own_checks_ask_nothing_of_it(section, tmp_path):
+    """Neither the cell that installs the course nor hints in three steps: it needs nothing but its folder."""
+    setup, solution, check, _ = (code for language, code in section if language == "python")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for place in ("solutions", "assignments"):
+        folder = tmp_path / place / "a0_warm_up"
+        folder.mkdir(parents=True)
+        write_notebook(folder / "a0_warm_up.ipynb", [setup, solution, check])
+    assert install_cell.notebooks(tmp_path) and install_cell.write(tmp_path, check=True) == []
+    assert "a0_warm_up" not in test_hints.COURSE
 
 
 def test_a_mistake_that_passes_every_case_is_refused(section, tmp_path):

@@ -71,7 +71,11 @@ def rewritten(before: str, cell: str) -> str:
 
 
 def write(root: Path = ROOT, check: bool = False) -> list[Path]:
-    """Write the cell where it is missing or another; those notebooks. With `check` nothing is written."""
+    """Write the cell where it is missing or another; those notebooks.
+
+    Args:
+        check: write nothing, and pass over assignments that have no such cell: an exercise of one's own needs none.
+    """
     from autograder.author.generate import stamp
     from autograder.course import Course
 
@@ -79,7 +83,8 @@ def write(root: Path = ROOT, check: bool = False) -> list[Path]:
     for path in notebooks(root):
         before = path.read_text(encoding="utf-8")
         after = rewritten(before, text)
-        if before != after:
+        own = path.parent.parent != root and f'"id": "{ID}"' not in before
+        if before != after and not (check and own):
             changed.append(path)
             if not check:
                 paths.write(path, after)
