@@ -511,7 +511,7 @@ def own_one_counted(similarity, k):
 # --- 7. Name new pictures ---------------------------------------------------------------------------------------------
 
 # Nothing is banned here: to watch every call would make training three times slower, and the loop is theirs anyway.
-name_new_pictures = Exercise("name_new_pictures", points=4, compare=accuracy(0.7))
+name_new_pictures = Exercise("name_new_pictures", points=4, compare=accuracy(0.6))
 
 THINGS, PAINTS = ("house", "cactus", "car"), ("red", "yellow", "blue")
 FORMS, TONES = ("rows", "columns"), ("red", "green", "blue")
@@ -543,7 +543,7 @@ def _(g):
     )
     images, captions = (Recipe("captioned.postcards", shown, item=i) for i in (0, 1))
     _, _, kind, colour = captioned.postcards(**new)
-    yield Case((images, captions, prompts, Recipe("captioned.postcards", new, item=0), 100), 3 * kind + colour)
+    yield Case((images, captions, prompts, Recipe("captioned.postcards", new, item=0), 140), 3 * kind + colour)
 
 
 def _clip(images: Tensor, captions: list[str], steps: int, seed: int = 0, apart: bool = False):
