@@ -19,7 +19,7 @@ ASSIGNMENT = Assignment(
         "alignment_uniformity": lambda z1, z2: (torch.tensor(1.0), torch.tensor(-1.0)),
         "information_bound": lambda scores: torch.tensor(math.log(len(scores))),
         "hsic": lambda k, l: (k * l).mean(),  # noqa: E741
-        "find_again": lambda images, lights, gallery, new: torch.arange(len(new)),
+        "find_again": lambda first, second, gallery, new: torch.arange(len(new)) % len(gallery),
     },
     names={"torch": torch, "math": math, "F": F},
     slow=("find_again",),
