@@ -214,14 +214,14 @@ def minute(codes, held_out, size, seconds, plot, bf16):
         return -float(model.log_probabilities(held_out).mean())
 
     def gpt():
-        return GPT(Config(size, 128, DIM, LAYERS, HEADS, activation="gelu"), runtime.seed(0))
+        return GPT(Config(size, CONTEXT, 96, 2, HEADS, activation="gelu"), runtime.seed(0))  # small enough for a minute
 
     contestants = {
         "LSTM": (lambda: CharRNN(RNNConfig(size, "lstm", 256), runtime.seed(0)), rnn_loss, 64, 32, 1e-2, False),
         "multiplicative RNN": (
             lambda: CharRNN(RNNConfig(size, "multiplicative", 256), runtime.seed(0)), rnn_loss, 64, 32, 3e-3, False,
         ),
-        "GPT": (gpt, gpt_loss, 128, 6, None, bf16),
+        "GPT": (gpt, gpt_loss, CONTEXT, 16, None, bf16),
     }  # fmt: skip
     for name, (build, loss, context, batch, lr, half) in contestants.items():
         steps = steps_that_fit(build(), codes, context, batch, loss, seconds, lr, half)

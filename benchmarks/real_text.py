@@ -138,7 +138,7 @@ def curves_table(x: str, points, curves: dict[str, list[dict]]) -> str:
 
 # --- shakespeare ------------------------------------------------------------------------------------------------------
 
-MINUTES = (0.25, 0.5, 1, 2.5)
+MINUTES = (0.5, 1.5, 5)
 JUDGED = 50_000  # characters of the last tenth
 
 
@@ -210,8 +210,8 @@ def contestants(size: int) -> dict[str, Contestant]:
             lambda model: train.adamw(model, 1e-2), context=64, size=32, bf16=False,
         ),
         "GPT": Contestant(
-            lambda: GPT(Config(size, 128, dim=128, layers=4, heads=4, activation="gelu"), runtime.seed(0)),
-            lambda model: train.muon(model, bf16=fast), context=128, size=6, bf16=fast,
+            lambda: GPT(Config(size, 64, dim=128, layers=3, heads=4, activation="gelu"), runtime.seed(0)),
+            lambda model: train.muon(model, bf16=fast), context=64, size=32, bf16=fast,
         ),
     }  # fmt: skip
 
