@@ -92,8 +92,9 @@ def grade(
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Without a sandbox: students' code runs as you.")] = False,
     workers: Annotated[int, typer.Option(help="Notebooks that run at the same time.", min=1)] = 2,
     arrived: Annotated[
-        Path | None, typer.Option("--import", help="First take hand-ins from this folder: NAME.zip, NAME.ipynb.")
+        Path | None, typer.Option("--import", help="First take hand-ins from this folder or zip, as a system gave it.")
     ] = None,
+    roster: Annotated[Path | None, typer.Option(help="With --import: who is in the class; else roster.csv.")] = None,
     keep: Annotated[bool, typer.Option("--watch", help="Go on and grade what arrives, until Ctrl-C.")] = False,
     device: Annotated[str, typer.Option(help="cpu, or cuda: students' code may use this machine's GPU.")] = "cpu",
     scheduler: Scheduler = None,
@@ -107,7 +108,9 @@ def grade(
 
     course = Course.find()
     name, failed = course.require(assignment), False
-    for arrival in take_in(course, name, arrived) if arrived else ():
+    if roster and not arrived:
+        fail("--roster goes with --import: run the command again with both")
+    for arrival in take_in(course, name, arrived, roster) if arrived else ():
         failed |= arrival.left
         print(f"{arrival.file}: {arrival.said}", flush=True)
     if device not in ("cpu", "cuda"):

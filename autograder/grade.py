@@ -46,12 +46,13 @@ def grade(
         raise CourseError(
             f"{course.root / 'submitted'} is empty: put each student's folder there, submitted/NAME/{name}/"
         )
+    refused, found = [s for s in found if s.refused], [s for s in found if not s.refused]
     limits = course.limits(name)  # what is wrong in them is said at once
     if options.device == "cuda" and options.sandboxed and not options.cluster:
         if problem := gpu.missing() or gpu.crowded(options.workers, limits.gpu_memory_bytes):
             raise CourseError(problem)
     before = {s.student: signature(s, limits.files) for s in found}
-    failed: dict[str, str] = {}
+    failed = {s.student: sentence(s.notes[0]) for s in refused}
     with alone(course, name), _pool(course, name, len(found), options) as pool, ExitStack() as engine:
         shutil.rmtree(course.private(name) / STAGED, ignore_errors=True)
         at_once = pool.at_once or options.workers
@@ -63,13 +64,16 @@ def grade(
                 outcomes = _in_order(work, max(AHEAD, 2 * at_once))
                 _teach(course, name, points, cases)
                 engine.enter_context(one_engine())
+                total = len(found) + len(refused)
                 for number, (submission, future) in enumerate(outcomes, start=1):
                     sheet = finish(course, name, submission, future, options.sandboxed)
                     if signature(submission, limits.files) != before[sheet.student]:
                         sheet.notes.append(note(Kind.CHANGED))
                     if sheet.failed:
                         failed[sheet.student] = sentence(sheet.notes[0])
-                    yield number, len(found), sheet
+                    yield number, total, sheet
+                for number, submission in enumerate(refused, start=len(found) + 1):
+                    yield number, total, Sheet(submission.student, notes=submission.notes, failed=True)
             finally:
                 threads.shutdown(wait=False, cancel_futures=True)
                 pool.close()

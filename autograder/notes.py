@@ -18,6 +18,7 @@ class Kind(StrEnum):
 
     # found in submitted/
     RENAMED = "renamed"
+    NAME_TAKEN = "name taken"
     LOOSE_NOTEBOOK = "loose notebook"
     LOOSE_FILE = "loose file"
     CLOSED_FOLDER = "closed folder"
@@ -67,6 +68,11 @@ class Kind(StrEnum):
     DIED = "kernel died"
     DIED_AT_LAST = "kernel died for the last time"
     IN_KERNEL = "judged in the student's kernel"
+    # of marks over time
+    LATE = "late"
+    EXTENDED = "within an extension"
+    MARKED_BEFORE = "marked by hand before"
+    OVERRIDDEN = "marked in place of the grader"
     # of the grader itself
     LOST = "process lost"
     EXCEEDED = "more than the grader gives"
@@ -76,6 +82,7 @@ class Kind(StrEnum):
 
 SENTENCES = {
     Kind.RENAMED: "Recorded under the name {0!r}.",
+    Kind.NAME_TAKEN: "The entry {0!r} is not graded: as a name it is {1!r}, who is there already. Say who is who.",
     Kind.LOOSE_NOTEBOOK: "A file lay where a folder should be; it was taken.",
     Kind.LOOSE_FILE: "A file lay where a folder should be, and it is no notebook.",
     Kind.CLOSED_FOLDER: "The folder {0} cannot be opened ({1}).",
@@ -123,6 +130,10 @@ SENTENCES = {
     Kind.DIED: "Cell {cell} {0}; what follows ran in a new kernel, without this cell.",
     Kind.DIED_AT_LAST: "Cell {cell} {0}; nothing ran after that, because the kernel died {1} times.",
     Kind.IN_KERNEL: "Cell {cell} was judged by tests that ran in the student's kernel.",
+    Kind.LATE: "Handed in {0} late (it was due {1}): {2}.",
+    Kind.EXTENDED: "Handed in after {0}, within the extension to {1}.",
+    Kind.MARKED_BEFORE: "{cell}: the mark by hand ({0}) is for an earlier hand-in; look at it again.",
+    Kind.OVERRIDDEN: "{cell}: {0} of {1} by hand, in place of the grader's {2}.",
     Kind.LOST: "The processes that ran this notebook were lost, again and again ({0}): look at it, then grade again.",
     Kind.EXCEEDED: "Grading this notebook {0}, and was stopped: look at it, then grade again.",
     Kind.FAILED: "The grader failed ({0}); see {1}.",

@@ -11,6 +11,7 @@ from autograder import grade as gradebook_module
 from autograder.book.sheets import Sheet, failures, sheets
 from autograder.grade import grade, watch
 from autograder.intake import submissions
+from autograder.intake.submissions import student_name
 from autograder.limits import DEFAULTS
 from autograder.notes import Kind, note, sentence
 from autograder.run.options import Options
@@ -89,13 +90,34 @@ def test_too_many_files_too_large_files_and_links_out(course, executor):
     assert staged <= DEFAULTS.files + 2
 
 
-def test_two_hand_ins_of_one_student_are_both_graded_and_told_apart(course):
+def test_a_second_hand_in_under_a_name_that_is_taken_is_refused_and_said(course):
     hand_in(course, "ann", RIGHT)
     hand_in(course, "loose", HALF).rename(course.root / "submitted" / "ann.ipynb")
     shutil.rmtree(course.root / "submitted" / "loose")
+    for name in ("=ann", "＋ann"):
+        hand_in(course, name, HALF)
     found = graded(course)
-    assert {s: v.points for s, v in found.items()} == {"ann": 6, "ann 2": 3}
-    assert note(Kind.RENAMED, "ann 2") in found["ann 2"].notes
+    assert {s: v.points for s, v in found.items() if not v.failed} == {"ann": 6}
+    refused = [v for v in found.values() if v.failed]
+    assert {v.notes[0].text for v in refused} == {("ann.ipynb", "ann"), ("=ann", "ann"), ("＋ann", "ann")}
+    assert all("NOT GRADED" in v.line() and "Say who is who" in v.line() for v in refused)
+
+
+def test_a_name_in_other_letters_of_the_same_looks_is_one_person_and_capitals_are_two(course):
+    hand_in(course, "Jose\u0301", HALF)
+    hand_in(course, "right", RIGHT)
+    hand_in(course, "RIGHT", HALF)
+    found = graded(course)
+    assert {s: v.points for s, v in found.items()} == {"Jos\u00e9": 3, "RIGHT": 3, "right": 6}
+    assert not found["Jos\u00e9"].notes or all(n.kind != Kind.RENAMED for n in found["Jos\u00e9"].notes)
+    hand_in(course, "Jos\u00e9", RIGHT)
+    found = graded(course)
+    assert found["Jos\u00e9"].points == 6 and sum(v.failed for v in found.values()) == 1
+
+
+@pytest.mark.parametrize("sign", ["\u061c", "\u2028", "\u00ad", "\u3164", "\u202e", "\u200b", "\x07"])
+def test_names_hold_nothing_that_is_not_seen(sign):
+    assert student_name(f"an{sign}n") == "an_n" and student_name("＝＠ann") == "ann"
 
 
 def test_a_hand_in_that_changes_while_it_is_graded(course, executor, monkeypatch):
@@ -123,10 +145,10 @@ def test_what_may_not_be_read_costs_that_student_only(course, executor, monkeypa
     hand_in(course, "bob", RIGHT)
     find = submissions._notebook
 
-    def forbidden(place, name, notes):
+    def forbidden(place, name, notes, answered):
         if place.parent.name == "bob":
             raise PermissionError(13, "Permission denied", str(place / "x"))
-        return find(place, name, notes)
+        return find(place, name, notes, answered)
 
     monkeypatch.setattr(submissions, "_notebook", forbidden)
     found = graded(course)

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from unicodedata import category, normalize
 
 from nbformat import NotebookNode
 
-from autograder.course import Course
+from autograder.course import Course, is_ours
 from autograder.intake.plain_file import NotPlain, open_plain
 from autograder.intake.repair import answered, blank, repair
 from autograder.limits import Limits, mib
@@ -22,8 +23,11 @@ from course_utils.student import TIMESTAMP
 
 MAX_READ = 10  # notebooks in one folder in which answers are looked for
 MAX_WALK = 100_000  # files among which notebooks are looked for
-# What turns the direction of a line of text, or is not seen at all: one name could be shown as another.
-UNSEEN = "\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
+MAX_DEPTH = 40  # folders in folders
+MAX_PATH = 1000  # bytes of a file's path below the hand-in: it is copied to where paths are longer
+UNSEEN = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}  # kinds of characters
+BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters and marks by their kind that nobody sees
+FORMULA = "=+@-＝＋＠－. "  # what a spreadsheet takes for a formula, at the beginning of a name
 PASSED_OVER = re.compile(r"\..*|__pycache__|.*\.pyc|Thumbs\.db|desktop\.ini|.*\.ipynb(\.txt|\.json)?", re.IGNORECASE)
 
 
@@ -35,15 +39,20 @@ class Submission:
         student: the name in the gradebook.
         place: the folder (or file) that was handed in; None if there is none for this assignment.
         notes: what was odd about it.
+        refused: it is nobody's: its name is another's in disguise. It is not graded.
     """
 
     student: str
     place: Path | None
     notes: list[Note] = field(default_factory=list)
+    refused: bool = False
 
 
 def submissions(course: Course, name: str) -> list[Submission]:
-    """Every entry of `submitted/`, so that nobody is lost: folders, misplaced files, students who handed in nothing."""
+    """Every entry of `submitted/`, so that nobody is lost: folders, misplaced files, students who handed in nothing.
+
+    An entry that is called exactly as its student goes before others; what then has a name that is taken is refused.
+    """
     room = course.root / "submitted"
     found: list[Submission] = []
     entries = (
@@ -51,16 +60,16 @@ def submissions(course: Course, name: str) -> list[Submission]:
         if room.is_dir()
         else []
     )
-    for entry in entries:
+    for entry in sorted(entries, key=lambda e: (not e.is_dir(follow_symlinks=False), student_name(e.name) != e.name)):
         submission = _submission(Path(entry.path), entry, name)
-        known = {s.student for s in found}
-        plain, number = submission.student, 2
-        while submission.student in known:
-            submission.student, number = f"{plain} {number}", number + 1
-        if submission.student != entry.name:
+        if submission.student in {s.student for s in found}:
+            taken = note(Kind.NAME_TAKEN, shown(entry.name), submission.student)
+            label = f"{shown(entry.name)} ({len(found) + 1})"  # nobody's name, and not that of another one refused
+            submission = Submission(label, None, [taken], refused=True)
+        elif submission.student != normalize("NFC", entry.name):
             submission.notes.append(note(Kind.RENAMED, submission.student))
         found.append(submission)
-    return found
+    return sorted(found, key=lambda s: s.student)
 
 
 def _submission(path: Path, entry: os.DirEntry, name: str) -> Submission:
@@ -77,15 +86,15 @@ def _submission(path: Path, entry: os.DirEntry, name: str) -> Submission:
         return Submission(student, path, [note(Kind.CLOSED_FOLDER, shown(entry.name), error.strerror)])
     if name in inside:
         return Submission(student, path / name)
-    if any(_is_notebook(Path(n)) for n in inside):
+    if any(is_notebook(Path(n)) for n in inside):
         return Submission(student, path, [note(Kind.OUTSIDE, name)])
     return Submission(student, None, [note(Kind.NOTHING)])
 
 
 def student_name(name: str) -> str:
     """A name that the gradebook, its table and nbgrader's patterns can hold."""
-    name = name.encode("utf-8", "replace").decode()  # file names need not be text
-    return re.sub(rf'[\x00-\x1f\x7f-\x9f{UNSEEN},"*?\[\]]', "_", name).strip().lstrip("=+@-. ") or "nameless"
+    name = normalize("NFC", name.encode("utf-8", "replace").decode())  # file names need not be text
+    return re.sub(r'[,"*?\[\]]', "_", seen(name, "_")).strip().lstrip(FORMULA) or "nameless"
 
 
 def stage(course: Course, name: str, submission: Submission, target: Path) -> NotebookNode:
@@ -95,6 +104,7 @@ def stage(course: Course, name: str, submission: Submission, target: Path) -> No
     release = read(course.released(name))
     try:
         notebook, said = _take(name, place, target, release, notes, course.limits(name))
+        _give_way(target, course.released(name).parent, said)
     except OSError as error:
         if place is None or place not in (Path(error.filename or "/"), *Path(error.filename or "/").parents):
             raise  # not the student's doing
@@ -120,6 +130,14 @@ def _take(
     return notebook, said
 
 
+def _give_way(target: Path, release: Path, notes: list[Note]) -> None:
+    """Leave out folders that have the name of a file of the release's: nbgrader puts that there."""
+    for path in _walk(release, notes=[]):
+        if (folder := target / path.relative_to(release)).is_dir():
+            shutil.rmtree(folder)
+            notes.append(note(Kind.FILE_NOT_COPIED, folder.name, "a file of the assignment has this name"))
+
+
 def signature(submission: Submission, files: int) -> object:
     """What tells whether an entry was changed: names, sizes and times of its files.
 
@@ -140,8 +158,8 @@ def signature(submission: Submission, files: int) -> object:
 def _notebook(place: Path, name: str, notes: list[Note], answered: Callable[[Path], bool]) -> Path | None:
     """The notebook to grade: the one with the assignment's name, else the only one; the only one with answers in it."""
     if not place.is_dir():
-        return place if _is_notebook(place) or place.name == name else None
-    found = sorted(p for p in islice(_walk(place, notes=[]), MAX_WALK) if _is_notebook(p))
+        return place if is_notebook(place) or place.name == name else None
+    found = sorted(p for p in islice(_walk(place, notes=[]), MAX_WALK) if is_notebook(p))
     exact = min((p for p in found if p.name == f"{name}.ipynb"), key=lambda p: len(p.parts), default=None)
     chosen = exact or (found[0] if len(found) == 1 else None)
     if 1 < len(found) <= MAX_READ and not (exact and answered(exact)):
@@ -161,7 +179,7 @@ def _notebook(place: Path, name: str, notes: list[Note], answered: Callable[[Pat
     return chosen
 
 
-def _is_notebook(path: Path) -> bool:
+def is_notebook(path: Path) -> bool:
     """By its name, also where a system wrote that in capitals or put an ending of its own behind it."""
     return not path.name.startswith(".") and path.name.lower().endswith((".ipynb", ".ipynb.txt", ".ipynb.json"))
 
@@ -174,13 +192,21 @@ def _no_notebook(place: Path) -> Note:
 
 
 def copy_files(place: Path, target: Path, notes: list[Note], limits: Limits) -> None:
-    """Copy the plain files of a folder, up to the limits, but no notebooks and nothing hidden."""
+    """Copy the plain files of a folder, up to the limits, but no notebooks and nothing hidden.
+
+    Args:
+        target: a folder; what is there already stays.
+        notes: get what was left out, and why.
+    """
     count = total = 0
     target.mkdir(parents=True, exist_ok=True)
     for path in _walk(place, notes):
         if PASSED_OVER.fullmatch(path.name):
             continue
         count += 1
+        if len(os.fsencode(path.relative_to(place))) > MAX_PATH:
+            notes.append(note(Kind.FILE_NOT_COPIED, shown(path.name), "its path is too long"))
+            continue
         try:
             source, status = open_plain(path)
         except NotPlain:
@@ -198,9 +224,15 @@ def copy_files(place: Path, target: Path, notes: list[Note], limits: Limits) -> 
                 continue
             source.seek(0)
             copy = target / path.relative_to(place)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            with copy.open("wb") as out:
-                shutil.copyfileobj(source, out)
+            try:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                if not copy.exists():
+                    with copy.open("xb") as out:
+                        shutil.copyfileobj(source, out)
+            except OSError as error:  # a folder has the name of one of the release's files, say
+                if is_ours(error):
+                    raise
+                notes.append(note(Kind.FILE_NOT_COPIED, shown(path.name), error.strerror))
 
 
 def _walk(place: Path, notes: list[Note]) -> Iterator[Path]:
@@ -212,7 +244,8 @@ def _walk(place: Path, notes: list[Note]) -> Iterator[Path]:
     for folder, folders, files in os.walk(place, onerror=closed, followlinks=False):
         links = [n for n in folders + files if os.path.islink(os.path.join(folder, n))]
         notes += [note(Kind.LINKED_FILE, shown(n)) for n in links[:5]]
-        folders[:] = sorted(n for n in folders if n not in links and not PASSED_OVER.fullmatch(n))
+        deep = Path(folder).relative_to(place).parts[MAX_DEPTH:]
+        folders[:] = sorted(n for n in folders if not (deep or n in links or PASSED_OVER.fullmatch(n)))
         for file in sorted(files):
             if _is_plain(path := Path(folder) / file):
                 yield path
@@ -227,7 +260,12 @@ def _is_plain(path: Path) -> bool:
 
 def shown(name: str) -> str:
     """A file's name as text of a sane length."""
-    return re.sub(rf"[\x00-\x1f\x7f-\x9f{UNSEEN}]", "?", name.encode("utf-8", "replace").decode())[:80]
+    return seen(name.encode("utf-8", "replace").decode(), "?")[:80]
+
+
+def seen(text: str, sign: str) -> str:
+    """Text with a sign in place of all that is not seen or turns the direction of a line: two could look like one."""
+    return "".join(sign if category(c) in UNSEEN or c in BLANK else c for c in text)
 
 
 def _is_time(data: bytes) -> bool:
