@@ -272,6 +272,16 @@ def test_an_answer_in_another_cell_takes_the_place_of_the_untouched_one(submit):
     assert cell(submit(notebook)[0], "double").source == ANSWER
 
 
+def test_one_cell_may_answer_more_than_one(submit):
+    whole = ANSWER + "\n\ndef total(x):\n    return sum(x)"
+    for change in (lambda n: n.cells.insert(0, new_code_cell(whole)), lambda n: cell(n, "total").update(source=whole)):
+        notebook = fresh()
+        change(notebook)
+        sources = [c.source for c in submit(notebook)[0].cells]
+        assert cell(RELEASE, "double").source not in sources
+        assert sources.index("check(total)") > sources.index(whole) < sources.index("check(double)")
+
+
 @pytest.mark.parametrize("ids", [True, False])
 @pytest.mark.parametrize("kind", ["markdown", "raw", "code", "two"])
 def test_words_below_their_cell_are_found(submit, kind, ids):

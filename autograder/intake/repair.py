@@ -253,17 +253,20 @@ def _find_answer(
     written = [
         i
         for i, cell in enumerate(cells)
-        if i not in owners.values()
-        and (claims[i] == name or claims[i] not in known)
+        if i != place
+        and (claims[i] not in known or not _locked(known[claims[i]]))
         and cell.source.strip() != released.source.strip()
         and _defines(cell, name)
     ]
     if not written:
         return
+    free = [i for i in written if i not in owners.values() and (claims[i] == name or claims[i] not in known)]
+    owners.pop(name, None)
+    if free:
+        owners[name] = free[-1]
     if place is not None:
         cells[place] = nbformat.v4.new_code_cell("")
-        notes.append(note(Kind.ANSWER_FOUND, name, cell=written[-1] + 1))
-    owners[name] = written[-1]
+        notes.append(note(Kind.ANSWER_FOUND, name, cell=(free or written)[-1] + 1))
 
 
 def _in_words(cell: NotebookNode) -> bool:
