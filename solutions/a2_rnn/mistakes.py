@@ -734,13 +734,12 @@ def old_state_added_at_the_end(x, h, weights):
 
 # --- 8. What stood far back -------------------------------------------------------------------------------------------
 
-# Measured over draws and seeds: gated networks answer 95 % and more rightly. Rules that somebody might guess and try
-# one by one reach 70 %, trees on counts and places 80 %, a plain tanh network is between: a text's answer hangs on the
-# order of all that counts in it.
+# Measured over draws and seeds: after 400 steps a GRU answers 94 % and more rightly, an LSTM after some more. Rules that
+# somebody might guess and try one by one reach 70 %: a text's answer hangs on the order of all that counts in it.
 far_back = Exercise(
     "far_back",
     points=3,
-    compare=accuracy(0.85),
+    compare=accuracy(0.8),
     banned=LIBRARY,
     promises=Promises(generator=False, device="warns"),
     seconds=20,
