@@ -1,8 +1,10 @@
 """The checker: cases, calls, bans, verdicts, and what a student reads."""
 
+import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from autograder.author.exercise import (
     complete,
     distribution,
     exact,
+    keyed_generator,
 )
 from course_utils import plain
 from course_utils.check import CASES_FILE, JUDGE_VARIABLE, Checker, answer, load_cases, save_cases, verdict
@@ -484,3 +487,192 @@ def test_ban_of_a_decorated_function_spares_others_with_the_same_decorator():
     banned = ["course_utils.models.rnn.CharRNN.generate"]
     assert answer(train, (), banned)["value"] == -1
     assert answer(borrow, (), banned)["error"] == "Banned"
+
+
+# --- promises, and cases that are known -------------------------------------------------------------------------------
+
+
+def promised(function, reference=double, argument=None, **promises):
+    """The verdict on a function of one case, with these promises."""
+    exercise = Exercise("f", points=2, compare=close(), promises=Promises(**promises))
+    exercise.cases(lambda g: iter([argument or (torch.tensor([1.0, 2.0]),)]))
+    cases = exercise.build(0)
+    complete(cases, [answer(reference, ask) for ask in cases.asks])
+    return verdict(cases, [answer(function, ask) for ask in cases.asks], show=True)
+
+
+def test_a_right_answer_keeps_all_promises():
+    assert promised(lambda x: x + x, gradients=(0,), dtype=True).points == 2
+
+
+def test_an_argument_that_is_changed_costs_as_much_as_a_case():
+    result = promised(lambda x: x.mul_(2))
+    assert (result.held, result.cases, result.points) == (1, 2, 1)
+    assert "`x` is not what it was before the call: work on a copy" in result.message
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda v: v["a"].zero_(), lambda v: v.pop("a"), lambda v: v["b"].append(3), lambda v: v.update(b=[1])]
+)
+def test_what_lies_in_an_argument_is_looked_at_too(spoil):
+    def function(values):
+        result = values["a"].sum()
+        spoil(values)
+        return result
+
+    argument = ({"a": torch.ones(2), "b": [1, 2]},)
+    assert "`values` is not what it was" in promised(function, lambda values: values["a"].sum(), argument).message
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: 2 * x.detach(),
+        lambda x: torch.tensor([2 * v.item() for v in x]),
+        lambda x: torch.from_numpy(2 * x.numpy()),
+        lambda x: x + x.detach(),
+        torch.no_grad()(double),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Converting a tensor")
+def test_a_gradient_that_is_cut_is_said(function):
+    result = promised(function, gradients=(0,), device=False)
+    assert result.points == 1 and "gradient" in result.wrong and "cut it off" in result.wrong
+    assert promised(function, device=False).points == 2
+
+
+def draws(p, g):
+    return torch.multinomial(p, 500, replacement=True, generator=g)
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda p, g: torch.multinomial(p, 500, replacement=True), "hand it to each function that draws"),
+        (lambda p, g: draws(p, g.manual_seed(0)), "seed nothing yourself"),
+        (lambda p, g: draws(p, torch.Generator().manual_seed(1)), "seed nothing yourself"),
+    ],
+)
+def test_a_generator_that_is_not_followed_is_said(function, said):
+    argument = (torch.tensor([0.2, 0.5, 0.3]), Seed(5))
+    exercise = Exercise("f", points=2, compare=distribution())
+    exercise.cases(lambda g: iter([argument]))
+    cases = exercise.build(0)
+    complete(cases, [answer(draws, ask) for ask in cases.asks])
+    assert judge(draws, exercise=cases).points == 2
+    assert said in verdict(cases, [answer(function, ask) for ask in cases.asks], show=True).wrong
+
+
+def test_a_dtype_that_what_follows_needs_is_asked_for():
+    ids = (torch.tensor([1, 2]),)
+    assert promised(lambda x: 2 * x.int(), argument=ids).points == 2
+    assert "expected int64, got int32" in promised(lambda x: 2 * x.int(), argument=ids, dtype=True).wrong
+
+
+class MaskOfItsOwn(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mask = torch.ones(2)
+
+    def forward(self, x):
+        return 2 * x * self.mask
+
+
+TWO = torch.tensor([2.0, 2.0])
+DEVICE_FAULTS = {
+    "made by zeros": lambda x: torch.zeros(2) + 2 * x,
+    "made by ones": lambda x: x * (torch.ones(2) + 1),
+    "a range": lambda x: 2 * x + 0 * torch.arange(2),
+    "a mask": lambda x: torch.where(torch.ones(2, dtype=torch.bool), 2 * x, x),
+    "filled through a mask": lambda x: (2 * x).masked_fill(torch.zeros(2, dtype=torch.bool), 0),
+    "put behind it": lambda x: torch.cat([2 * x, torch.zeros(0)]),
+    "stacked": lambda x: torch.stack([x, torch.ones(2)])[0] * 2,
+    "of the cell": lambda x: x * TWO,
+    "gathered": lambda x: 2 * x.gather(0, torch.tensor([0, 1])),
+    "a unit matrix": lambda x: x @ (2 * torch.eye(2)),
+    "a layer": lambda x: torch.nn.Linear(2, 2)(x) * 0 + 2 * x,
+    "scattered": lambda x: torch.zeros(2).scatter(0, torch.arange(2), x) * 2,
+}
+
+
+@pytest.mark.parametrize("fault", DEVICE_FAULTS)
+def test_a_usual_fault_with_devices_is_found_without_one(fault):
+    result = promised(DEVICE_FAULTS[fault])
+    assert (result.held, result.cases) == (1, 2), result.message
+    assert "on a GPU it stops in line" in result.wrong and "device=x.device" in result.wrong
+    warned = promised(DEVICE_FAULTS[fault], device="warns")
+    assert warned.points == 2 and "device=x.device" in warned.message
+
+
+def test_a_mask_that_is_no_buffer_is_found():
+    exercise = Exercise("M", points=2, compare=close())
+    exercise.cases(lambda g: iter([Module((), {}, (torch.ones(2),))]))
+    cases = exercise.build(0)
+    complete(cases, [{"value": 2 * torch.ones(2)}, {"value": None}])
+    assert "register_buffer" in verdict(cases, [answer(MaskOfItsOwn, ask) for ask in cases.asks], show=True).wrong
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.new_zeros(2) + 2 * x,
+        lambda x: torch.zeros(2, device=x.device) + 2 * x,
+        lambda x: torch.tensor([2 * v for v in x.tolist()]),
+        lambda x: 2 * x if x.sum() > 0 else x,
+        lambda x: x * 2.0 + torch.tensor(0.0),
+        lambda x: torch.from_numpy(2 * x.cpu().numpy()),
+        lambda x: torch.stack([v * 2 for v in x]),
+    ],
+)
+def test_what_runs_on_a_device_or_hangs_on_numbers_is_no_fault(function):
+    assert promised(function).points == 2 and not promised(function).broken
+
+
+def test_numpy_on_a_device_is_named_and_costs_nothing():
+    result = promised(lambda x: torch.from_numpy(2 * x.numpy()))
+    assert result.points == 2 and "`x.cpu().numpy()`" in result.message
+
+
+def test_a_case_that_is_known_earns_nothing_and_costs_if_it_fails():
+    exercise = built()
+    exercise.seen = [0]
+    assert judge(double, exercise=exercise).points == 3
+    table = exercise.expected[0]["value"]
+    assert judge(lambda x: table if len(x) == 2 else x, exercise=exercise).points == 0
+    assert judge(lambda x: x if len(x) == 2 else 2 * x, exercise=exercise).points == 2
+
+
+def test_hidden_cases_know_which_ones_are_visible():
+    exercise = make()
+    assert exercise.seen(exercise.drawn(b"a key")) == [0]
+    assert not torch.equal(exercise.drawn(b"a key").inputs[1][0], exercise.drawn(b"another").inputs[1][0])
+    assert torch.equal(exercise.drawn(b"a key").inputs[1][0], exercise.drawn(b"a key").inputs[1][0])
+
+
+def test_two_exercises_share_no_stream():
+    other = Exercise("triple", points=1, compare=close())
+    other.draw = make().draw
+    assert not torch.equal(make().drawn(b"a key").inputs[1][0], other.drawn(b"a key").inputs[1][0])
+
+
+def test_all_of_a_key_counts():
+    """Two keys whose first 32 bits agree give other numbers, and the numbers are even."""
+    keys = [b"abcd" + bytes([n]) * 28 for n in range(2)]
+    a, b = (torch.rand(20_000, generator=keyed_generator(key)) for key in keys)
+    assert not torch.equal(a[:5], b[:5])
+    assert abs(float(a.mean()) - 0.5) < 0.02 and abs(float((a * b).mean()) - 0.25) < 0.02
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_a_call_that_takes_too_long_is_one_case_that_does_not_hold():
+    def slow(x):
+        while len(x) == 2:
+            with suppress(Exception):
+                sum(range(1000))
+        return 2 * x
+
+    exercise = built()
+    answers = [answer(slow, ask, seconds=0.2) for ask in exercise.asks]
+    result = verdict(exercise, answers, show=True)
+    assert (result.held, result.case) == (2, 1) and "processor time" in result.wrong
+    assert signal.getsignal(signal.SIGPROF) == signal.SIG_DFL

@@ -15,6 +15,8 @@ What a statement promises beside values is one field, `Exercise(…, promises=Pr
 stay as they were, that the generator is followed, and that it runs on a GPU hold without a word.
 """
 
+import hashlib
+import hmac
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
@@ -22,11 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
 
 from course_utils.check import ExerciseCases, Mistake, answer
 from course_utils.compare import difference
-from course_utils.plain import Answer, Module, Recipe, Seed, replaced
+from course_utils.plain import Answer, Module, Recipe, Seed, pack, replaced
 from course_utils.promises import ARGUMENTS, DEVICE, DTYPE, GENERATOR, GRADIENTS, Promise, broken
 
 __all__ = [
@@ -46,6 +49,7 @@ __all__ = [
 
 
 VISIBLE_SEED = 0  # what students get is drawn with it
+WORDS, STATE = 624, 24  # of torch's Mersenne Twister: its words, 8 bytes each, and where in the state they begin
 SLOW = 3  # times as long as the statement says a call may take: not every machine is the author's
 
 
@@ -208,18 +212,23 @@ class Exercise:
         """
         self.known_survivors |= dict.fromkeys(changes, why)
 
-    def build(self, seed: int) -> ExerciseCases:
+    def build(self, seed: int | bytes) -> ExerciseCases:
         """The cases drawn with a seed, with the mistakes' answers; the reference's are added by `complete`."""
         return self.add_mistakes(self.drawn(seed))
 
-    def drawn(self, seed: int) -> ExerciseCases:
-        """The cases drawn with a seed, without any answers."""
+    def drawn(self, seed: int | bytes) -> ExerciseCases:
+        """The cases drawn with a seed, without any answers.
+
+        Args:
+            seed: a number; or a key, of which each exercise makes a stream of its own.
+        """
         if self.draw is None:
             raise ValueError(f"exercise {self.name} has no cases: write a function under @{self.name}.cases")
-        drawn = [
-            c if isinstance(c, Case) else Case(c if isinstance(c, tuple) else (c,))
-            for c in self.draw(torch.Generator().manual_seed(seed))
-        ]
+        if isinstance(seed, bytes):
+            g = keyed_generator(hmac.digest(seed, self.name.encode(), "sha256"))
+        else:
+            g = torch.Generator().manual_seed(seed)
+        drawn = [c if isinstance(c, Case) else Case(c if isinstance(c, tuple) else (c,)) for c in self.draw(g)]
         inputs = [case.arguments for case in drawn]
         return ExerciseCases(
             self.name,
@@ -232,6 +241,12 @@ class Exercise:
             seconds=self.seconds and SLOW * self.seconds,
         )
 
+    def seen(self, cases: ExerciseCases) -> list[int]:
+        """Places of the cases that students have, too; none where they have all."""
+        visible = {pack(i) for i in self.drawn(VISIBLE_SEED).inputs}
+        found = [place for place, inputs in enumerate(cases.inputs) if pack(inputs) in visible]
+        return found if len(found) < len(cases.inputs) else []
+
     def add_mistakes(self, cases: ExerciseCases) -> ExerciseCases:
         """Have all mistakes answer the cases."""
         cases.mistakes = [
@@ -239,6 +254,15 @@ class Exercise:
             for name, (hint, f) in self.mistakes.items()
         ]
         return cases
+
+
+def keyed_generator(key: bytes) -> torch.Generator:
+    """A generator whose whole state hangs on a key: `manual_seed` would use 32 bits of it, which can be tried out."""
+    g = torch.Generator()
+    words = numpy.frombuffer(hashlib.shake_256(key).digest(4 * WORDS), dtype="<u4").astype("<u8")
+    state = g.manual_seed(0).get_state()
+    state[STATE : STATE + 8 * WORDS] = torch.from_numpy(words.view(numpy.uint8))
+    return g.set_state(state)
 
 
 def complete(exercise: ExerciseCases, expected: list[Answer]) -> ExerciseCases:

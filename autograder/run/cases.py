@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from autograder.sandbox.warm import Parent
 
 
-def build_cases(course: Course, name: str, seed: int, forks: "Parent | None" = None) -> dict[str, ExerciseCases]:
+def build_cases(
+    course: Course, name: str, seed: int | bytes, forks: "Parent | None" = None
+) -> dict[str, ExerciseCases]:
     """The cases drawn with a seed, with the answers of the solution notebook, which runs as students' notebooks do.
 
     Args:
@@ -35,7 +37,7 @@ def build_cases(course: Course, name: str, seed: int, forks: "Parent | None" = N
     """
     if not points_of(course, name):
         return {}
-    from autograder.author.exercise import complete, load_exercises
+    from autograder.author.exercise import VISIBLE_SEED, complete, load_exercises
     from autograder.run.execute import execute
     from autograder.run.judge import Recorder
     from autograder.sandbox import provisioner
@@ -57,6 +59,9 @@ def build_cases(course: Course, name: str, seed: int, forks: "Parent | None" = N
         except provisioner.SandboxError as error:
             raise CourseError(f"{name}: the solution did not run: {error}") from None
         wrong.result()
+    if seed != VISIBLE_SEED:
+        for n, e in exercises.items():
+            cases[n].seen = e.seen(cases[n])
     for exercise in cases.values():
         if not result.answers.get(exercise.name):
             said = " ".join(map(sentence, result.notes))
@@ -76,12 +81,13 @@ def hidden_cases(course: Course, name: str, forks: "Parent | None" = None) -> di
     source = course.solution(name).parent
     if not source.is_dir():
         raise CourseError(f"{source} is missing: without the solution nobody knows what is right")
-    parts = [_seed(folder), digests(source), version(course.root)]
+    key = _key(folder)
+    parts = [key.hex(), digests(source), version(course.root)]
     path = folder / "cases" / f"{sha(parts)[:32]}.safetensors"
     try:
         return _cases_in(path)
     except (FileNotFoundError, ValueError):
-        write(path, save_cases(build_cases(course, name, parts[0], forks)), 0o600)
+        write(path, save_cases(build_cases(course, name, key, forks)), 0o600)
     return load_cases(path)
 
 
@@ -90,11 +96,12 @@ def _cases_in(path: Path) -> dict[str, ExerciseCases]:
     return load_cases(path)
 
 
-def _seed(folder: Path) -> int:
+def _key(folder: Path) -> bytes:
+    """The assignment's 256-bit key, made when it is first wanted."""
     path = folder / "seed"
     if not path.exists():
-        write(path, str(secrets.randbits(62)), 0o600)
-    return int(path.read_text())
+        write(path, secrets.token_hex(32), 0o600)
+    return path.read_text().strip().encode()
 
 
 @cache
