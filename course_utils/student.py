@@ -20,9 +20,9 @@ from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from course_utils import causes, progress
+from course_utils import causes, missed, progress
 from course_utils.check import CASES_FILE, JUDGE_VARIABLE, VERDICT, ExerciseCases, Verdict, load_cases
-from course_utils.notebook import grade_id, grading, read, sync
+from course_utils.notebook import CHECK, grade_id, grading, read, sync
 from course_utils.paths import Course, CourseError, write
 
 TIMESTAMP = "timestamp.txt"  # beside a notebook that was handed in: when; nbgrader reads it, too
@@ -206,8 +206,21 @@ def submit(
         nbformat.validate(found)
     except nbformat.ValidationError as error:
         raise CourseError(f"{notebook} is damaged ({error.message[:100]}): open it in JupyterLab and save it") from None
-    if not any(grading(c).get("grade") for c in found.cells):
+    exercises = _exercises(notebook)
+    if not any(grading(c).get("grade") or CHECK.fullmatch(c.source.strip()) for c in found.cells):
         raise CourseError(f"{notebook} is not an assignment: none of its cells is graded")
+    said = missed.checks(found.cells, exercises)
+    if len(data) > missed.STRIPPED and len(stripped := missed.without_outputs(found)) < len(data):
+        said.append(f"its saved outputs ({len(data) >> 20} MiB) were left out: the grader runs it anew")
+        data = stripped
+    if len(data) > missed.MOST:
+        said.append(f"it has {len(data) >> 20} MiB: a grader may not read it; take large texts and pictures out")
+    beside = missed.own_files(found.cells, notebook.parent)
+    names = ", ".join(path.relative_to(notebook.parent).as_posix() for path in beside)
+    if beside and pack:
+        said.append(f"your notebook uses {names}, which is not packed: copy what it needs of that into the notebook")
+    elif beside:
+        said.append(f"with it: {names}")
     time = datetime.now(UTC)
     digest = hashlib.sha256(data).hexdigest()
     receipt = {"assignment": assignment, "name": name, "sha256": digest, "time": time.isoformat(timespec="seconds")}
@@ -215,6 +228,7 @@ def submit(
     signed = f"sha256 {digest}\nat {time:%Y-%m-%d %H:%M:%S} UTC, as {name}"
     if left := [e.name for e in progress.exercises(found.cells) if not e.written]:
         signed += f"\nnot written yet: {', '.join(left)} (you can hand in again; the last one counts)"
+    signed += "".join(f"\n{sentence}" for sentence in said)
     if pack:
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -226,4 +240,14 @@ def submit(
     write(folder / f"{assignment}.ipynb", data)
     write(folder / TIMESTAMP, f"{time:%Y-%m-%d %H:%M:%S.%f} UTC\n")  # nbgrader reads it
     write(folder / RECEIPT, text)
+    for path in beside:
+        write(folder / path.relative_to(notebook.parent), path.read_bytes())
     return f"handed in: {folder / f'{assignment}.ipynb'}\n{signed}"
+
+
+def _exercises(notebook: Path) -> list[str]:
+    """The exercises of the assignment, as far as the file of cases is to be found."""
+    try:
+        return list(load_cases(_cases(notebook)))
+    except (CourseError, ValueError):
+        return []
