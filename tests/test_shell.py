@@ -164,3 +164,34 @@ def test_a_worker_that_takes_too_much_is_said(course, monkeypatch):
     assert (sheets["honest"].points, sheets["half"].points) == (6, 3)
     assert sheets["mallory"].failed and sheets["mallory"].notes[0].kind == Kind.EXCEEDED
     assert "900 s" in sheets["mallory"].line() and json.loads((course.private(NAME) / "failed.json").read_text())
+
+
+PAGES = {
+    "runs on": "while True: pass",
+    "takes all memory": "x = [bytes(2**24) for _ in range(2**14)]",
+    "dies": "os._exit(9)",
+    "raises": "raise RecursionError('deep')",
+}
+
+
+def test_a_page_that_cannot_be_made_costs_one_student(course, monkeypatch):
+    from autograder.book import feedback
+
+    for student in PAGES:
+        hand_in(course, student, RIGHT | {"why": f"MAKE TROUBLE: {student}"})
+    real = feedback.FeedbackExporter.from_notebook_node
+
+    def troubled(self, nb, *args, **kwargs):
+        for student, deed in PAGES.items():
+            if f"MAKE TROUBLE: {student}" in str(nb.cells):
+                exec(deed, {"os": os})
+        return real(self, nb, *args, **kwargs)
+
+    monkeypatch.setattr(feedback.FeedbackExporter, "from_notebook_node", troubled)
+    monkeypatch.setattr("autograder.book.gradebook.PAGE_S", 0.5)
+    (course.root / "limits.toml").write_text("[default]\ngrader_s = 2\ngrader_mib = 300\n")
+    sheets = {sheet.student: sheet.points for _, _, sheet in grade(course, NAME, [])}
+    pages = {path.parts[-3]: path.read_text() for path in course.root.glob("feedback/*/*/*.html")}
+    assert pages.keys() == sheets.keys() and set(sheets.values()) == {6, 3}
+    assert {student for student, page in pages.items() if "could not be made" in page} == PAGES.keys()
+    assert (course.root / "report.html").is_file()

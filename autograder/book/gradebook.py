@@ -3,12 +3,11 @@
 import glob
 import os
 import shutil
-import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import asdict
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,14 @@ from autograder.course import STAGED, Course, is_ours
 from autograder.intake.submissions import Submission, stage
 from autograder.notes import Kind, Note, as_json, note, sentence
 from autograder.run import outputs
+from autograder.run.apart import Bounds, side_by_side
 from autograder.run.judge import no_verdict
 from autograder.run.work import fingerprint
 from autograder.stock import convert, one_engine
 from autograder.temporary import temporary_folder
 from course_utils.paths import write
+
+PAGE_S = 2  # of a processor, for a page of the usual kind
 
 
 def publish(course: Course, name: str, students: list[str] | None = None, workers: int = 1) -> None:
@@ -115,37 +117,31 @@ def _mark_sheets(course: Course, name: str, students: list[str] | None, workers:
     there = {p.parent.name for p in (course.root / "autograded").glob(f"*/{name}")}  # whom the grader failed, is not
     wanted = sorted(there if students is None else there.intersection(students))
     parts = min(workers, os.cpu_count() or 1, 1 + len(wanted) // 4)
+    grader_s, memory_bytes = course.limits(name).grader_s, course.limits(name).grader_bytes
 
-    def make(part: int) -> None:
-        if some := set(wanted[part::parts]):
-            _convert(partial(MarkSheets, some), course, name, "*")
+    def make(some: list[str]) -> None:
+        _convert(partial(MarkSheets, set(some)), course, name, "*")
 
-    _side_by_side(make, parts)
+    def bounds(some: list[str]) -> Bounds:
+        cpu_s = grader_s + PAGE_S * len(some)
+        return Bounds(10 * cpu_s, cpu_s, memory_bytes)
+
+    chunks = [part for n in range(parts) if (part := wanted[n::parts])]
+    failed = side_by_side(make, chunks, bounds)
+    alone = [[student] for chunk in failed for student in chunk]
+    lost = [student for (student,) in side_by_side(make, alone, bounds, at_once=parts)]
     for student in wanted:  # of what lies in a student's folder the sheet alone
         page = Path(student, name, f"{name}.html")
-        write(course.root / "feedback" / page, (room / page).read_bytes())
+        made = student not in lost and (room / page).is_file()
+        write(course.root / "feedback" / page, (room / page).read_bytes() if made else _plain_page(student, name))
     return there
 
 
-def _side_by_side(make: Callable[[int], None], parts: int) -> None:
-    """Call it for 0, 1 …; each part beyond the first in a copy of this process, where that is safe: with one thread."""
-    children: dict[int, int] = {}
-    if sys.platform == "linux" and threading.active_count() == 1:
-        for part in range(1, parts):
-            if (pid := os.fork()) == 0:
-                code = 1
-                try:
-                    make(part)
-                    code = 0
-                finally:
-                    os._exit(code)
-            children[part] = pid
-    try:
-        make(0)
-    finally:
-        failed = [part for part, pid in children.items() if os.waitpid(pid, 0)[1] != 0]
-    for part in [*failed, *range(1 + len(children), parts)]:
-        make(part)  # here it says what is wrong
+def _plain_page(student: str, name: str) -> str:
+    """A mark sheet for whom none can be made; the marks stand in grades.csv."""
+    title = f"{escape(name)}: {escape(student)}"
+    said = "This notebook's mark sheet could not be made in the time and memory that there are for it."
+    return f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title><p>{title}<p>{said}</html>\n'
 
 
 def _convert(step: Callable, course: Course, name: str, student: str, **execute: Any) -> None:
