@@ -163,18 +163,28 @@ def regrade(
 @clear
 def report(
     assignment: Assignment,
-    canvas: Annotated[
-        Path | None, typer.Option(help="Also write the marks as Canvas imports them; an export of Canvas is filled.")
-    ] = None,
+    canvas: Annotated[Path | None, typer.Option(help="Fill an export of Canvas's gradebook (or a new table).")] = None,
+    moodle: Annotated[Path | None, typer.Option(help="Fill Moodle's offline grading worksheet.")] = None,
+    gradescope: Annotated[Path | None, typer.Option(help="A folder for a results.json of each student.")] = None,
+    table: Annotated[Path | None, typer.Option("--csv", help="A table with the points of each exercise.")] = None,
+    to: Annotated[Path | None, typer.Option(help="What is written; else a file beside the export.")] = None,
+    column: Annotated[str, typer.Option(help="The assignment's title (or number) in the export.")] = "",
+    dry: Annotated[bool, typer.Option("--dry", help="Write no marks; say which would change.")] = False,
 ) -> None:
-    """Write report.html: who needs attention, how the class did, which mistakes were made, what went wrong."""
-    from autograder.book.report import write_canvas, write_report
+    """Write report.html (who needs attention, how the class did, which mistakes), and marks for other systems."""
+    from autograder.book.marks import write_marks
+    from autograder.book.report import write_report
     from autograder.course import Course
 
     course = Course.find()
-    print(write_report(course, course.require(assignment)))
-    if canvas:
-        print(*write_canvas(course, assignment, canvas), sep="\n")
+    name = course.require(assignment)
+    asked = {"canvas": canvas, "moodle": moodle, "gradescope": gradescope, "csv": table}
+    asked = {system: path for system, path in asked.items() if path}
+    if (to or column or dry) and len(asked) != 1:
+        fail("--to, --column and --dry go with one of --canvas, --moodle, --gradescope and --csv")
+    print(write_report(course, name))
+    for system, path in asked.items():
+        print(*write_marks(course, name, system, path, to, column, dry), sep="\n")
 
 
 @app.command()

@@ -1,6 +1,5 @@
 """The page about a class: says what the gradebook says, in one file that asks nobody for anything."""
 
-import csv
 import re
 from urllib.parse import unquote
 
@@ -11,11 +10,10 @@ from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 from test_similar import dressed_up, program
 
 from autograder.book import report
-from autograder.book.report import write_canvas, write_report
-from autograder.book.sheets import Sheet, sheets
+from autograder.book.report import write_report
+from autograder.book.sheets import Sheet
 from autograder.grade import grade
 from autograder.notes import Kind, note
-from course_utils.paths import CourseError
 
 
 @pytest.fixture(scope="module")
@@ -198,57 +196,6 @@ def test_a_class_without_trouble_says_so(tmp_path, monkeypatch):
     text = page.find("section", class_="first").text
     assert "Nobody stands out." in text
     monkeypatch.undo()
-
-
-# --- Canvas -----------------------------------------------------------------------------------------------------------
-
-
-def rows(path):
-    with open(path, newline="") as file:
-        return list(csv.reader(file))
-
-
-def test_canvas_layout(course, tmp_path):
-    said = write_canvas(course, NAME, tmp_path / "canvas.csv")
-    assert "4 marks written" in said[0]
-    header, possible, *students = rows(tmp_path / "canvas.csv")
-    assert header == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", NAME]
-    assert possible == ["    Points Possible", "", "", "", "", "10.00"]
-    marks = {s.student: s.points for s in sheets(course, NAME)}
-    assert {row[3]: float(row[5]) for row in students} == marks and students[1][0] == "bob & <b>co"
-
-
-def test_an_export_of_canvas_is_filled_and_nothing_else_in_it_changes(course, tmp_path):
-    path = tmp_path / "export.csv"
-    path.write_text(
-        "\ufeffStudent,ID,SIS User ID,SIS Login ID,Section,Essay (7),a0_small (4711),Final Score\n"
-        ",,,,,Manual Posting,,\n    Points Possible,,,,,5.00,10.00,(read only)\n"
-        '"Lee, Ann",101,u1,Ann@uni.example,S1,4,,90\n"Cyd",102,,,S1,3,,80\n"Nobody, X",103,,x,S1,,,\n'
-        '"Student, Test",104,,,S1,,,\n'
-    )
-    said = write_canvas(course, NAME, path)
-    marks = {s.student: f"{s.points:.2f}" for s in sheets(course, NAME)}
-    assert rows(path) == [
-        ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "a0_small (4711)"],
-        ["    Points Possible", "", "", "", "", "10.00"],
-        ["Lee, Ann", "101", "u1", "Ann@uni.example", "S1", marks["ann"]],
-        ["Cyd", "102", "", "", "S1", marks["cyd"]],
-        ["Nobody, X", "103", "", "x", "S1", ""],
-        ["Student, Test", "104", "", "", "S1", ""],
-    ]
-    assert said[-2:] == ["bob & <b>co is not in export.csv", "dan is not in export.csv"]
-    before = path.read_bytes()
-    write_canvas(course, NAME, path)
-    assert path.read_bytes() == before.replace(b"\r\n", b"\n")
-
-
-@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00"])
-def test_another_file_is_not_overwritten(course, tmp_path, content):
-    path = tmp_path / "precious.csv"
-    path.write_bytes(content)
-    with pytest.raises(CourseError, match="no export of Canvas"):
-        write_canvas(course, NAME, path)
-    assert path.read_bytes() == content
 
 
 def test_a_question_that_nobody_touched_is_not_the_hardest_exercise():
