@@ -289,17 +289,39 @@ def connect(address: str) -> socket.socket:
     return connection
 
 
+def _of_numpy(value: numpy.ndarray) -> Any:
+    """A tensor or a Python value in place of numpy's, whatever its width and the order of its bytes."""
+    if value.dtype.kind in "SU":
+        return value.astype(str).tolist()
+    if value.dtype.kind not in "biufc":
+        raise TypeError(f"expected numbers or text, got numpy values of type {value.dtype.name}")
+    wide = {"u": "int64", "f": "float64", "c": "complex128"}
+    if value.dtype.name not in ("uint8", "float16", "float32", "complex64") and value.dtype.kind in wide:
+        value = value.astype(wide[value.dtype.kind])
+    if not value.ndim:
+        return value.item()
+    import torch
+
+    return torch.as_tensor(numpy.ascontiguousarray(value.astype(value.dtype.newbyteorder("="))))
+
+
+def _common() -> dict["torch.dtype", "torch.dtype"]:
+    """Kinds of tensors that can be neither compared nor sent -> those that stand for them."""
+    import torch
+
+    return dict.fromkeys((torch.uint16, torch.uint32, torch.uint64), torch.int64) | {torch.complex128: torch.complex64}
+
+
 def _encode(value: Any, tensors: dict[str, "torch.Tensor"]) -> Any:
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, (numpy.ndarray, numpy.generic)):
-        if value.ndim:
-            import torch
-        return _encode(torch.as_tensor(numpy.ascontiguousarray(value)) if value.ndim else value.item(), tensors)
+        return _encode(_of_numpy(numpy.asarray(value)), tensors)
     if _is_tensor(value):
         import torch
 
         plain = value.detach().cpu()
+        plain = plain.to(_common().get(plain.dtype, plain.dtype))
         plain = plain.to_dense() if plain.layout != torch.strided else plain
         name = str(len(tensors))
         tensors[name] = plain.as_subclass(torch.Tensor).contiguous().clone()

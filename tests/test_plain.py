@@ -144,3 +144,30 @@ def test_resolve_gives_tensors_of_their_own():
     x = torch.zeros(2)
     plain.resolve([x])[0].add_(1)
     assert x.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "uint32", "uint64", ">i4", ">i8", "int16"])
+def test_whole_numbers_of_numpy_and_torch_of_every_kind_are_whole_numbers(kind):
+    found = there(numpy.array([[1, 2], [3, 4]], dtype=kind))
+    assert found.tolist() == [[1, 2], [3, 4]] and not found.is_floating_point()
+    assert bool((found == torch.tensor([[1, 2], [3, 4]])).all())
+    assert there(numpy.array(3, dtype=kind)) == 3
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", ">f4", "longdouble"])
+def test_numbers_of_numpy_of_every_width_travel(kind):
+    assert there(numpy.array([1.5, 2], dtype=kind)).tolist() == [1.5, 2.0]
+    assert there(numpy.array(1.5, dtype=kind)) == 1.5
+    assert there(numpy.array([1 + 2j])).is_complex()
+    assert there(torch.tensor([7], dtype=torch.uint32)).tolist() == [7]
+
+
+def test_text_of_numpy_travels_and_what_is_neither_is_refused_in_words():
+    assert there(numpy.array(["a", "b"])) == ["a", "b"] and there(numpy.str_("a")) == "a"
+    for odd in (numpy.array([object()]), numpy.array(["2020"], dtype="datetime64[D]")):
+        with pytest.raises(TypeError, match="expected numbers or text, got numpy values of type"):
+            pack(odd)
+
+
+def there(value):
+    return unpack(pack({"value": value}))["value"]
