@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 GROUND = ("limits", "course", "stock", "notes", "temporary", "table")  # of the autograder, below its wings
 WINGS = ("sandbox", "author", "intake", "run", "book")  # each may use those before it
-TOP = ("release", "grade", "regrade", "cli")
+TOP = ("release", "grade", "regrade", "gradescope", "cli")
 FLOOR = {name: 0 for name in GROUND} | {name: n for n, name in enumerate((*WINGS, "publish", *TOP), start=1)}
 
 
