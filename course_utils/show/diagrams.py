@@ -603,9 +603,9 @@ def what_is_kept() -> None:
     factors = ("object", "colour", "biome", "weather", "place")
     rows = {  # kept, thrown away, or as it comes
         "autoencoder": ("large things", "?", "?", "✓", "✓", "?"),
-        "SimCLR": ("what two views share", "✓", "–", "✓", "✓", "?"),
-        "SupCon": ("what a class shares", "✓", "–", "–", "–", "?"),
-        "CLIP": ("what captions say", "✓", "✓", "✓", "✓", "–"),
+        "SimCLR": ("what two views share", "✓", "–", "✓", "✓", "–"),
+        "SupCon": ("what a class shares", "✓", "–", "–", "–", "–"),
+        "CLIP": ("what captions say", "✓", "✓", "✓", "?", "–"),
     }
     for j, name in enumerate(factors):
         d.text(name, (4.75 + 0.8 * j, 2.75), size=11.5)
@@ -620,7 +620,7 @@ def what_is_kept() -> None:
     d.text("✓ paid for    – may go    ? as it comes", (6.35, 0.1), size=10.5, colour=GREY)
     d.show(
         "What each pretext pays for. An autoencoder pays for what covers many pixels: biome and weather, the object "
-        "only as it comes. SimCLR pays for what two views share: object, biome and weather; colour may go. SupCon "
-        "pays for the object alone. CLIP pays for what captions say: object, colour, biome and weather, not the "
-        "exact place."
+        "only as it comes. SimCLR pays for what two views share: object, biome and weather; colour and place may "
+        "go. SupCon pays for the object alone. CLIP pays for what captions say: object, colour and biome, the "
+        "weather now and then, never the exact place."
     )
