@@ -734,12 +734,13 @@ def old_state_added_at_the_end(x, h, weights):
 
 # --- 8. What stood far back -------------------------------------------------------------------------------------------
 
-# Measured over draws and seeds: after 400 steps a GRU answers 94 % and more rightly, an LSTM after some more. Rules that
-# somebody might guess and try one by one reach 70 %: a text's answer hangs on the order of all that counts in it.
+# Measured over draws and seeds: GRU, LSTM and a cell with one gate answer 98 % and more rightly after 400 to 500 steps.
+# The best of the rules that somebody might guess and try one by one reaches 77 %: an answer hangs on the order of all
+# that counts in a text.
 far_back = Exercise(
     "far_back",
     points=3,
-    compare=accuracy(0.8),
+    compare=accuracy(0.87),
     banned=LIBRARY,
     promises=Promises(generator=False, device="warns"),
     seconds=20,
@@ -754,7 +755,7 @@ def _(g):
     for _ in range(4):
         while True:  # until no answer is right half of the time
             machine = _machine(g)
-            texts, answers = _texts(g, machine, 500, SHORT, (5, 8), (4, 6))
+            texts, answers = _texts(g, machine, 800, SHORT, (5, 8), (4, 6))
             new_texts, truth = _texts(g, machine, 150, LONG, (7, 9), (4, 7))
             if truth.bincount().max() <= len(truth) // 2:
                 break
@@ -765,11 +766,14 @@ def _machine(g: torch.Generator) -> Tensor:
     """(codes, states): where each code sends each state. Three codes change nothing, one forgets all that was "
     "before."""
     same = torch.arange(STATES)
-    turns = torch.tensor([[1, 2, 0], [2, 0, 1], [1, 0, 2], [0, 2, 1], [2, 1, 0]])[torch.randperm(5, generator=g)[:2]]
-    a, b = torch.randperm(STATES, generator=g)[:2].tolist()
-    step = same.clone()
-    step[a] = b
-    rows = torch.stack([torch.full((STATES,), _integer(g, 0, STATES - 1)), *turns, step, same, same, same])
+    turns = torch.tensor([[1, 2, 0], [2, 0, 1], [1, 0, 2], [0, 2, 1], [2, 1, 0]])
+    steps = []
+    for state in torch.randperm(STATES, generator=g)[:2].tolist():  # one state becomes another, the others stay
+        step = same.clone()
+        step[state] = (state + _integer(g, 1, 2)) % STATES
+        steps.append(step)
+    forgets = torch.full((STATES,), _integer(g, 0, STATES - 1))
+    rows = torch.stack([forgets, turns[_integer(g, 0, 4)], *steps, same, same, same])
     return rows[torch.randperm(CODES, generator=g)]
 
 
@@ -870,3 +874,63 @@ def _last_of(texts: Tensor, codes: tuple[int, ...]) -> list[int]:
     there = torch.isin(texts, torch.tensor(codes))
     place = torch.where(there, torch.arange(texts.shape[1]), -1).amax(1)
     return torch.where(place >= 0, texts.gather(1, place.clamp(min=0)[:, None])[:, 0], 0).tolist()
+
+
+# --- Promises ---------------------------------------------------------------------------------------------------------
+# Wrong answers whose values may be right: each breaks a sentence of the statement, and has to lose by it.
+
+
+@clip_by_global_norm.breaks("Leave the tensors in the argument as they were")
+def shortened_in_place(gradients, limit):
+    norm = math.sqrt(sum(float((g**2).sum()) for g in gradients.values()))
+    for g in gradients.values():
+        g.mul_(min(1.0, limit / max(norm, 1e-30)))
+    return gradients, norm
+
+
+@next_character_loss.breaks("logits of 1000 do occur")
+def logarithm_after_softmax(logits, codes):
+    p = logits[:, :-1].softmax(-1).gather(2, codes[:, 1:, None])
+    return -(p + 1e-9).log().mean()
+
+
+@next_character_loss.breaks("Gradients must reach `logits`")
+def loss_as_a_number(logits, codes):
+    log_p = logits[:, :-1].log_softmax(-1).gather(2, codes[:, 1:, None])
+    return torch.tensor(-log_p.mean().item())
+
+
+@run_rnn.breaks("Gradients must reach `h` and the weights")
+def states_cut_off(codes, h, weights):
+    states = []
+    for code in codes.unbind(1):
+        h = torch.tanh(weights["W_x"][code] + h.detach() @ weights["W_h"] + weights["b"])
+        states.append(h)
+    states = torch.stack(states, 1)
+    return states, states @ weights["W_o"] + weights["c"]
+
+
+def _written(prompt, length, temperature, weights, generator):
+    h, found = torch.zeros(len(prompt), len(weights["b"])), []
+    for code in prompt.unbind(1):
+        h = torch.tanh(weights["W_x"][code] + h @ weights["W_h"] + weights["b"])
+    for _ in range(length):
+        p = ((h @ weights["W_o"] + weights["c"]) / temperature).softmax(-1)
+        found.append(torch.multinomial(p, 1, generator=generator)[:, 0])
+        h = torch.tanh(weights["W_x"][found[-1]] + h @ weights["W_h"] + weights["b"])
+    return torch.stack(found, 1)
+
+
+@write.breaks("where the randomness comes from")
+def writes_from_elsewhere(prompt, length, temperature, weights, generator):
+    return _written(prompt, length, temperature, weights, None)
+
+
+@write.breaks("where the randomness comes from")
+def writes_with_its_own_seed(prompt, length, temperature, weights, generator):
+    return _written(prompt, length, temperature, weights, torch.Generator().manual_seed(1))
+
+
+@write.breaks("τ > 0")
+def never_written_colder(prompt, length, temperature, weights, generator):
+    return _written(prompt, length, max(temperature, 0.01), weights, generator)
