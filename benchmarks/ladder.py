@@ -2,17 +2,18 @@
 
     python benchmarks/ladder.py [--steps 600] [--out FILE.json]
 
-The text is the course's own English (`text.load("docs")`), in pieces of words. Every model takes the same steps; one
-that has read its text so often that it gets worse on held-out text is judged where it was best. A run that was stopped
-goes on where it was: what is in the file is not trained again.
+The text is tales (`course_utils.data.tales`), in words. Every model takes the same steps; one that has read its text so
+often that it gets worse on held-out text is judged where it was best. A run that was stopped goes on where it was: what
+is in the file is not trained again.
 
 To the losses, one for each size N (parameters without embeddings) and amount D (tokens), it fits
 
-    L(N, D) = E + (A / N) ** alpha + (B / D) ** beta
+    L(N, D) = E + ((A / N) ** (alpha / beta) + B / D) ** beta
 
-with the standard error of each exponent: from the curvature of the fit, and from 200 fits to losses that were drawn
-anew from the residuals (bootstrap). Sources: J. Kaplan et al., Scaling Laws for Neural Language Models (2020);
-J. Hoffmann et al., Training Compute-Optimal Large Language Models (2022), equation 2.
+which says that where text is scarce, size is of little use, and the other way round. It gives the standard error of
+each exponent: from the curvature of the fit, and from 200 fits to losses that were drawn anew from the residuals
+(bootstrap). Source: J. Kaplan et al., Scaling Laws for Neural Language Models (2020), equation 1.5; the floor E, which
+no model passes, is from J. Hoffmann et al., Training Compute-Optimal Large Language Models (2022), equation 2.
 """
 
 import argparse
@@ -27,31 +28,33 @@ from results import FOLDER, store
 from scipy.optimize import curve_fit
 
 from course_utils import runtime
-from course_utils.data import text
-from course_utils.data.bpe import BPETokenizer
+from course_utils.data import tales
 from course_utils.learn import train
 from course_utils.learn.losses import next_token_loss
 from course_utils.models.transformer import GPT, Config
+from course_utils.recipes.tales import rows
 
-SIZES = ((16, 1), (32, 1), (48, 2), (80, 2), (128, 3), (176, 4))  # width, layers
-TOKENS = (60_000, 240_000, 960_000)
-CONTEXT, BATCH, SYMBOLS, JUDGED, LOOKS = 64, 24, 1024, 20_000, 12
+SIZES = ((16, 1), (32, 1), (48, 2), (80, 2), (128, 3))  # width, layers
+TOKENS = (40_000, 160_000, 640_000)
+CONTEXT, BATCH, JUDGED, LOOKS = 64, 24, 20_000, 12
 
 
 def texts(amounts):
-    """Return the tokenizer, the codes to learn from and those to judge by."""
-    learn, judge = text.load("docs").split(0.1)
-    tokenizer = BPETokenizer.train(learn.text, vocab_size=SYMBOLS)
-    codes = tokenizer.encode(learn.text[: 8 * max(amounts)])[: max(amounts)]
-    if len(codes) < max(amounts):
-        raise ValueError(f"the text has {len(codes):,} tokens, fewer than {max(amounts):,}")
-    return tokenizer, codes, tokenizer.encode(judge.text[: 8 * JUDGED])[:JUDGED]
+    """Return the tokenizer, the codes to learn from (as many as the largest amount) and those to judge by."""
+    tokenizer = tales.tokenizer()
+
+    def codes(length, seed):
+        """Tales of a seed, one after the other: any part of them is as typical as any other."""
+        told = tales.write(length // 20, runtime.seed(seed))  # a tale has more than 20 tokens
+        return torch.cat([row[1:n] for row, n in zip(*rows([tale.text for tale in told], tokenizer))])[:length].long()
+
+    return tokenizer, codes(max(amounts), 1), codes(JUDGED, 2)
 
 
-def climb(width, layers, codes, held_out, steps):
+def climb(width, layers, symbols, codes, held_out, steps):
     """Train one model; return what is stored of it."""
     bf16 = runtime.fast_bfloat16()
-    model = GPT(Config(SYMBOLS, CONTEXT, width, layers, max(1, width // 16), activation="gelu"), runtime.seed(0))
+    model = GPT(Config(symbols, CONTEXT, width, layers, max(1, width // 16), activation="gelu"), runtime.seed(0))
     start, errors = time.process_time(), {}
 
     def look(model):
@@ -95,7 +98,7 @@ def climb(width, layers, codes, held_out, steps):
 def law(x, e, a, alpha, b, beta):
     """x: (N, D). All but the exponents are logarithms, so that they stay positive."""
     n, d = x
-    return numpy.exp(e) + numpy.exp(alpha * (a - numpy.log(n))) + numpy.exp(beta * (b - numpy.log(d)))
+    return numpy.exp(e) + (numpy.exp(alpha / beta * (a - numpy.log(n))) + numpy.exp(b - numpy.log(d))) ** beta
 
 
 def fit_law(n, d, loss):
@@ -157,12 +160,12 @@ def main():
     torch.set_num_threads(1)
     runs = json.loads(options.out.read_text("utf-8"))["runs"] if options.out.exists() else []
     runs = [run for run in runs if run["steps"] == options.steps]
-    _, codes, held_out = texts(TOKENS)
+    tokenizer, codes, held_out = texts(TOKENS)
     for width, layers in SIZES:
         for tokens in TOKENS:
             if any((run["width"], run["layers"], run["tokens"]) == (width, layers, tokens) for run in runs):
                 continue
-            runs.append(climb(width, layers, codes[:tokens], held_out, options.steps))
+            runs.append(climb(width, layers, len(tokenizer), codes[:tokens], held_out, options.steps))
             print({name: value for name, value in runs[-1].items() if name != "curve"}, flush=True)
             keep(options.out, runs)
     fitted = scaling(runs)
