@@ -310,6 +310,8 @@ def locked(root: Path) -> dict[str, str]:
 
 def packages_row(root: Path = setup.ROOT) -> Row:
     """Compare what is installed with what is locked."""
+    if not (root / "requirements.lock").is_file():  # installed by pip, as in Colab
+        return _needs_row()
     asked, different = locked(root), []
     for name, version in asked.items():
         try:
@@ -327,6 +329,26 @@ def packages_row(root: Path = setup.ROOT) -> Row:
         "; ".join(different[:3]) + more,
         f"run {REPAIR}: it puts back what differs and keeps the rest (with conda: make the environment again)",
     )
+
+
+def _needs_row() -> Row:
+    """Whether the packages that the installed course asks for are there, in versions that it can use."""
+    from packaging.requirements import Requirement
+
+    lacking = []
+    for need in map(Requirement, importlib.metadata.requires("course-utils") or ()):
+        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = importlib.metadata.version(need.name)
+        except importlib.metadata.PackageNotFoundError:
+            found = "missing"
+        if found == "missing" or not need.specifier.contains(found, prereleases=True):
+            lacking.append(f"{need.name} {found}, needed {need.specifier}")
+    if not lacking:
+        return Row("packages", OK, "all that the course needs, in versions of this machine's own")
+    advice = "run the cell below the notebook's title again, then Runtime › Restart session"
+    return Row("packages", BAD, "; ".join(lacking), advice)
 
 
 def torch_row() -> Row:
@@ -379,6 +401,8 @@ def cache_row() -> Row:
 
 def home_row(root: Path = setup.ROOT) -> Row:
     home = root / lab.HOME_NOTEBOOK
+    if root.name in ("site-packages", "dist-packages"):
+        return Row("home notebook", OK, "the course is installed without its notebooks: they lie in its clone")
     if home.is_file():
         return Row("home notebook", OK, lab.HOME_NOTEBOOK)
     return Row("home notebook", BAD, f"{home} is missing", f"git checkout {lab.HOME_NOTEBOOK}, in the course's folder")

@@ -330,3 +330,14 @@ def test_the_home_notebooks_table_says_what_a_student_can_do(monkeypatch):
     found = {name: (what, means) for name, what, means in doctor.machine().rows}
     assert found["memory"][0] == "0.5 of 8.0 GiB free" and "close" in found["memory"][1]
     assert found["data"][0] == "could not be checked: ZeroDivisionError: division by zero"
+
+
+def test_a_course_that_pip_installed_is_compared_with_what_it_asks_for(tmp_path, monkeypatch):
+    """As in Colab: no lock, no .venv, no notebooks beside the library."""
+    assert doctor.packages_row(tmp_path).state == doctor.OK
+    assert doctor.home_row(tmp_path / "dist-packages").state == doctor.OK
+    asked = ["torch>=999", "no-such-package>=1", "nbgrader>=999; extra == 'grade'"]
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: asked)
+    row = doctor.packages_row(tmp_path)
+    assert row.state == doctor.BAD and "torch" in row.found and "no-such-package missing" in row.found
+    assert "nbgrader" not in row.found and "Restart session" in row.advice and "make" not in row.advice

@@ -72,3 +72,16 @@ def test_whoever_reads_meanwhile_sees_the_old_file(tmp_path):
 def test_a_long_name_has_room_for_its_other_name(tmp_path):
     paths.write(tmp_path / ("n" * 250), "x")
     assert files(tmp_path) == ["n" * 250]
+
+
+def test_in_colab_the_course_is_the_clone_below(tmp_path, monkeypatch):
+    (tmp_path / "shannon").mkdir()
+    (tmp_path / "shannon" / paths.CONFIG).touch()
+    with pytest.raises(paths.CourseError):
+        paths.Course.find(tmp_path)
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "release-colab")
+    assert paths.Course.find(tmp_path).root == tmp_path / "shannon"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / paths.CONFIG).touch()
+    with pytest.raises(paths.CourseError):  # which of the two?
+        paths.Course.find(tmp_path)
