@@ -27,7 +27,7 @@ from effort import often
 
 from autograder.author.exercise import Exercise, complete, load_exercises
 from course_utils.check import ExerciseCases, Verdict, answer, verdict
-from course_utils.plain import Seed, cook, replaced
+from course_utils.plain import Seed, cook, pack, replaced
 
 ROOT = Path(__file__).parents[1]
 STUB = re.compile(r"### BEGIN SOLUTION.*?### END SOLUTION", re.DOTALL)
@@ -199,6 +199,17 @@ def test_each_mistake_loses_points_and_is_named(assignment, name, seed):
         assert hint in result.message
 
 
+def test_each_promise_is_kept_track_of(assignment, name):
+    """A wrong answer that breaks a sentence of the statement loses, whatever is drawn."""
+    said = re.sub(r"\s+", " ", "\n".join(cell.source for cell in assignment.notebook.cells))
+    for sentence, functions in assignment.exercises[name].breaking.items():
+        assert re.sub(r"\s+", " ", sentence) in said, f"no statement says {sentence!r}"
+        for function in functions:
+            for seed in range(often(2, 30)):
+                result = assignment.judged(function, name, seed)
+                assert result.points < result.max_points, f"{function.__name__} has full marks with seed {seed}"
+
+
 def test_unanswered_exercise_scores_nothing(assignment, name):
     code = STUB.sub("raise NotImplementedError", assignment.cell(name).source)
     result = assignment.judged(assignment.defined(code, name), name)
@@ -218,6 +229,23 @@ def test_hidden_cases_are_others_and_stay_the_same(assignment, name):
     visible, hidden, again = (list(draw(torch.Generator().manual_seed(seed))) for seed in (0, 1, 1))
     assert len(visible) == len(hidden) >= 4
     assert repr(visible) != repr(hidden) == repr(again)
+
+
+def test_a_table_of_the_visible_answers_earns_nothing(assignment, name):
+    exercise = assignment.exercises[name]
+    visible, hidden = exercise.drawn(0), exercise.drawn(b"a key")
+    hidden.seen, hidden.promises = exercise.seen(hidden), []
+    if exercise.compare["kind"] == "accuracy":  # whatever is right, is right: nothing has to be trained
+        known, right = visible.truths, [{"value": truth} for truth in hidden.truths]
+        known = [{"value": truth} for truth in known]
+    else:
+        known, right = (
+            [answer(assignment.solution(name), i, cases.banned) for i in cases.inputs] for cases in (visible, hidden)
+        )
+    table = {pack(inputs): found for inputs, found in zip(visible.inputs, known)}
+    complete(hidden, right)
+    assert verdict(hidden, right, show=False).points == exercise.points
+    assert verdict(hidden, [table.get(pack(i), {"value": None}) for i in hidden.inputs], show=False).points == 0
 
 
 def test_answers_can_be_put_into_a_notebook(assignment, name):

@@ -728,3 +728,49 @@ def one_answer_for_all(training, sentences):
     tables = {name: (n / n.sum(1, keepdim=True)).log() for name, n in counts.items()}
     best = max(tables, key=lambda name: sum(float(tables[name][c[:-1], c[1:]].sum()) for c in encoded))
     return [best for _ in sentences]
+
+
+# --- Promises ---------------------------------------------------------------------------------------------------------
+# Wrong answers whose values may be right: each breaks a sentence of the statement, and has to lose by it.
+
+
+@sample.breaks("where the randomness comes from")
+def draws_from_elsewhere(table, start, length, temperature, generator):
+    table, chains = (table.log() / temperature).softmax(1), [start]
+    for _ in range(length - 1):
+        chains.append(torch.multinomial(table[chains[-1]], 1)[:, 0])
+    return torch.stack(chains, 1)
+
+
+@sample.breaks("where the randomness comes from")
+def seeds_what_it_is_given(table, start, length, temperature, generator):
+    table, chains = (table.log() / temperature).softmax(1), [start]
+    generator.manual_seed(0)
+    for _ in range(length - 1):
+        chains.append(torch.multinomial(table[chains[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(chains, 1)
+
+
+@sample.breaks("What is impossible stays so")
+def a_little_for_the_impossible(table, start, length, temperature, generator):
+    table, chains = ((table + 1e-6).log() / temperature).softmax(1), [start]
+    for _ in range(length - 1):
+        chains.append(torch.multinomial(table[chains[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(chains, 1)
+
+
+@sample.breaks("τ > 0")
+def never_colder_than_a_hundredth(table, start, length, temperature, generator):
+    table, chains = (table.log() / max(temperature, 0.01)).softmax(1), [start]
+    for _ in range(length - 1):
+        chains.append(torch.multinomial(table[chains[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(chains, 1)
+
+
+@sample.breaks("Stay with logarithms")
+def powers_instead_of_logarithms(table, start, length, temperature, generator):
+    table, chains = table.float() ** (1 / temperature), [start]
+    for _ in range(length - 1):
+        rows = table[chains[-1]] + 1e-30
+        chains.append(torch.multinomial(rows, 1, generator=generator)[:, 0])
+    return torch.stack(chains, 1)

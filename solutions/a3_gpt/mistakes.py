@@ -1067,3 +1067,41 @@ class LastCacheForAll(Model):
     def stack(self, x, past):
         x, present = super().stack(x, past)
         return x, present[-1:] * len(present)
+
+
+# --- Promises ---------------------------------------------------------------------------------------------------------
+# Wrong answers whose values may be right: each breaks a sentence of the statement, and has to lose by it.
+
+
+@causal_attention.breaks("Which score gives the weight 0")
+def plain_exponentials(q, k, v):
+    T, S = q.shape[-2], k.shape[-2]
+    e = (q @ k.mT / math.sqrt(q.shape[-1])).exp() * q.new_ones(T, S).tril(S - T)
+    weights = e / e.sum(-1, keepdim=True)
+    return weights @ v, weights
+
+
+@causal_attention.breaks("Gradients must reach `q`, `k` and `v`")
+def weights_cut_off(q, k, v):
+    T, S = q.shape[-2], k.shape[-2]
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    weights = scores.masked_fill(q.new_ones(T, S).tril(S - T) == 0, -math.inf).softmax(-1).detach()
+    return weights @ v, weights
+
+
+@causal_attention.breaks("on a GPU too")
+def mask_on_the_cpu(q, k, v):
+    T, S = q.shape[-2], k.shape[-2]
+    hidden = ~torch.ones(T, S, dtype=torch.bool).tril(S - T)
+    weights = (q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(hidden, -math.inf).softmax(-1)
+    return weights @ v, weights
+
+
+@next_token_loss.breaks("logits of 1000 do occur")
+def logarithm_after_softmax(logits, tokens):
+    return -(logits[:, :-1].softmax(-1).gather(2, tokens[:, 1:, None]) + 1e-9).log().mean()
+
+
+@next_token_loss.breaks("Gradients must reach `logits`")
+def loss_as_a_number(logits, tokens):
+    return torch.tensor(-logits[:, :-1].log_softmax(-1).gather(2, tokens[:, 1:, None]).mean().item())

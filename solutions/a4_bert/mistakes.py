@@ -817,3 +817,44 @@ def scores_instead_of_probabilities(features, labels, new_features, penalty):
 )
 def classes_instead_of_probabilities(features, labels, new_features, penalty):
     return _fitted(features, labels, new_features, penalty).argmax(1)
+
+
+# --- Promises ---------------------------------------------------------------------------------------------------------
+# Wrong answers whose values may be right: each breaks a sentence of the statement, and has to lose by it.
+
+
+@mask_tokens.breaks("Leave `codes` itself as it was")
+def hidden_in_the_argument(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes >= special)
+    targets = codes.where(chosen, -100)
+    swapped = chosen & (how >= 0.8) & (how < 0.9)
+    codes[swapped] = other[swapped]
+    codes[chosen & (how < 0.8)] = mask_code
+    return codes, targets
+
+
+@mlm_loss.breaks("logits of 1000 do occur")
+def logarithm_after_softmax(logits, targets):
+    chosen = targets != -100
+    p = logits.softmax(-1).gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    return -((p + 1e-9).log() * chosen).sum() / chosen.sum().clamp(min=1)
+
+
+@attention_weights.breaks("up to some thousands in size")
+def filled_with_minus_a_thousand(scores, mask):
+    weights = scores.masked_fill(~mask[:, None, None], -1000).softmax(-1)
+    return weights * mask[:, None, None]
+
+
+@draw_labels.breaks("All randomness comes from `generator`; make none of your own")
+def drawn_from_elsewhere(labels, k, repeats, generator):
+    key = torch.rand(repeats, len(labels))
+    parts = [(labels == c).nonzero()[:, 0] for c in range(int(labels.max()) + 1)]
+    return torch.cat([p[key[:, p].argsort(1)[:, :k]] for p in parts], 1).sort(1).values
+
+
+@draw_labels.breaks("All randomness comes from `generator`; make none of your own")
+def seeded_anew(labels, k, repeats, generator):
+    key = torch.rand(repeats, len(labels), generator=torch.Generator().manual_seed(3))
+    parts = [(labels == c).nonzero()[:, 0] for c in range(int(labels.max()) + 1)]
+    return torch.cat([p[key[:, p].argsort(1)[:, :k]] for p in parts], 1).sort(1).values

@@ -738,3 +738,60 @@ def covariance_not_divided(training, noisy, sigma):
     spread = (training - mean).T @ (training - mean)
     eye = torch.eye(len(spread), dtype=spread.dtype)
     return mean + (noisy - mean) @ torch.linalg.solve(spread + sigma**2 * eye, spread) > 0.5
+
+
+# --- Promises ---------------------------------------------------------------------------------------------------------
+# Wrong answers whose values may be right: each breaks a sentence of the statement, and has to lose by it.
+
+
+@corrupt.breaks("Leave `x` as it was")
+def spoiled_in_the_argument(x, noise, choose, sigma, share):
+    x += sigma * noise
+    return x.clamp_(0, 1).masked_fill(choose < share, 0)
+
+
+@pca.breaks("it leaves its arguments as they were")
+def centred_in_the_argument(x, k):
+    mean = x.mean(0)
+    x -= mean
+    directions, s = _svd(x, k)
+    return mean, directions, s**2 / len(x)
+
+
+@pca.breaks("the entry of $v_j$ that is largest in size is positive")
+def sum_is_positive(x, k):
+    mean = x.mean(0)
+    found = torch.linalg.svd(x - mean, full_matrices=False)
+    rows = found.Vh[:k]
+    return mean, rows * rows.sum(1, keepdim=True).sign(), found.S[:k] ** 2 / len(x)
+
+
+@principal_angles.breaks("cut it to at most 1")
+def cosine_not_cut(a, b):
+    return torch.linalg.svdvals(torch.linalg.qr(a).Q.T @ torch.linalg.qr(b).Q).acos()
+
+
+@draw_and_kl.breaks("gradients flow through the draw to the mean and to the variance")
+def draw_cut_off(mean, log_variance, noise):
+    kl = (mean**2 + log_variance.exp() - 1 - log_variance).sum(1) / 2
+    return (mean + (log_variance / 2).exp() * noise).detach(), kl
+
+
+@draw_and_kl.breaks("gradients flow through the draw to the mean and to the variance")
+def drawn_in_numpy(mean, log_variance, noise):
+    m, v, e = mean.numpy(), log_variance.numpy(), noise.numpy()
+    exp = torch.from_numpy(v).exp().numpy()
+    return torch.tensor(m + exp**0.5 * e), torch.tensor((m**2 + exp - 1 - v).sum(1) / 2)
+
+
+@elbo.breaks("Gradients must reach `logits` and `kl`")
+def bound_in_numpy(x, logits, kl, beta):
+    a = torch.from_numpy(logits.numpy())
+    nats = x * torch.nn.functional.logsigmoid(a) + (1 - x) * torch.nn.functional.logsigmoid(-a)
+    return nats.sum(-1).mean(0) - beta * kl
+
+
+@elbo.breaks("A logit of 1000 gives")
+def logarithm_of_a_sigmoid(x, logits, kl, beta):
+    p = logits.sigmoid()
+    return (x * (p + 1e-9).log() + (1 - x) * (1 - p + 1e-9).log()).sum(-1).mean(0) - beta * kl

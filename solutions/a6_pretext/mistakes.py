@@ -715,3 +715,27 @@ def divided_by_one_less(features, labels, new, new_labels, k):
 def chance_among_the_labelled(features, labels, new, new_labels, k):
     score, error, _ = _three(_vote(_cosine(features, new), labels, k), labels, new_labels)
     return score, error, float(labels.bincount().max() / len(labels))
+
+
+# --- Promises ---------------------------------------------------------------------------------------------------------
+# Wrong answers whose values may be right: each breaks a sentence of the statement, and has to lose by it.
+
+
+@patch_pairs.breaks("it leaves its arguments as they were")
+def moved_in_the_argument(images, which, jitter, patch, gap):
+    offsets = torch.tensor([[-1, -1], [-1, 0], [-1, 1], [0, -1], [0, 1], [1, -1], [1, 0], [1, 1]])
+    jitter += (images.shape[-1] - patch) // 2
+    jitter[:, 1] += (patch + gap) * offsets[which]
+    windows, n = images.unfold(2, patch, 1).unfold(3, patch, 1), torch.arange(len(images))
+    return tuple(windows[n, :, at[:, 0], at[:, 1]] for at in jitter.unbind(1))
+
+
+@colour_targets.breaks("(N, H, W) int64")
+def half_the_bytes(chroma, bins):
+    return (chroma[:, None] - bins[None, :, :, None, None]).square().sum(2).argmin(1).int()
+
+
+@annealed_mean.breaks("Logits divided by a small temperature are large")
+def powers_of_probabilities(logits, bins, temperature):
+    p = logits.softmax(1) ** (1 / temperature)
+    return torch.einsum("nqhw,qc->nchw", p / p.sum(1, keepdim=True), bins)

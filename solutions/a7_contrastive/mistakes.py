@@ -706,3 +706,41 @@ def no_negatives(first, second, gallery, new):
 )
 def drawn_apart(first, second, gallery, new):
     return _trained(first, second, gallery, new, 20, 4, _clip, apart=True)
+
+
+# --- Promises ---------------------------------------------------------------------------------------------------------
+# Wrong answers whose values may be right: each breaks a sentence of the statement, and has to lose by it.
+
+
+@nt_xent_loss.breaks("it leaves its arguments as they were")
+def shortened_in_the_argument(z1, z2, temperature):
+    for z in (z1, z2):
+        z /= z.norm(dim=1, keepdim=True)
+    return _nt_xent(torch.cat([z1, z2]), temperature).mean()
+
+
+@nt_xent_loss.breaks("Gradients must reach `z1` and `z2`")
+def loss_as_a_number(z1, z2, temperature):
+    return torch.tensor(_nt_xent(_unit(torch.cat([z1, z2])), temperature).mean().item())
+
+
+@nt_xent_loss.breaks("on a GPU too")
+def diagonal_on_the_cpu(z1, z2, temperature):
+    z, n = F.normalize(torch.cat([z1, z2]), dim=1), len(z1)
+    hidden = torch.eye(2 * n, dtype=torch.bool)
+    log_p = (z @ z.T / temperature).masked_fill(hidden, -math.inf).log_softmax(1)
+    return -torch.cat([log_p.diagonal(n), log_p.diagonal(-n)]).mean()
+
+
+@sup_con_loss.breaks("a float > 0")
+def plain_exponentials(z, labels, temperature):
+    z = F.normalize(z, dim=1)
+    others = 1 - torch.eye(len(z)).to(z)
+    logits, same = z @ z.T / temperature, (labels[:, None] == labels) * others
+    losses = -logits + (logits.exp() * others).sum(1, keepdim=True).log()
+    return ((losses * same).sum(1) / same.sum(1).clamp(min=1)).sum() / (same.sum(1) > 0).sum()
+
+
+@information_bound.breaks("Scores of 1000 occur")
+def logarithm_after_softmax(scores):
+    return math.log(len(scores)) + (scores.softmax(1).diagonal() + 1e-9).log().mean()

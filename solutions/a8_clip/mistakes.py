@@ -595,3 +595,33 @@ def one_class_for_all(images, captions, prompts, new_images, steps):
 )
 def number_of_a_caption(images, captions, prompts, new_images, steps):
     return _named(*_clip(images, captions, steps // 8), [[caption] for caption in captions], new_images / 255)
+
+
+# --- Promises ---------------------------------------------------------------------------------------------------------
+# Wrong answers whose values may be right: each breaks a sentence of the statement, and has to lose by it.
+
+
+@clip_logits.breaks("The scale is\nlearned")
+def scale_as_a_number(image, text, log_scale):
+    return min(math.exp(log_scale.item()), 100) * _cosines(image, text)
+
+
+@symmetric_loss.breaks("With a scale of 100 logits are large")
+def logarithm_after_softmax(logits):
+    return -sum((p.diagonal() + 1e-9).log().mean() for p in (logits.softmax(0), logits.softmax(1))) / 2
+
+
+@symmetric_loss.breaks("Gradients must reach `logits`")
+def loss_as_a_number(logits):
+    return torch.tensor(-sum(way.mean() for way in _directions(logits)).item() / 2)
+
+
+@class_vectors.breaks("it leaves its arguments as they were")
+def shortened_in_the_argument(prompts, classes, count):
+    prompts /= prompts.norm(dim=1, keepdim=True)
+    return F.normalize(_means(prompts, classes, count), dim=1)
+
+
+@recall_both_ways.breaks("A tie does not push the own caption back")
+def ties_come_before(similarity, k):
+    return tuple(((z >= z.diagonal()[:, None]).sum(1) - 1 < k).float().mean() for z in (similarity, similarity.T))

@@ -884,3 +884,31 @@ def all_have_leaked(training, questions):
 )
 def any_long_ngram(training, questions):
     return [share > 0 for share in _overlaps(training, questions, 8)]
+
+
+# --- Promises ---------------------------------------------------------------------------------------------------------
+# Wrong answers whose values may be right: each breaks a sentence of the statement, and has to lose by it.
+
+
+@mark_copied.breaks("stands in `training`, too")
+def searched_as_text(generated, training, n):
+    text, marks = " ".join(map(str, training.tolist())), torch.zeros(len(generated), dtype=torch.bool)
+    for a in range(len(generated) - n + 1):
+        if " ".join(map(str, generated[a : a + n].tolist())) in text:
+            marks[a : a + n] = True
+    return marks
+
+
+@longest_match.breaks("Two Python loops would do $T \\cdot N$ steps")
+def two_python_loops(generated, training):
+    best, before = (0, 0), [0] * (len(training) + 1)
+    codes = training.tolist()
+    for token in generated.tolist():
+        now = [0] * (len(codes) + 1)
+        for s, code in enumerate(codes):
+            if code == token:
+                now[s + 1] = before[s] + 1
+                if now[s + 1] > best[1] or (now[s + 1] == best[1] and s - now[s + 1] + 1 < best[0]):
+                    best = (s - now[s + 1] + 1, now[s + 1])
+        before = now
+    return best
