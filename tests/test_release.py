@@ -3,6 +3,8 @@
 import json
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -230,6 +232,22 @@ def test_an_assignment_of_plain_cells_needs_no_mistakes_py(source):
     release(course, NAME)
     assert not course.released(NAME).with_name(CASES_FILE).exists()
     assert check_release(course, NAME) == []
+
+
+def test_formgraders_generate_makes_cases_and_checksums_or_nothing(course):
+    generate = [Path(sys.executable).with_name("nbgrader"), "generate_assignment", NAME, "--force"]
+    before = files(course)
+    done = subprocess.run(generate, cwd=course.root, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert files(course) == before and CASES_FILE in {path.name for path in before}
+    (course.solution(NAME).parent / "mistakes.py").write_text("import nothing_of_this_name")
+    done = subprocess.run(generate, cwd=course.root, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1 and "was not released: " in done.stderr and not files(course)
+
+
+def files(course):
+    folder = course.released(NAME).parent
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_damaged_source_is_named(course):

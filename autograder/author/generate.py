@@ -42,7 +42,9 @@ def generate(course: Course, name: str, temporary: Path, db_url: str, points: di
     write(source / f"{name}.ipynb", text(normalise(notebook)))
     directory = course.directory(root=str(temporary), assignment_id=name, db_url=db_url)
     make_gradebook(db_url)
-    convert(GenerateAssignment(coursedir=directory, config=course.config(), force=True))
+    config = course.config()
+    config.GenerateAssignment.pop("post_convert_hook", None)  # it would make a release of this one
+    convert(GenerateAssignment(coursedir=directory, config=config, force=True))
     released = temporary / "assignments" / name
     path = released / f"{name}.ipynb"
     write(path, text(normalise(read(path))))
