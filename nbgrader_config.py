@@ -23,6 +23,7 @@ c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedb
 # What students get in place of a solution.
 c.ClearSolutions.code_stub = {"python": "# Your code here.\nraise NotImplementedError"}
 c.ClearSolutions.text_stub = "Your answer here."
+c.GenerateAssignment.post_convert_hook = "autograder.release.complete"  # cases and checksums
 
 # Grading: what was handed in is first made whole against the release, then run in a sandbox and judged from outside.
 c.Autograde.pre_convert_hook = "autograder.author.generate.make_known"
@@ -31,7 +32,7 @@ c.Autograde.autograde_preprocessors = [
     "autograder.book.record.Execute",  # in place of nbgrader's own
     "nbgrader.preprocessors.LimitOutput",
     "nbgrader.preprocessors.SaveAutoGrades",
-    "nbgrader.preprocessors.AssignLatePenalties",
+    "autograder.book.late.Penalties",  # late.toml
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 

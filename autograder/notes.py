@@ -56,6 +56,7 @@ class Kind(StrEnum):
     COPY = "copy of a cell"
     UNKNOWN_CELL = "unknown cell"
     MARK_RESTORED = "mark restored"
+    MARKS_RESTORED = "marks restored"
     TYPE_RESTORED = "type restored"
     TEXT_RESTORED = "text restored"
     CELL_RESTORED = "cell restored"
@@ -119,6 +120,7 @@ SENTENCES = {
     Kind.COPY: "Cell {cell} is a copy of {0}: only the first one counts.",
     Kind.UNKNOWN_CELL: "Cell {cell} called itself {0!r}, which is no cell of this assignment.",
     Kind.MARK_RESTORED: "Cell {cell} had lost its mark as {0} and got it back.",
+    Kind.MARKS_RESTORED: "{0} cells had lost their marks, as some editors do to them, and were found again.",
     Kind.TYPE_RESTORED: "Cell {cell} was made a {0} cell; it is a {1} cell again.",
     Kind.TEXT_RESTORED: "Cell {cell} is locked and had been changed: the released text was put back.",
     Kind.CELL_RESTORED: "The cell {cell} was missing and was put back.",
@@ -186,6 +188,14 @@ def _text(value: object) -> str:
 def sentence(note: Note) -> str:
     """The note in plain words."""
     return SENTENCES[note.kind].format(*note.text, cell=note.cell)
+
+
+def brief(notes: list[Note]) -> list[Note]:
+    """The notes, with one in place of those that say the same of nearly every cell."""
+    marks = [n for n in notes if n.kind == Kind.MARK_RESTORED]
+    if len(marks) <= 3:
+        return notes
+    return [note(Kind.MARKS_RESTORED, len(marks)), *(n for n in notes if n.kind != Kind.MARK_RESTORED)]
 
 
 def from_json(found: Iterable[Any]) -> list[Note]:

@@ -25,7 +25,7 @@ from pygments.lexers import PythonLexer
 
 from autograder.book.formulas import mathml
 from autograder.book.sheets import verdict_from, why
-from autograder.notes import NOTES, from_json, sentence
+from autograder.notes import NOTES, brief, from_json, sentence
 from course_utils.notebook import grade_id
 
 TEXTS = ("text/plain", "text/latex", "text/markdown")
@@ -252,7 +252,7 @@ def sheet(notebook: NotebookNode, about: dict[str, Any]) -> str:
         about=about,
         parts=[_part(number, cell) for number, cell in enumerate(cells, 1)],
         reasons={v.exercise: why(v) for v in verdicts if v.points < v.max_points},
-        notes=[sentence(note) for note in from_json(grader.get("notes", []))],
+        notes=[sentence(note) for note in brief(from_json(grader.get("notes", [])))],
         style=HtmlFormatter(style="default").get_style_defs(".highlight"),
         dark=HtmlFormatter(style="github-dark").get_style_defs(".highlight"),
         policy=POLICY,

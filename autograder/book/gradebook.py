@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from autograder.book import late, second_look
 from autograder.book.sheets import Sheet, remarks, sheets
 from autograder.course import STAGED, Course, is_ours
 from autograder.intake.submissions import Submission, stage
@@ -33,6 +34,7 @@ def publish(course: Course, name: str, students: list[str] | None = None, worker
 
     from autograder.book.report import write_report
 
+    late.apply(course, name)
     graded = _mark_sheets(course, name, students, workers)
     with one_engine(), Gradebook(course.directory().db_url) as gradebook, temporary_folder() as temporary:
         table = Path(temporary) / "grades.csv"
@@ -68,7 +70,8 @@ def finish(course: Course, name: str, submission: Submission, future: Future, sa
 def _record(course: Course, name: str, student: str, outcome: dict[str, Any], sandboxed: bool) -> None:
     from nbgrader.converters import Autograde
 
-    _convert(Autograde, course, name, glob.escape(student), sandbox=sandboxed, outcome=outcome)
+    with second_look.where_something_changed(course, name, student):
+        _convert(Autograde, course, name, glob.escape(student), sandbox=sandboxed, outcome=outcome)
 
 
 def _lost(course: Course, name: str, submission: Submission, why: Note, sandboxed: bool) -> Sheet:

@@ -18,6 +18,7 @@ from nbgrader.preprocessors.base import NbGraderPreprocessor
 from nbgrader.utils import is_grade, is_solution
 from traitlets import Bool, Dict
 
+from autograder.book import late
 from autograder.book.feedback import harmless
 from autograder.course import STAGED, Course
 from autograder.intake.repair import repair
@@ -77,7 +78,15 @@ def _is_picture(path: Path) -> bool:
 
 
 class Marks(GetGrades):
-    """nbgrader's marks and comments, and which of them a person gave."""
+    """nbgrader's marks and comments, which of them a person gave, and lateness."""
+
+    def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
+        nb, resources = super().preprocess(nb, resources)
+        names = resources["nbgrader"]
+        lateness = late.of_assignment(Course(Path(self.parent.parent.coursedir.root)), names["assignment"])
+        if found := lateness.get(names["student"]):
+            names["late"] = sentence(found.told(names["late_penalty"]))
+        return nb, resources
 
     def _get_score(self, cell: NotebookNode, resources: Any) -> None:
         names = (self.notebook_id, self.assignment_id, self.student_id)

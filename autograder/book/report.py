@@ -1,8 +1,5 @@
-"""`course report`: one page about a class, without scripts and without requests to other machines; Canvas's table."""
+"""`course report`: one page about a class, without scripts and without requests to other machines."""
 
-import csv
-import io
-import re
 from collections import Counter
 from pathlib import Path
 from statistics import mean, median
@@ -10,9 +7,9 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from nbgrader.api import Gradebook
 
 from autograder.book import similar
+from autograder.book.feedback import prose
 from autograder.book.sheets import Sheet, failures, graded_notebook, sheets, why
 from autograder.course import Course
 from autograder.notes import DEATHS, TIME_OUTS, UNANSWERED, Kind, sentence
@@ -24,6 +21,11 @@ from course_utils.paths import CourseError, write
 BINS = 10
 SLOW_S, SLOW_TIMES = 10, 3  # slow: takes so many seconds, and so many times as long as the median
 BEHIND = 0.25  # of the points that nobody has still to give
+BESIDES = {
+    Kind.MARKED_BEFORE: "Marked by hand for an earlier hand-in",
+    Kind.OVERRIDDEN: "Marked by hand in place of the grader",
+    Kind.LATE: "Handed in late",
+}
 SHOWN = 20  # pairs of similar submissions, slowest submissions
 
 
@@ -61,6 +63,7 @@ def write_report(course: Course, name: str) -> Path:
         pairs=pairs[:SHOWN],
         more_pairs=len(pairs) - len(pairs[:SHOWN]),
         why=why,
+        prose=prose,
         sentence=sentence,
         pages=pages,
     )
@@ -111,7 +114,25 @@ def _attention(found: list[Sheet], failed: dict[str, str]) -> list[dict[str, Any
             groups["Unusually slow"].append(
                 (s.student, f"{seconds:.0f} s; half of the class took {quick:.0f} s or less")
             )
+    groups |= _besides(found)
     return [{"what": what, "who": who} for what, who in groups.items() if who]
+
+
+def _besides(found: list[Sheet]) -> dict[str, list[tuple[str, str]]]:
+    """What needs a look wherever else a student stands."""
+    groups: dict[str, list[tuple[str, str]]] = {heading: [] for heading in BESIDES.values()}
+    groups["An exercise without a verdict"] = [
+        (s.student, f"{v.exercise}: {v.reason}")
+        for s in found
+        if not _first(s, UNANSWERED)
+        for v in s.verdicts.values()
+        if not v.cases
+    ]
+    for s in found:
+        for remark in s.remarks:
+            if remark.kind in BESIDES:
+                groups[BESIDES[remark.kind]].append((s.student, sentence(remark)))
+    return groups
 
 
 def _first(sheet: Sheet, kinds: frozenset[Kind]) -> str:
@@ -182,80 +203,3 @@ def _histogram(marks: list[float], most: float) -> list[dict[str, Any]]:
     counts = [places.count(b) for b in range(BINS)]
     edges = [most * b / BINS for b in range(BINS + 1)]
     return [{"low": edges[b], "high": edges[b + 1], "count": c, "share": c / max(counts)} for b, c in enumerate(counts)]
-
-
-# --- Canvas -----------------------------------------------------------------------------------------------------------
-
-CANVAS = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
-POSSIBLE = "    Points Possible"
-
-
-def write_canvas(course: Course, name: str, path: Path) -> list[str]:
-    """Write the marks of an assignment in the layout that Canvas's gradebook exports and imports; what is to be said.
-
-    If the file is there, it is taken as Canvas's own export: its students, their numbers and the number of the
-    assignment are kept, and no other assignment is written, so that nothing else changes in Canvas.
-
-    Source: canvas-lms, lib/gradebook_exporter.rb and lib/gradebook_importer.rb (columns; who is found by which).
-
-    Raises:
-        CourseError: the file is there and is no such export, or nobody has been graded.
-    """
-    make_gradebook(course.directory().db_url)
-    marks = {sheet.student: sheet for sheet in sheets(course, name)}
-    if not marks:
-        raise CourseError(f"nobody has been graded in {name} yet: run `course grade {name}`")
-    said = []
-    if waiting := sum(bool(s.waiting) for s in marks.values()):
-        said.append(f"{waiting} of {len(marks)} wait for marks given by hand: theirs are written as they stand")
-    if path.exists():
-        header, rows, title = _export(path, name)
-    else:
-        header, rows, title = CANVAS, _rows(course, list(marks)), name
-    left = dict(marks)
-    for row in rows:
-        student = _whose(dict(zip(header, row)), left)
-        row.append(f"{marks[student].points:.2f}" if student else "")
-        left.pop(student, None)
-    most = max(sheet.most for sheet in marks.values())
-    said += [f"{student} is not in {path.name}" for student in left]
-    out = io.StringIO()
-    possible = [POSSIBLE, *[""] * (len(header) - 1), f"{most:.2f}"]
-    csv.writer(out, lineterminator="\n").writerows([[*header, title], possible, *rows])
-    write(path, out.getvalue())
-    return [f"{len(marks) - len(left)} marks written to {path}", *said]
-
-
-def _export(path: Path, name: str) -> tuple[list[str], list[list[str]], str]:
-    """The columns about students of Canvas's export, its students, and what it calls the assignment."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        text = ""
-    first = text.partition("\n")[0]
-    lines = list(csv.reader(io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ","))
-    if not lines or lines[0][:2] != CANVAS[:2] or "Section" not in lines[0]:
-        raise CourseError(f"{path} is there and is no export of Canvas's gradebook: name another file, or delete it")
-    width = lines[0].index("Section") + 1
-    title = next((t for t in lines[0][width:] if re.fullmatch(rf"{re.escape(name)}(\s*\(\d+\))?", t.strip())), name)
-    rows = [r[:width] + [""] * (width - len(r)) for r in lines[1:] if any(r[:width])]
-    return lines[0][:width], [r for r in rows if r[0].strip() != POSSIBLE.strip()], title
-
-
-def _rows(course: Course, students: list[str]) -> list[list[str]]:
-    """Students as the gradebook knows them."""
-    rows = []
-    with Gradebook(course.directory().db_url) as gradebook:
-        for student in map(gradebook.find_student, students):
-            names = [n for n in (student.last_name, student.first_name) if n]
-            rows.append([", ".join(names) or student.id, student.lms_user_id or "", "", student.id, ""])
-    return rows
-
-
-def _whose(row: dict[str, str], students: dict[str, Sheet]) -> str | None:
-    """The student of a row: by login (also without what follows @), number or name."""
-    login = row.get("SIS Login ID", "")
-    last, _, first = row["Student"].partition(",")
-    keys = [login, login.partition("@")[0], row.get("SIS User ID", ""), row["ID"], row["Student"], f"{first} {last}"]
-    keys = [key.strip().casefold() for key in keys]
-    return next((s for key in keys if key for s in students if s.casefold() == key), None)

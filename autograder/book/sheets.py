@@ -2,12 +2,16 @@
 
 import json
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from autograder.book import late
 from autograder.course import Course
-from autograder.notes import NOTES, Kind, Note, from_json, sentence
+from autograder.notes import NOTES, Kind, Note, brief, from_json, note, sentence
 from course_utils.check import Verdict
 from course_utils.notebook import grade_id, read
+
+if TYPE_CHECKING:
+    from nbgrader.api import Grade
 
 FAILED = "failed.json"  # in `Course.private`
 
@@ -19,6 +23,7 @@ class Sheet:
     Attributes:
         cells: marks per graded cell, (points, most); None where a person has to mark.
         judged: the graded cells whose verdict was made outside the student's process.
+        remarks: lateness, and marks given by hand that need a second look or stand in place of the grader's.
         failed: the grader could not do its work for this student.
     """
 
@@ -29,12 +34,13 @@ class Sheet:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     usage: dict[str, float] = field(default_factory=dict)
+    remarks: list[Note] = field(default_factory=list)
     failed: bool = False
 
     @property
     def trouble(self) -> list[Note]:
         """What went wrong technically: the notes, but for the one that every student with a plain test cell gets."""
-        return [note for note in self.notes if note.kind != Kind.IN_KERNEL]
+        return brief([note for note in self.notes if note.kind != Kind.IN_KERNEL])
 
     @property
     def waiting(self) -> float:
@@ -48,7 +54,7 @@ class Sheet:
         return (
             [f"{v.exercise}: {why(v)}" for v in lost]
             + [f"{n}: {self.cells[n][0]:g} of {self.cells[n][1]:g}." for n in other]
-            + [sentence(note) for note in self.trouble]
+            + [sentence(note) for note in self.remarks + self.trouble]
         )
 
     def line(self) -> str:
@@ -70,6 +76,7 @@ def sheets(course: Course, name: str, students: list[str] | None = None) -> list
     found = []
     cells = read(course.released(name)).cells
     order = {grade_id(c): number for number, c in enumerate(cells)}
+    lateness = late.of_assignment(course, name)
     with Gradebook(course.directory().db_url) as gradebook:
         if students is None:
             submissions = gradebook.assignment_submissions(name)
@@ -77,9 +84,12 @@ def sheets(course: Course, name: str, students: list[str] | None = None) -> list
             submissions = [gradebook.find_submission(name, student) for student in students]
         for submission in submissions:
             student = submission.student_id
-            sheet = Sheet(student, submission.score - submission.late_submission_penalty, submission.max_score)
+            lost = late.penalty(course, submission, lateness.get(student))
+            sheet = Sheet(student, submission.score - lost, submission.max_score)
+            sheet.remarks = [lateness[student].told(lost)] if student in lateness else []
             grades = [g for notebook in submission.notebooks for g in notebook.grades]
             for grade in sorted(grades, key=lambda g: order.get(g.cell.name, 0)):
+                sheet.remarks += _by_hand(grade)
                 unmarked = grade.auto_score is None and grade.manual_score is None
                 sheet.cells[grade.cell.name] = (None if unmarked else grade.score, grade.max_score)
             grader = remarks(course, name, student)
@@ -88,6 +98,19 @@ def sheets(course: Course, name: str, students: list[str] | None = None) -> list
             sheet.notes, sheet.usage = from_json(grader.get("notes", [])), dict(grader.get("usage", {}))
             found.append(sheet)
     return sorted(found, key=lambda sheet: sheet.student)
+
+
+def _by_hand(grade: "Grade") -> list[Note]:
+    """What is to be said of a mark that a person gave."""
+    if grade.manual_score is None:
+        return []
+    found, cell = [], grade.cell.name.removeprefix("check_")
+    if grade.needs_manual_grade:
+        found.append(note(Kind.MARKED_BEFORE, f"{grade.manual_score:g}", cell=cell))
+    if grade.auto_score is not None and grade.cell.cell_type == "code":
+        marks = (f"{grade.manual_score:g}", f"{grade.max_score:g}", f"{grade.auto_score:g}")
+        found.append(note(Kind.OVERRIDDEN, *marks, cell=cell))
+    return found
 
 
 def verdict_from(found: dict[str, Any]) -> Verdict:

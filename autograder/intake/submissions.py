@@ -1,5 +1,6 @@
 """Finds what was handed in, and copies it to where it is graded from: plain files of a sane size, no links."""
 
+import io
 import os
 import re
 import shutil
@@ -219,9 +220,11 @@ def copy_files(place: Path, target: Path, notes: list[Note], limits: Limits) -> 
             if count > limits.files or total > limits.files_bytes:
                 notes.append(note(Kind.TOO_MUCH, limits.files, mib(limits.files_bytes)))
                 return
-            if path.name == TIMESTAMP and not _is_time(source.read(200)):
-                notes.append(note(Kind.NO_TIME, TIMESTAMP))
-                continue
+            if path.name == TIMESTAMP:
+                if (moment := _time(source.read(200))) is None:
+                    notes.append(note(Kind.NO_TIME, TIMESTAMP))
+                    continue
+                source = io.BytesIO(moment)
             source.seek(0)
             copy = target / path.relative_to(place)
             try:
@@ -268,10 +271,16 @@ def seen(text: str, sign: str) -> str:
     return "".join(sign if category(c) in UNSEEN or c in BLANK else c for c in text)
 
 
-def _is_time(data: bytes) -> bool:
+def _time(data: bytes) -> bytes | None:
+    """A time in UTC, as nbgrader reads it (of an offset it takes the hours for seconds); None if it is none."""
+    import dateutil.parser
     from nbgrader.utils import parse_utc
 
+    text = data.decode("ascii", "replace").strip()
+    if not text:
+        return b""
     try:
-        return not data.strip() or parse_utc(data.decode().strip()) is not None
+        moment = dateutil.parser.parse(text) if re.search(r"[+-]\d\d:?\d\d$", text) else parse_utc(text)
+        return f"{parse_utc(moment):%Y-%m-%d %H:%M:%S.%f} UTC\n".encode()
     except Exception:  # whatever dateutil says about nonsense
-        return False
+        return None
