@@ -9,6 +9,7 @@ from assignment_tests import *  # noqa: F403
 from assignment_tests import Assignment
 
 from course_utils.learn import evaluate, losses
+from course_utils.plain import cook
 
 ASSIGNMENT = Assignment(
     "a7_contrastive",
@@ -53,3 +54,31 @@ def test_answers_are_the_librarys(seed):
     logits = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T / 0.3
     bound = evaluate.info_nce_bound(losses.info_nce(z1, z2, 0.3), negatives=8)
     close(ASSIGNMENT.solution("information_bound")(logits), bound)
+
+
+def test_the_last_exercise_needs_negatives():
+    """One encoder, with the loss of exercise 2 and without negatives; and the closed form on the pixels."""
+    names = ASSIGNMENT.exercises["find_again"].mistakes["no_negatives"][1].__globals__
+    case = next(iter(ASSIGNMENT.exercises["find_again"].draw(torch.Generator().manual_seed(1))))
+    first, second, gallery, new = cook(case.arguments)
+    threshold = ASSIGNMENT.exercises["find_again"].compare["threshold"]
+
+    def right(said):
+        return float((said == case.truth).float().mean())
+
+    def nt_xent(z1, z2):
+        return losses.nt_xent(z1, z2, 0.1)
+
+    assert right(names["_trained"](first, second, gallery, new, 120, 0, nt_xent)) > threshold
+    assert right(names["_trained"](first, second, gallery, new, 120, 0, names["_alignment_alone"])) < threshold / 2
+    assert right(_by_linear_map(first, second, gallery, new)) < threshold - 0.05
+
+
+def _by_linear_map(first, second, gallery, new):
+    """What differs between partners is made small, linearly: the closed form of bringing partners together."""
+    a, b, gallery, new = (x.flatten(1).double() / 255 for x in (first, second, gallery, new))
+    within, mean = (a - b).T @ (a - b) / len(a), torch.cat([a, b]).mean(0)
+    within += 0.3 * within.diagonal().mean() * torch.eye(len(within), dtype=torch.double)
+    map_ = torch.linalg.cholesky(torch.linalg.inv(within))
+    gallery, new = (F.normalize((x - mean) @ map_, dim=1) for x in (gallery, new))
+    return (new @ gallery.T).argmax(1)
