@@ -16,7 +16,10 @@ MOST = {"float": 7 * 86_400, "int": 2**20}  # seconds, and counts or MiB: beyond
 
 @dataclass(frozen=True)
 class Limits:
-    """What a submission may hold and use. Times are in seconds of wall clock, sizes in bytes."""
+    """What a submission may hold and use, sizes in bytes. A cell's and a notebook's seconds are its own.
+
+    They count processor time, and time in which it only waits; a machine that is busy with others takes none of them.
+    """
 
     # while it runs
     cell_s: float = 60

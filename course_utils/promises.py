@@ -20,7 +20,7 @@ from course_utils.plain import Answer, Module
 
 ARGUMENTS, GENERATOR, GRADIENTS, DTYPE, DEVICE = "arguments", "generator", "gradients", "dtype", "device"
 OURS = str(Path(__file__).parent)
-MOST_CALLS = 3000  # of torch's functions, on another device: a fault of a function that trains shows in its first steps
+MOST_CALLS = 1000  # of torch's functions, on another device: a fault of a function that trains shows in its first steps
 
 
 @dataclass

@@ -152,7 +152,8 @@ class Assignment:
         drawn = self.cases(name, seed)
         torch.manual_seed(seed)  # for answers that draw from torch's own generator
         asks = replaced(drawn.asks, lambda value: Seed(value.n + 1) if isinstance(value, Seed) else value)
-        return verdict(drawn, [answer(function, ask, drawn.banned) for ask in asks], show=True)
+        answers = [answer(function, ask, drawn.banned, seconds=drawn.seconds) for ask in asks]
+        return verdict(drawn, answers, show=True)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -356,3 +356,13 @@ def test_the_real_judge_and_checker_meet_in_the_sandbox():
 
 def test_case_is_all_that_is_needed():
     assert Case().points == 2.0
+
+
+def test_a_cell_that_the_machine_keeps_from_running_is_not_interrupted(monkeypatch):
+    """It used no time of its own, whatever the clock says; one that only waits does."""
+    monkeypatch.setattr("autograder.run.execute._Manager.busy", lambda manager: (0.0, True))
+    result = run("import time\ntime.sleep(3)\nprint('done')", limits=replace(QUICK, cell_s=1))
+    assert "done" in said(result, 0) and not result.notes
+    monkeypatch.setattr("autograder.run.execute._Manager.busy", lambda manager: (0.0, False))
+    result = run("import time\ntime.sleep(60)\nprint('done')", limits=replace(QUICK, cell_s=1))
+    assert "done" not in said(result, 0) and result.notes[0].kind == Kind.INTERRUPTED
