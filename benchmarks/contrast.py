@@ -1,0 +1,205 @@
+"""What takes longer to measure than lecture 10 has time for.
+
+    python benchmarks/contrast.py negatives      # or graphs
+
+Each takes at most a quarter of an hour of one core and writes course_utils/results/contrast_NAME.json, with the date,
+the machine and the command; the lecture shows it by `results.load("contrast_graphs")`.
+
+    negatives   number of negatives and size of the batch, one without the other: probes and the gradients' signal
+    graphs      GraphCL beside networks that are trained on the labels alone, 5 to 100 of each class
+"""
+
+import argparse
+import math
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+from results import FOLDER, store
+from torch import Tensor, nn
+
+from course_utils import runtime
+from course_utils.data import graphs as worlds
+from course_utils.data import postcards
+from course_utils.learn import augment, evaluate, losses, train
+from course_utils.models.convnet import ConvNet, ConvNetConfig, projection_head
+from course_utils.models.gnn import GNN, GNNConfig
+
+DRAWS = 3  # of labels
+
+
+def mean_and_error(values: list[float]) -> dict[str, float]:
+    """Return the mean of several runs and its standard error."""
+    return {"mean": statistics.fmean(values), "error": statistics.stdev(values) / math.sqrt(len(values))}
+
+
+def ask(read, factors: tuple[str, ...], known: postcards.Postcards, new: postcards.Postcards) -> dict[str, dict]:
+    """Return what linear probes of frozen features find: {factor: {"mean", "error"}}."""
+    x, x_new = evaluate.features(read, known.images), evaluate.features(read, new.images)
+    found = {}
+    for name in factors:
+        probe = evaluate.ridge_probe if known.factors[name].is_floating_point() else evaluate.linear_probe
+        answer = probe(x, known.factors[name], x_new, new.factors[name], l2=1e-3)
+        found[name] = {"mean": answer.score, "error": answer.error}
+    return found
+
+
+def draws(y: Tensor, per_kind: int) -> list[Tensor]:
+    """Return the rows of `per_kind` examples of each kind, for each draw others."""
+    each = [(y == kind).nonzero()[:, 0] for kind in y.unique()]
+    orders = [runtime.seed(seed) for seed in range(DRAWS)]
+    return [torch.cat([r[torch.randperm(len(r), generator=g)[:per_kind]] for r in each]) for g in orders]
+
+
+# --- negatives --------------------------------------------------------------------------------------------------------
+
+PAIRS = ((64, 1), (64, 4), (64, 16), (64, 63), (32, 16), (256, 16))  # batch, negatives
+SEEDS, STEPS_SMALL = 10, 120
+
+
+def negatives(share: float) -> dict:
+    """Small networks on cards of 16 × 16 pixels: ten seeds for each size of the batch and number of negatives."""
+    cards, new = (postcards.draw(n, runtime.seed(seed), size=16) for n, seed in ((1500, 0), (1000, 1)))
+    way = augment.Compose(augment.CropResize((0.4, 1.0)), augment.ColourJitter(0.4, 0.4, 0.4, 0.05, p=0.8))
+    g = runtime.seed(2)
+    many = torch.stack([way(cards.images, g) for _ in range(6)], dim=1)  # (1500, 6, 3, 16, 16)
+    probes, signal = {}, {}
+    for size, count in PAIRS:
+        found = [
+            small(many, size, count, seed, round(STEPS_SMALL * share)) for seed in range(SEEDS if share == 1 else 2)
+        ]
+        asked = [ask(encoder, ("object", "biome"), cards, new) for encoder, _ in found]
+        key = f"{size}, {count}"
+        probes[key] = {f: mean_and_error([a[f]["mean"] for a in asked]) for f in ("object", "biome")}
+        signal[key] = mean_and_error([ratio for _, ratio in found])
+        print(key, probes[key], signal[key], flush=True)
+    what = "probes, and |mean| / deviation of the gradient over 16 batches"
+    return {"what": what, "seeds": SEEDS, "steps": STEPS_SMALL,
+            "probes": probes, "signal": signal}  # fmt: skip
+
+
+def small(many: Tensor, size: int, count: int, seed: int, steps: int) -> tuple[ConvNet, float]:
+    """Return a trained encoder, and its gradient's signal-to-noise ratio halfway."""
+    encoder, head = ConvNet(ConvNetConfig(width=8), runtime.seed(seed)), projection_head(32, 32, runtime.seed(seed + 1))
+    weights = [*encoder.parameters(), *head.parameters()]
+    optimizer, g = torch.optim.AdamW(weights, lr=3e-3), runtime.seed(seed)
+
+    def gradient() -> Tensor:
+        rows, pair = torch.randperm(len(many), generator=g)[:size], torch.rand(size, 6, generator=g).topk(2).indices
+        a, b = head(encoder(torch.cat([many[rows, pair[:, 0]], many[rows, pair[:, 1]]]))).chunk(2)
+        loss = sum(losses.info_nce(*ab, 0.2, negatives=count, generator=g) for ab in ((a, b), (b, a))) / 2
+        optimizer.zero_grad()
+        loss.backward()
+        return torch.cat([w.grad.flatten() for w in weights])
+
+    ratio = math.nan
+    for step in range(steps):
+        if step == steps // 2:
+            several = torch.stack([gradient() for _ in range(16)])  # the weights stay where they are
+            ratio = float(several.mean(0).norm() / several.var(0).sum().sqrt())
+        gradient()
+        optimizer.step()
+    return encoder, ratio
+
+
+# --- graphs -----------------------------------------------------------------------------------------------------------
+
+GRAPH_LABELS = (5, 20, 100)
+
+
+def graph_view(g: worlds.Graphs, masked: float, generator: torch.Generator) -> worlds.Graphs:
+    """One of GraphCL's views, as lecture 10 has them."""
+    if torch.rand((), generator=generator) < 0.5:
+        g = worlds.subgraph(g, 0.75, generator)
+    else:
+        g = worlds.drop_nodes(g, 0.2, generator)
+    return worlds.mask_attributes(g, masked, generator)
+
+
+def graphs(share: float) -> dict:
+    """Frozen features of GraphCL, trained on 6,000 graphs, beside networks that have the labelled graphs alone."""
+    known, new = worlds.draw(1500, runtime.seed(0)), worlds.draw(2000, runtime.seed(1))
+    many = worlds.draw(round(6000 * share), runtime.seed(5))
+    encoders = {
+        "GraphCL, frozen": graph_contrast(many, round(1500 * share)),
+        "random encoder": GNN(GNNConfig(), runtime.seed(0)),
+    }
+    curves = {}
+    for name, encoder in encoders.items():
+        with torch.no_grad():
+            x, y = encoder(known), encoder(new)
+        found = [
+            [evaluate.linear_probe(x[r], known.labels[r], y, new.labels, l2=1e-2).score for r in draws(known.labels, n)]
+            for n in GRAPH_LABELS
+        ]
+        curves[name] = [mean_and_error(scores) for scores in found]
+        print(name, curves[name], flush=True)
+    for name, masked in (("supervised", None), ("supervised, same views", 0.95)):
+        found = [
+            [graph_supervised(known[r], new, s, masked, share) for s, r in enumerate(draws(known.labels, n))]
+            for n in GRAPH_LABELS
+        ]
+        curves[name] = [mean_and_error(scores) for scores in found]
+        print(name, curves[name], flush=True)
+    return {
+        "what": f"share of {len(new):,} new graphs whose class is named; mean of {DRAWS} draws of labels",
+        "unlabelled": len(many),
+        "x": {"labels per class": list(GRAPH_LABELS)},
+        "curves": curves,
+        "chance": 1 / len(worlds.CLASSES),
+    }
+
+
+def graph_contrast(many: worlds.Graphs, steps: int) -> GNN:
+    """GraphCL with the kinds of nodes masked."""
+    g = runtime.seed(0)
+    encoder, head = GNN(GNNConfig(), runtime.seed(0)), projection_head(96, 32, runtime.seed(1))
+
+    def loss(model, rows):
+        batch = many[rows]
+        return losses.nt_xent(*(model(graph_view(batch, 0.95, g)) for _ in range(2)), 0.2)
+
+    rows = train.samples(torch.arange(len(many)), size=128)
+    settings = {"lr": 3e-3, "final": 0.0, "weight_decay": 0.01, "generator": g, "progress": False}
+    train.fit(nn.Sequential(encoder, head), rows, loss, steps=steps, **settings)
+    return encoder.eval()
+
+
+def graph_supervised(known: worlds.Graphs, new: worlds.Graphs, seed: int, masked: float | None, share: float) -> float:
+    """Return the accuracy of a network that has these graphs and their labels alone, perhaps in GraphCL's views."""
+    g = runtime.seed(seed)
+    model = nn.Sequential(GNN(GNNConfig(), g), nn.BatchNorm1d(96), nn.Linear(96, len(worlds.CLASSES)))
+
+    def loss(model, rows):
+        batch = known[rows] if masked is None else graph_view(known[rows], masked, g)
+        return F.cross_entropy(model(batch), batch.labels)
+
+    rows = train.samples(torch.arange(len(known)), size=min(64, len(known)))
+    settings = {"lr": 3e-3, "final": 0.0, "weight_decay": 0.01, "generator": g, "progress": False}
+    train.fit(model, rows, loss, steps=max(1, round(250 * share)), **settings)
+    with torch.no_grad():
+        return float((model.eval()(new).argmax(1) == new.labels).float().mean())
+
+
+PARTS = {"negatives": negatives, "graphs": graphs}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, usage="%(prog)s PART [options]"
+    )
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--share", type=float, default=1.0, help="of the work, for a trial; it is not stored")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    start = time.process_time()
+    found = PARTS[options.part](options.share)
+    seconds = time.process_time() - start
+    print(f"{seconds / 60:.1f} minutes of processor time")
+    if options.share == 1:
+        print(store(FOLDER / f"contrast_{options.part}.json", found, seconds))
+
+
+if __name__ == "__main__":
+    main()
