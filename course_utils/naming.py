@@ -1,7 +1,8 @@
 """Which known mistake was made: the one that explains every case that fails.
 
-A student who handles the corner case by other means keeps the hint: the cases that hold may hold for whatever reason.
-A wrong name is worse than none, so where two mistakes explain equally much, none is named.
+A student who handles a corner case by other means keeps the hint: cases may hold although the mistake fails them.
+A wrong name is worse than none, so none is named where two mistakes explain equally much, or where one fails more cases
+that hold than it explains.
 """
 
 from typing import Any
@@ -30,7 +31,8 @@ def named(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | None
         alike = min(_alike(exercise, i, answers[i], mistake.answers[i]) for i in failing)
         if alike:
             beyond = sum(not _holds(exercise, i, mistake.answers[i]) for i, w in enumerate(wrong) if not w)
-            if beyond == 0 or any(_tells(answers[i], exercise.expected[i]) for i in failing):
+            tells = any(_tells(answers[i], exercise.expected[i]) for i in failing)
+            if beyond == 0 or (tells and beyond < len(failing)):
                 found.append((beyond, -alike, mistake))
     found.sort(key=lambda each: each[:2])
     match found:

@@ -65,6 +65,22 @@ def test_it_is_not_named_where_it_explains_only_some_of_what_fails():
     assert judged(MEAN, mean, two_mistakes).mistake is None
 
 
+def test_it_is_not_named_where_it_fails_more_than_it_explains():
+    def absolute(x):
+        return abs(x.sum() / max(len(x), 1))
+
+    def signs_turned(x):
+        return -mean(x)
+
+    def draw(g):
+        for x in ([1.0, 2.0], [3.0, 4.0, 5.0], [-1.0, -3.0], [2.0]):
+            yield torch.tensor(x)
+
+    exercise = exercise_of(close(), draw, [signs_turned])
+    assert judged(exercise, mean, absolute).held == 3 and judged(exercise, mean, absolute).mistake is None
+    assert judged(exercise, mean, signs_turned).mistake == "signs_turned"
+
+
 def test_nan_alone_is_no_evidence():
     assert judged(MEAN, mean, nan_for_nothing).mistake == "nan_for_nothing"
     assert judged(MEAN, mean, lambda x: mean(x) * (1 if len(x) == 4 else float("nan"))).mistake is None
