@@ -331,3 +331,24 @@ def test_a_mutant_without_end_does_not_outlive_a_command_that_is_killed(tmp_path
     finally:
         if worker.is_running():
             worker.kill()
+
+
+# --- changes that leave the values as they are ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "new"),
+    [
+        ("return x * 2", "return x.mul_(2)"),
+        ("return x.log_softmax(1)", "return x.softmax(1).log()"),
+        ("return x.logsumexp(1)", "return x.exp().sum(1).log()"),
+        ("return torch.rand(2, generator=n)", "generator=torch.Generator().manual_seed(1)"),
+        ("return (x.exp(), x)", "return (x.exp().detach(), x)"),
+    ],
+)
+def test_what_only_a_promise_or_an_extreme_value_tells(line, new):
+    assert any(new in m.code for m in mutants(cell(line), trained=True))
+
+
+def test_an_argument_that_has_another_value_by_then_is_not_changed():
+    assert not any("mul_" in m.code for m in mutants(cell("x = x.clone()", "return x * 2")))

@@ -35,6 +35,7 @@ ARITHMETIC = {
     ast.BitAnd: ast.BitOr,
     ast.BitOr: ast.BitAnd,
 }
+IN_PLACE = {ast.Add: "add_", ast.Sub: "sub_", ast.Mult: "mul_", ast.Div: "div_"}
 PAIRS = """min max, amin amax, argmin argmax, minimum maximum, cummin cummax, sum mean, cumsum cumprod, any all,
 exp log, log2 log, softmax log_softmax, sin cos, acos asin, tanh sigmoid, gelu relu, zeros ones, zeros_like ones_like,
 tril triu, square sqrt, std var, cat stack"""
@@ -54,20 +55,23 @@ class Mutant:
     code: str
 
 
-def mutants(code: str) -> list[Mutant]:
+def mutants(code: str, trained: bool = False) -> list[Mutant]:
     """All mutants of a solution's cell, each with one change between BEGIN SOLUTION and END SOLUTION.
+
+    Args:
+        trained: whether gradients have to go through what the solution returns.
 
     Raises:
         SyntaxError: the cell is no Python.
     """
     tree = ast.parse(code)
-    region = _region(code)
+    region, untouched = _region(code), _untouched(tree)
     found = {ast.unparse(tree): None}
     for statement, node, container, key in list(_slots(tree, None)):
         if statement is None or statement.lineno not in region:
             continue
         before = _line(statement)
-        for new in _variants(node):
+        for new in (*_variants(node), *_in_place(node, untouched), *(_cut(node) if trained else ())):
             _put(container, key, new)
             changed = ast.unparse(ast.fix_missing_locations(tree))
             change = _change(before, _line(new if node is statement else statement))
@@ -138,6 +142,7 @@ def _variants(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Name(RENAMED[name], ast.Load())
         case ast.Call():
             yield from _calls(node)
+            yield from _unstable(node)
         case ast.Slice(lower=lower, upper=upper):
             for side, bound in (("lower", lower), ("upper", upper)):
                 if bound is not None:
@@ -167,6 +172,44 @@ def _variants(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Pass()
 
 
+def _untouched(tree: ast.AST) -> set[str]:
+    """Arguments that no statement gives another value."""
+    taken = {a.arg for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) for a in n.args.args} - {"self"}
+    return taken - {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def _in_place(node: ast.AST, arguments: set[str]) -> Iterator[ast.AST]:
+    """The same value, but an argument is changed on the way."""
+    match node:
+        case ast.BinOp(left=ast.Name(id=name), op=op, right=right) if name in arguments and type(op) in IN_PLACE:
+            yield _method(node.left, IN_PLACE[type(op)], right)
+
+
+def _cut(node: ast.AST) -> Iterator[ast.AST]:
+    """The same value, but no gradient comes through one part of it."""
+    match node:
+        case ast.Return(value=ast.Tuple(elts=parts)):
+            for i, part in enumerate(parts):
+                cut = [*parts[:i], _method(part, "detach"), *parts[i + 1 :]]
+                yield _but(node, value=ast.Tuple(cut, ast.Load()))
+        case ast.Return(value=ast.expr() as value):
+            yield _but(node, value=_method(value, "detach"))
+
+
+def _method(value: ast.expr, name: str, *arguments: ast.expr) -> ast.Call:
+    return ast.Call(ast.Attribute(value, name, ast.Load()), list(arguments), [])
+
+
+def _unstable(node: ast.Call) -> Iterator[ast.AST]:
+    """The same formula as one writes it down: for large numbers it is infinite, or 0."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=x, attr="log_softmax")):
+            yield _method(_but(node, func=ast.Attribute(x, "softmax", ast.Load())), "log")
+        case ast.Call(func=ast.Attribute(value=x, attr="logsumexp")):
+            total = _but(node, func=ast.Attribute(_method(x, "exp"), "sum", ast.Load()))
+            yield _method(total, "log")
+
+
 def _calls(node: ast.Call) -> Iterator[ast.AST]:
     """The same call with less, more or other; or only what it is done to."""
     function, arguments = node.func, node.args
@@ -189,6 +232,9 @@ def _calls(node: ast.Call) -> Iterator[ast.AST]:
     for i, keyword in enumerate(node.keywords):
         if keyword.arg and keyword.arg not in NO_MATTER:
             yield _but(node, keywords=node.keywords[:i] + node.keywords[i + 1 :])
+        if keyword.arg == "generator":  # one of its own in the place of the one that is given
+            own = ast.keyword("generator", ast.parse("torch.Generator().manual_seed(1)", mode="eval").body)
+            yield _but(node, keywords=[*node.keywords[:i], own, *node.keywords[i + 1 :]])
     if arguments and not starred and not (isinstance(function, ast.Name) and function.id in CONVERSIONS):
         yield _but(node, args=arguments[:-1])
         if len(arguments) >= 2:

@@ -124,7 +124,7 @@ def score(worker: Worker, exercise: Exercise, code: str, seed: int = VISIBLE_SEE
     """
     cases, seconds = _completed(worker, exercise, code, seed)
     caught = {m.name: first_difference(cases, iter(m.answers)) is not None for m in cases.mistakes}
-    made = mutants(code)
+    made = mutants(code, trained=bool(exercise.promises.gradients))
     result = Score(exercise.name, caught, made=len(made), free=cases.compare["kind"] == "accuracy")
     if seconds > slow and len(made) > SAMPLE:
         made = random.Random(0).sample(made, SAMPLE)
