@@ -38,9 +38,9 @@ total = Exercise("total", points=3, compare=close())
 
 @total.cases
 def _(g):
-    yield torch.tensor([1.0, 2.0]),
+    yield torch.rand(2, generator=g),
     yield torch.rand(3, generator=g),
-    yield torch.zeros(0),
+    yield torch.rand(5, generator=g),
 
 @total.mistake("that is the mean")
 def mean(x):
@@ -130,7 +130,10 @@ def hand_in(course: Course, student: str, answers: dict[str, str] | None = None,
 
 
 RIGHT = {"double": "def double(x):\n    return x + x", "total": "def total(x):\n    return sum(x, torch.tensor(0.0))"}
-HALF = {"double": "def double(x):\n    return x * x", "total": "def total(x):\n    return x.sum() if len(x) else 1 / 0"}
+HALF = {
+    "double": "def double(x):\n    return x * x",
+    "total": "def total(x):\n    return x.sum() if len(x) < 5 else 1 / 0",
+}
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from autograder.book import late
 from autograder.course import Course
-from autograder.notes import NOTES, Kind, Note, brief, from_json, note, sentence
+from autograder.notes import NOTES, UNANSWERED, Kind, Note, brief, from_json, note, sentence
 from course_utils.check import Verdict
 from course_utils.notebook import grade_id, read
 
@@ -48,7 +48,12 @@ class Sheet:
         return sum(most for points, most in self.cells.values() if points is None)
 
     def reasons(self) -> list[str]:
-        """Why points are missing, in a few words each; then what went wrong technically."""
+        """Why points are missing, in a few words each; then what went wrong technically.
+
+        Where there was nothing to grade, that alone: no exercise is at fault.
+        """
+        if any(note.kind in UNANSWERED for note in self.notes):
+            return [sentence(note) for note in self.remarks + self.trouble]
         lost = [v for v in self.verdicts.values() if v.points < v.max_points]
         other = [n for n, (p, m) in self.cells.items() if n not in self.verdicts and p is not None and p < m]
         return (
