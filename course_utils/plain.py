@@ -149,7 +149,7 @@ def unpack(data: bytes, most: int = MAX_BYTES) -> Any:
         if _checksum(metadata["value"], body) != metadata["sha256"]:
             raise ValueError("its checksum does not fit")
         tensors = _torch_files().load(body) if len(body) > len(safetensors.numpy.save({})) else {}
-        return _decode(_parsed(metadata["value"]), tensors)
+        return _decode(parsed(metadata["value"]), tensors)
     except Exception as error:  # whatever a hostile or broken sender makes the parsers say
         raise ValueError(
             f"these bytes are damaged or were not made by the course ({type(error).__name__}: {str(error)[:200]})"
@@ -345,7 +345,7 @@ def _encode(value: Any, tensors: dict[str, "torch.Tensor"]) -> Any:
     raise TypeError(f"expected numbers, text, tensors, or lists, tuples and dicts of them, got {type(value).__name__}")
 
 
-def _parsed(text: str | bytes) -> Any:
+def parsed(text: str | bytes) -> Any:
     """JSON of a sane number of parts."""
     marks = (",", "[", "{") if isinstance(text, str) else (b",", b"[", b"{")
     if sum(map(text.count, marks)) > MAX_PARTS:
@@ -397,7 +397,7 @@ def _with_metadata(body: bytes, metadata: dict[str, str]) -> bytes:
 
 def _without_metadata(data: bytes) -> tuple[dict[str, str], bytes]:
     (length,) = struct.unpack("<Q", data[:8])
-    header = _parsed(data[8 : 8 + length])
+    header = parsed(data[8 : 8 + length])
     metadata = header.pop("__metadata__")
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)

@@ -45,6 +45,14 @@ def error(name: str, text: str) -> NotebookNode:
     return new_output("error", ename=_text(name), evalue=_text(text), traceback=[f"{_text(name)}: {_text(text)}"])
 
 
+def text_alone(output: NotebookNode) -> NotebookNode:
+    """An output as it came, with nothing in it that is no text: a small message can hold millions of lists."""
+    if output.output_type != "stream":
+        return _well_formed(output)
+    text = output.get("text")
+    return _stream(str(output.get("name"))[:10], text if isinstance(text, str) else "")
+
+
 def clean(outputs: list[NotebookNode], limit: int) -> list[NotebookNode]:
     """Outputs with nothing in them but text of known kinds, cut after `limit` characters with a line that says so."""
     kept, left = [], limit

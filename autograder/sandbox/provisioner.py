@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from traitlets import Instance
 import course_utils
 from autograder import temporary
 from autograder.limits import DEFAULTS, Limits, MiB
-from autograder.sandbox import gpu, inside, seccomp
+from autograder.sandbox import gpu, inside, seccomp, usage
 from autograder.sandbox.relay import listen, relay, shut, start_thread
 from course_utils.paths import cache_folder
 
@@ -61,6 +62,7 @@ class SandboxProvisioner(LocalProvisioner):
     peak_gpu_memory_bytes = 0.0
     cpu_s = 0.0
     stderr = b""
+    behind = False  # its processes run only where nobody else wants to
     _watchdog = None
 
     def __init__(self, **kwargs: Any):
@@ -160,33 +162,40 @@ class SandboxProvisioner(LocalProvisioner):
 
     def _watch(self, process: Any, stderr: int) -> None:
         """Ends the kernel when its processes together use too much; keeps the first lines that it says on stderr."""
-        limits = self.limits
+        limits, busy = self.limits, _Busy(self.limits.threads)
         try:
             while process.poll() is None:
-                begin = time.monotonic()
-                memory, cpu_s, processes = _usage(process, limits.memory_bytes)
-                self.peak_memory_bytes, self.cpu_s = max(self.peak_memory_bytes, memory), max(self.cpu_s, cpu_s)
+                begin = time.thread_time()
+                processes = process.processes()
+                used = usage.measure([p.pid for p in processes])
+                memory = used.resident_bytes + used.kernel_bytes
+                if memory > limits.memory_bytes:  # forks share pages: count each page once, which is slow
+                    memory = used.kernel_bytes + sum(_each(processes, lambda p: p.memory_full_info().pss))
+                self.peak_memory_bytes, self.cpu_s = max(self.peak_memory_bytes, memory), max(self.cpu_s, used.cpu_s)
                 if memory > limits.memory_bytes:
                     self.end(f"used more than {limits.memory_bytes / MiB:.0f} MiB of memory")
-                elif self._gpu_memory(process) > limits.gpu_memory_bytes + gpu.CONTEXT_BYTES:
+                elif self._gpu_memory(processes) > limits.gpu_memory_bytes + gpu.CONTEXT_BYTES:
                     self.end(f"used more than {limits.gpu_memory_bytes / MiB:.0f} MiB of the GPU's memory")
-                elif processes > limits.processes:
+                elif used.processes > limits.processes:
                     self.end(f"started more than {limits.processes} processes")
-                elif cpu_s > limits.notebook_s * (limits.threads + 1):
-                    self.end(f"used more than {cpu_s:.0f} s of processor time")
+                elif used.cpu_s > limits.notebook_s * (limits.threads + 1):
+                    self.end(f"used more than {used.cpu_s:.0f} s of processor time")
+                elif self.behind or busy.more_than_its_share(used):
+                    self.behind = True
+                    usage.last([p.pid for p in processes])
                 self.stderr = (self.stderr + read(stderr))[:8192]
                 # looking costs at most a twentieth of a core
-                if self._ended.wait(max(0.1, 20 * (time.monotonic() - begin))):
+                if self._ended.wait(max(0.1, 20 * (time.thread_time() - begin))):
                     time.sleep(0.01)  # it was killed, and takes a moment to go
         finally:
             self.end("could not be watched")
             self.stderr = (self.stderr + read(stderr))[:8192]
             os.close(stderr)
 
-    def _gpu_memory(self, process: Any) -> float:
+    def _gpu_memory(self, processes: list[psutil.Process]) -> float:
         if self.limits.device == "cpu":
             return 0
-        used = gpu.used_bytes([p.pid for p in process.processes()])
+        used = gpu.used_bytes([p.pid for p in processes])
         self.peak_gpu_memory_bytes = max(self.peak_gpu_memory_bytes, used)
         return used
 
@@ -243,6 +252,8 @@ def kernel_spec(limits: Limits, folder: Path) -> dict[str, Any]:
         "RLIMIT_FSIZE": limits.file_bytes,
         "RLIMIT_NOFILE": 1024,
         "RLIMIT_CORE": 0,
+        "RLIMIT_SIGPENDING": 1024,  # timers, too
+        "RLIMIT_MSGQUEUE": 0,
         "RLIMIT_CPU": int(limits.notebook_s * (limits.threads + 1)) + 1,
     }
     if root or _kernel_version() >= (5, 14):  # earlier, the limit counts all processes of the grader's user
@@ -428,13 +439,28 @@ class Bubblewrap(subprocess.Popen):
             self.wait()
 
 
-def _usage(process: Any, memory_limit: int) -> tuple[int, float, int]:
-    """Memory (bytes), processor time (s) and number of the processes in the sandbox."""
-    processes = process.processes()
-    memory = sum(_each(processes, lambda p: p.memory_info().rss))
-    if memory > memory_limit:  # forks share pages: count each page once, which is slow
-        memory = sum(_each(processes, lambda p: p.memory_full_info().pss))
-    return memory, sum(_each(processes, lambda p: sum(p.cpu_times()[:4]))), len(processes)
+class _Busy:
+    """Whether a sandbox takes more than its share of the processors, for some seconds: its neighbours would wait.
+
+    By the processor time that its processes have used, or by how many of them want to run: what ends unseen, uses none.
+    """
+
+    WINDOW_S = 2.0
+
+    def __init__(self, threads: int):
+        self._share = threads + 0.5
+        self._looks: deque[tuple[float, float, int]] = deque()
+
+    def more_than_its_share(self, used: usage.Usage) -> bool:
+        now = time.monotonic()
+        self._looks.append((now, used.cpu_s, used.running))
+        while now - self._looks[0][0] > 2 * self.WINDOW_S:
+            self._looks.popleft()
+        begin, cpu_s, _ = self._looks[0]
+        if now - begin < self.WINDOW_S:
+            return False
+        running = sum(running for _, _, running in self._looks) / len(self._looks)
+        return max((used.cpu_s - cpu_s) / (now - begin), running) > self._share
 
 
 def _each(processes: list[psutil.Process], measure: Callable[[psutil.Process], float]) -> Iterator[float]:

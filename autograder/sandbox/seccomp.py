@@ -1,8 +1,9 @@
 """System calls that the sandbox refuses, as a seccomp filter (a small BPF program that bubblewrap loads).
 
 Namespaces and limits do the work; this closes the ways around them: new namespaces (with their own mounts of any size),
-memory that belongs to no process and so is counted nowhere (memfd, System V), socket families that a network
-namespace does not keep apart (vsock reaches the hypervisor), and rarely used doors into the kernel.
+memory that belongs to no process and so is counted nowhere (memfd, shared memory, semaphores and queues of System V and
+POSIX, large buffers of sockets), socket families that a network namespace does not keep apart (vsock reaches the
+hypervisor), and rarely used doors into the kernel.
 """
 
 import platform
@@ -19,7 +20,9 @@ REFUSED = {
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
     "shmget": (29, 194),
+    "semget": (64, 190),
     "msgget": (68, 186),
+    "mq_open": (240, 180),
     "ptrace": (101, 117),
     "add_key": (248, 217),
     "keyctl": (250, 219),
@@ -28,11 +31,12 @@ REFUSED = {
     "userfaultfd": (323, 282),
     "io_uring_setup": (425, 425),
 }
-CLONE, CLONE3, SOCKET = (56, 220), (435, 435), (41, 198)
+CLONE, CLONE3, SOCKET, SETSOCKOPT = (56, 220), (435, 435), (41, 198), (54, 208)
+SOL_SOCKET, BUFFERS = 1, (7, 8)  # SO_SNDBUF, SO_RCVBUF
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH_*
 
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF instructions
-NUMBER, ARCHITECTURE, ARGUMENT_0 = 0, 4, 16  # offsets in struct seccomp_data
+NUMBER, ARCHITECTURE, ARGUMENT_0, ARGUMENT_1, ARGUMENT_2 = 0, 4, 16, 24, 32  # offsets in struct seccomp_data
 ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000  # FAIL | errno
 
 
@@ -51,6 +55,10 @@ def filter_program(machine: str = platform.machine()) -> bytes:
     program += [(EQUAL, 0, 1, CLONE3[column]), (RETURN, 0, 0, FAIL | ENOSYS)]
     program += [(EQUAL, 0, 4, CLONE[column]), (LOAD, 0, 0, ARGUMENT_0), (ANY_BIT, 0, 1, NEW_NAMESPACE)]
     program += [(RETURN, 0, 0, FAIL | EPERM), (RETURN, 0, 0, ALLOW)]
+    # this is said to have worked, since libraries give up where it does not
+    program += [(EQUAL, 0, 7, SETSOCKOPT[column]), (LOAD, 0, 0, ARGUMENT_1), (EQUAL, 0, 4, SOL_SOCKET)]
+    program += [(LOAD, 0, 0, ARGUMENT_2), (EQUAL, 1, 0, BUFFERS[0]), (EQUAL, 0, 1, BUFFERS[1])]
+    program += [(RETURN, 0, 0, FAIL), (RETURN, 0, 0, ALLOW)]
     program += [(EQUAL, 0, len(FAMILIES) + 2, SOCKET[column]), (LOAD, 0, 0, ARGUMENT_0)]
     program += [(EQUAL, len(FAMILIES) - i, 0, family) for i, family in enumerate(FAMILIES)]
     program += [(RETURN, 0, 0, FAIL | EPERM), (RETURN, 0, 0, ALLOW)]
