@@ -25,7 +25,10 @@ def sandbox_row() -> "Row":
     from course_utils.doctor import NOTE, OK, Row
 
     problem = provisioner.missing()
-    return Row("sandbox", NOTE, "only grading needs it", problem) if problem else Row("sandbox", OK, "bubblewrap works")
+    if problem:
+        return Row("sandbox", NOTE, "only grading needs it", problem)
+    counted = "the grader counts memory (page tables, sockets and files, too) and processors itself, without cgroups"
+    return Row("sandbox", OK, f"bubblewrap works; {counted}")
 
 
 doctors.append(("sandbox", sandbox_row))
