@@ -22,6 +22,7 @@ from nbformat.v4 import new_output
 
 from course_utils import causes, missed, progress
 from course_utils.check import CASES_FILE, JUDGE_VARIABLE, VERDICT, ExerciseCases, Verdict, load_cases
+from course_utils.names import is_account
 from course_utils.notebook import CHECK, grade_id, grading, read, sync
 from course_utils.paths import Course, CourseError, write
 
@@ -193,6 +194,10 @@ def submit(
         here = Path.cwd() / f"{assignment}.ipynb"
         notebook = notebook or (here if here.exists() else course.released(assignment))
         to = to or course.root / "submitted"
+    nobody = name is None and is_account(getpass.getuser())  # jovyan, root: every student on a hub is called so
+    if nobody and sys.stdin.isatty():
+        name = input("Your name or number, as your instructors know it: ").strip()
+        nobody = not name
     name = name or getpass.getuser()
     if name != Path(name).name or name.startswith("."):
         raise CourseError(f"{name!r} cannot be the name of a folder: choose another with --name")
@@ -221,6 +226,8 @@ def submit(
         said.append(f"your notebook uses {names}, which is not packed: copy what it needs of that into the notebook")
     elif beside:
         said.append(f"with it: {names}")
+    if nobody:
+        raise CourseError(f"{name} is this machine's account and not your name: say who you are with --name")
     time = datetime.now(UTC)
     digest = hashlib.sha256(data).hexdigest()
     receipt = {"assignment": assignment, "name": name, "sha256": digest, "time": time.isoformat(timespec="seconds")}

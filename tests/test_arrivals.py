@@ -495,3 +495,14 @@ def test_a_half_done_student_is_replaced_by_a_packed_one_of_later(course, box, n
     os.utime(path, (1_000_000, 1_000_000))
     assert "the earlier one is kept" in said(course, box)["ann.zip"][1]
     assert path.read_bytes() == notebook.read_bytes()
+
+
+@pytest.mark.parametrize("account", ["jovyan", "root", "codespace"])
+def test_a_machines_account_is_no_name_to_hand_in_under(box, notebook, monkeypatch, account):
+    monkeypatch.setattr("getpass.getuser", lambda: account)
+    with pytest.raises(CourseError, match="not your name: say who you are with --name"):
+        submit(NAME, notebook, box)
+    assert not list(box.iterdir())
+    monkeypatch.setattr("getpass.getuser", lambda: "okafor")
+    submit(NAME, notebook, box)
+    assert [p.name for p in box.iterdir()] == ["okafor"]
