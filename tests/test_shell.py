@@ -4,13 +4,18 @@ import importlib
 import json
 import os
 import subprocess
+import sys
+from functools import partial
 from pathlib import Path
+from time import sleep
 
 import pytest
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
 from autograder.grade import grade, watch
 from autograder.notes import Kind, sentence
+from autograder.run import pool
+from autograder.run.apart import Bounds, apart
 
 
 @pytest.fixture
@@ -149,8 +154,6 @@ def test_the_watch_goes_on_after_any_error(course, monkeypatch):
 
 
 def test_a_worker_that_takes_too_much_is_said(course, monkeypatch):
-    from autograder.run import pool
-
     hand_in(course, "mallory", RIGHT)
     real = pool.Here.grade
 
@@ -195,3 +198,22 @@ def test_a_page_that_cannot_be_made_costs_one_student(course, monkeypatch):
     assert pages.keys() == sheets.keys() and set(sheets.values()) == {6, 3}
     assert {student for student, page in pages.items() if "could not be made" in page} == PAGES.keys()
     assert (course.root / "report.html").is_file()
+
+
+TOO_MUCH = {
+    "time": (partial(sleep, 100), Bounds(wall_s=1)),
+    "processor": (partial(pow, 3, 10**9), Bounds(wall_s=60, cpu_s=1)),  # one long step that no signal handler ends
+    "memory": (partial(bytes, 2**31), Bounds(wall_s=60, cpu_s=60, memory_bytes=2**28)),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes with limits are Linux's")
+def test_what_a_worker_has_done_apart_ends_at_its_bounds_and_the_worker_goes_on():
+    processes = pool.start()
+    try:
+        for work, bounds in TOO_MUCH.values():
+            with pytest.raises(pool.Exceeded, match="took more than"):
+                processes.call(pool.Plain(partial(apart, work, bounds=bounds)))
+        assert processes.call(pool.Plain(partial(apart, partial(pow, 2, 10), bounds=Bounds(60, 60)))) == 1024
+    finally:
+        processes.close()
