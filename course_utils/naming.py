@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from course_utils.check import ExerciseCases, Mistake
+from course_utils.cases import ExerciseCases, Mistake
 from course_utils.compare import difference
 from course_utils.plain import Answer
 

@@ -21,7 +21,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 from course_utils import causes, missed, progress
-from course_utils.check import CASES_FILE, JUDGE_VARIABLE, VERDICT, ExerciseCases, Verdict, load_cases
+from course_utils.cases import CASES_FILE, ExerciseCases, load_cases
+from course_utils.check import JUDGE_VARIABLE, VERDICT, Verdict
 from course_utils.names import is_account
 from course_utils.notebook import CHECK, grade_id, grading, read, sync
 from course_utils.paths import Course, CourseError, write

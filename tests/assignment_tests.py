@@ -26,7 +26,8 @@ import torch
 from effort import often
 
 from autograder.author.exercise import Exercise, complete, load_exercises
-from course_utils.check import ExerciseCases, Verdict, answer, verdict
+from course_utils.cases import ExerciseCases
+from course_utils.check import Verdict, answer, verdict
 from course_utils.plain import Seed, cook, pack, replaced
 
 ROOT = Path(__file__).parents[1]

@@ -24,7 +24,8 @@ from autograder.author.exercise import (
     keyed_generator,
 )
 from course_utils import plain
-from course_utils.check import CASES_FILE, JUDGE_VARIABLE, Checker, answer, load_cases, save_cases, verdict
+from course_utils.cases import CASES_FILE, load_cases, save_cases
+from course_utils.check import JUDGE_VARIABLE, Checker, answer, verdict
 from course_utils.models.rnn import CharRNN, RNNConfig
 
 

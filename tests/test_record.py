@@ -20,7 +20,7 @@ from autograder.notes import Kind, sentence
 from autograder.release import release
 from autograder.run.options import Options
 from autograder.sandbox import provisioner
-from course_utils.check import CASES_FILE, load_cases
+from course_utils.cases import CASES_FILE, load_cases
 from course_utils.paths import CourseError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning", "ignore::nbformat.warnings.DuplicateCellId")

@@ -12,7 +12,7 @@ from nbgrader.api import Gradebook
 from small_course import MISTAKES, NAME, install, released_course, small_course
 
 from autograder.release import CASES_FILE, CHECKSUMS, _same, check_release, release
-from course_utils.check import load_cases, save_cases
+from course_utils.cases import load_cases, save_cases
 from course_utils.paths import CourseError
 
 

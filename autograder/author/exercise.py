@@ -27,7 +27,8 @@ from typing import Any
 import numpy
 import torch
 
-from course_utils.check import ExerciseCases, Mistake, answer
+from course_utils.cases import ExerciseCases, Mistake
+from course_utils.check import answer
 from course_utils.compare import difference
 from course_utils.plain import Answer, Module, Recipe, Seed, pack, replaced
 from course_utils.promises import ARGUMENTS, DEVICE, DTYPE, GENERATOR, GRADIENTS, Promise, broken

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from autograder.temporary import end_with_parent
-from course_utils.check import JUDGE_VARIABLE, ExerciseCases, answer, broken_promises
+from course_utils.cases import ExerciseCases
+from course_utils.check import JUDGE_VARIABLE, answer, broken_promises
 from course_utils.compare import difference
 from course_utils.paths import CourseError
 from course_utils.plain import Answer, cook, pack, unpack
