@@ -4,6 +4,7 @@ The kernel is the student's: what it says is shown, never believed. Whatever it 
 """
 
 import asyncio
+import contextlib
 import copy
 import math
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import psutil
 import zmq.asyncio
 from jupyter_client import AsyncKernelClient, AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
@@ -39,10 +41,12 @@ from autograder.sandbox import gpu, inside
 from autograder.sandbox.provisioner import SandboxError, missing
 from autograder.sandbox.warm import Parent
 from course_utils import causes, plain
-from course_utils.check import ExerciseCases, Verdict
+from course_utils.cases import ExerciseCases
+from course_utils.check import Verdict
 from course_utils.notebook import exercise, grade_id, grading, is_code, points
 from course_utils.plain import Answer
 
+TICK_S = 0.25  # between two looks at what a kernel has used
 GRACE_S = 3  # for a cell to end after its interrupt
 IOPUB_S = 15  # for outputs to arrive after the reply
 
@@ -158,7 +162,7 @@ class _Run(NotebookClient):
             on_cell_executed=self._keep_reply,
         )
         self.original, self.judge, self.place, self.limits = notebook, judge, place, place.limits
-        self.deadline = time.monotonic() + self.limits.notebook_s
+        self.spent = 0.0  # of `notebook_s`
         self.outputs: dict[int, list[NotebookNode]] = {}  # index of the cell -> what it put out
         self.verdicts: dict[int, Verdict] = {}
         self.notes: list[Note] = []
@@ -209,7 +213,7 @@ class _Run(NotebookClient):
                 except _Dead as death:
                     self._bury(before, death)
                     break
-        if not self.stopped and time.monotonic() >= self.deadline:
+        if not self.stopped and self.spent >= self.limits.notebook_s:
             self.stopped = f"the notebook's time limit of {self.limits.notebook_s:g} s was used up"
             self.notes.append(note(Kind.OUT_OF_TIME, f"{self.limits.notebook_s:g}", cell=self._name(index)))
         return self.stopped
@@ -225,12 +229,12 @@ class _Run(NotebookClient):
         self._reply: dict[str, Any] = {}
         running = asyncio.ensure_future(self.async_execute_cell(cell, index))
         ending = asyncio.ensure_future(self._end_of_kernel())
-        seconds = max(0.0, min(self.limits.cell_s, self.deadline - time.monotonic()))
+        seconds = max(0.0, min(self._seconds(index), self.limits.notebook_s - self.spent))
         try:
-            await asyncio.wait({running, ending}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await self._wait_own({running, ending}, seconds)
             if not running.done() and not ending.done():
                 await self._interrupt(index, seconds)
-                await asyncio.wait({running, ending}, timeout=GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+                await self._wait_own({running, ending}, GRACE_S)
             if running.done() and running.exception():
                 await asyncio.wait({ending}, timeout=0.5)  # the reason may be that the kernel has ended
             if ending.done():
@@ -247,6 +251,28 @@ class _Run(NotebookClient):
             for task in (running, ending):
                 task.cancel()
             await asyncio.gather(running, ending, return_exceptions=True)
+
+    def _seconds(self, index: int) -> float:
+        """What a cell may take: where each call of a check may take long, all of them may."""
+        asked = self.judge.exercises.get(self.checks.get(index, ""))
+        return self.limits.cell_s + (len(asked.asks) * asked.seconds if asked and asked.seconds else 0.0)
+
+    async def _wait_own(self, tasks: set[asyncio.Future], seconds: float) -> None:
+        """Wait for the first of the tasks, or until the kernel has used so much time of its own.
+
+        That is processor time, and time in which it waits for nothing that this machine could hurry: where others keep
+        the machine busy, no time goes by.
+        """
+        own, clock, used = 0.0, time.monotonic(), self.km.busy()[0]
+        while own < seconds:
+            done, _ = await asyncio.wait(tasks, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
+            then, clock, before, (used, runs) = clock, time.monotonic(), used, self.km.busy()
+            worked = max(0.0, used - before)
+            idle = not done and not runs and worked < 0.01 * (clock - then)
+            own += clock - then if idle else worked
+            if done:
+                break
+        self.spent += own
 
     async def _interrupt(self, index: int, seconds: float) -> None:
         self.skipped.add(index)
@@ -409,7 +435,7 @@ class _Manager(AsyncKernelManager):
             context.setsockopt(option, value)
         path = place.folder / f"kernel-{number}"
         super().__init__(transport="ipc" if judges.UNIX else "tcp", connection_file=f"{path}.json", context=context)
-        self.session.unpack = plain.parsed  # a small message can hold millions of parts
+        self.session.unpack = plain.parsed
         self.judge, self.work, self.place = place.folder / "judge", Path(f"{path}.work"), place
         provisioner = {"provisioner_name": "local-provisioner"}
         if place.sandbox:
@@ -437,6 +463,19 @@ class _Manager(AsyncKernelManager):
 
     def client(self, **kwargs: Any) -> _Client:
         return super().client(context=self.context, **kwargs)
+
+    def busy(self) -> tuple[float, bool]:
+        """Seconds of processor time that the kernel and its children have used, and whether any of them would run."""
+        used, runs = 0.0, False
+        try:
+            kernel = psutil.Process(self.provisioner.pid)
+            for process in (kernel, *kernel.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    used += sum(process.cpu_times()[:4])
+                    runs |= process.status() in (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP, psutil.STATUS_WAKING)
+        except psutil.Error:  # it has ended
+            pass
+        return used, runs
 
     def used(self, what: str) -> float:
         return getattr(self.provisioner, what, 0)
