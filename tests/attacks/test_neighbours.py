@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from autograder.limits import MiB
+from autograder.notes import Kind
 
 from .conftest import LIMITS, RIGHT, WRONG, gained_nothing, outputs, points
 
@@ -38,25 +39,6 @@ for _ in range(6):
                     while end.send(bytes(65536)): pass
                 except BlockingIOError: pass
         time.sleep(600)
-time.sleep(600)
-""",
-    "sockets_inside_of_sockets": """
-import os, socket, time
-for _ in range(6):
-    if os.fork() == 0:
-        try:
-            while True:
-                box, end = socket.socketpair()
-                for _ in range(200):
-                    full, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-                    full.setblocking(False)
-                    try:
-                        while full.send(bytes(32768)): pass
-                    except BlockingIOError: pass
-                    socket.send_fds(box, [b"x"], [full.fileno(), other.fileno()])
-                    full.close(); other.close()
-                globals().setdefault("kept", []).append((box, end))
-        except OSError: time.sleep(600)
 time.sleep(600)
 """,
     "empty_files": """
@@ -97,6 +79,35 @@ def test_memory_that_is_in_no_process_is_counted(hand_in, code):
     gained_nothing(result)
     said = [text for note in result.notes for text in note.text]
     assert any("MiB of memory" in text for text in said), (result.notes, outputs(result))
+
+
+SOCKETS_INSIDE_OF_SOCKETS = """
+import os, socket, time
+for _ in range(6):
+    if os.fork() == 0:
+        try:
+            while True:
+                box, end = socket.socketpair()
+                for _ in range(200):
+                    full, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+                    full.setblocking(False)
+                    try:
+                        while full.send(bytes(32768)): pass
+                    except BlockingIOError: pass
+                    socket.send_fds(box, [b"x"], [full.fileno(), other.fileno()])
+                    full.close(); other.close()
+                globals().setdefault("kept", []).append((box, end))
+        except OSError: time.sleep(600)
+time.sleep(600)
+"""
+
+
+@pytest.mark.soak
+def test_sockets_on_their_way_in_sockets_are_few(hand_in):
+    """The kernel lets a user send no more of them than it may have open: the cell waits until it is interrupted."""
+    result = hand_in(WRONG + SOCKETS_INSIDE_OF_SOCKETS, limits=SMALL)
+    gained_nothing(result)
+    assert Kind.INTERRUPTED in {note.kind for note in result.notes}, result.notes
 
 
 @x86_64
