@@ -101,7 +101,8 @@ def on_device(function: Callable, arguments: tuple) -> dict[str, Any] | None:
     try:
         module = arguments[0].built(function) if is_module(arguments) else None
         with ExitStack() as stack:
-            for mode in (*fake, _watch(bool(fake))):
+            grad = torch.set_grad_enabled(torch.is_grad_enabled())  # restored, too, where `no_grad` is broken off
+            for mode in (grad, *fake, _watch(bool(fake))):
                 stack.enter_context(mode)
             there = _on(device, arguments, bool(fake))
             if module is None:

@@ -27,6 +27,7 @@ from course_utils import plain
 from course_utils.cases import CASES_FILE, load_cases, save_cases
 from course_utils.check import JUDGE_VARIABLE, Checker, answer, verdict
 from course_utils.models.rnn import CharRNN, RNNConfig
+from course_utils.promises import MOST_CALLS
 
 
 def double(x):
@@ -627,6 +628,17 @@ def test_a_mask_that_is_no_buffer_is_found():
 )
 def test_what_runs_on_a_device_or_hangs_on_numbers_is_no_fault(function):
     assert promised(function).points == 2 and not promised(function).broken
+
+
+def test_what_is_broken_off_within_no_grad_leaves_gradients_as_they_were():
+    @torch.no_grad()
+    def long(x):
+        for _ in range(2 * MOST_CALLS):
+            x = x * 1.0
+        return 2 * x
+
+    assert promised(long).points == 2
+    assert torch.is_grad_enabled()
 
 
 def test_numpy_on_a_device_is_named_and_costs_nothing():
