@@ -58,6 +58,15 @@ def test_it_is_named_where_the_corner_case_was_handled():
     assert (result.held, result.mistake) == (1, "over_n_minus_1")
 
 
+def test_it_is_named_although_another_case_took_too_long():
+    cases = MEAN.build(0)
+    complete(cases, [answer(mean, ask) for ask in cases.asks])
+    answers = [answer(over_n_minus_1, ask) for ask in cases.asks]
+    answers[1] = {"error": "TooLong", "message": "the call took more than 3 s of processor time"}
+    assert verdict(cases, answers, show=True).mistake == "over_n_minus_1"
+    assert verdict(cases, [answers[1]] * len(answers), show=True).mistake is None
+
+
 def test_it_is_not_named_where_it_explains_only_some_of_what_fails():
     def two_mistakes(x):
         return x.sum() / (len(x) - 1) if len(x) > 4 else x.sum()
