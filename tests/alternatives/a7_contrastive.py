@@ -89,7 +89,7 @@ def supervised_with_weights(z, labels, temperature):
     same = torch.eq(labels[:, None], labels[None, :]).float() * others
     logits = torch.einsum("id,kd->ik", z, z) / temperature
     top = (logits - 1e9 * (1 - others)).detach().amax(1, keepdim=True)  # so that no power is too large
-    below = ((logits - top).clamp(max=0).exp() * others).sum(1, keepdim=True).log() + top
+    below = (((logits - top) * others).exp() * others).sum(1, keepdim=True).log() + top
     weights = same / same.sum(1, keepdim=True).clamp(min=1)
     return ((below - logits) * weights).sum() / (same.sum(1) > 0).sum()
 
