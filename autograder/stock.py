@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autograder.course import Blocked
+from autograder.course import Blocked, Course
 from course_utils.paths import CourseError
 
 if TYPE_CHECKING:
@@ -55,6 +55,23 @@ def make_gradebook(url: str) -> None:
         ) from None
     finally:
         engine.dispose()
+
+
+@contextmanager
+def opened(course: Course) -> Iterator[Any]:
+    """nbgrader's `Gradebook` of a course.
+
+    Raises:
+        Blocked: another program holds it, or it cannot be written.
+    """
+    from nbgrader.api import Gradebook
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        with Gradebook(course.directory().db_url) as gradebook:
+            yield gradebook
+    except OperationalError as error:
+        raise _blocked(str(error)) or error from None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.course import IGNORED, Course
-from autograder.stock import convert, make_gradebook
+from autograder.stock import convert, make_gradebook, opened
 from autograder.temporary import temporary_folder
 from course_utils.notebook import normalise, read, sync, text
 from course_utils.paths import write
@@ -53,10 +53,10 @@ def generate(course: Course, name: str, temporary: Path, db_url: str, points: di
 
 def make_known(assignment: str, **_: Any) -> None:
     """Tell the gradebook of a fresh clone which assignment there is, before nbgrader's autograde looks (its hook)."""
-    from nbgrader.api import Gradebook, MissingEntry
+    from nbgrader.api import MissingEntry
 
     course = Course(Path.cwd())  # where nbgrader goes before it calls
-    with Gradebook(course.directory().db_url) as gradebook:
+    with opened(course) as gradebook:
         try:
             gradebook.find_notebook(assignment, assignment)
             return

@@ -20,7 +20,7 @@ from autograder.run import outputs
 from autograder.run.apart import Bounds, side_by_side
 from autograder.run.judge import no_verdict
 from autograder.run.work import fingerprint
-from autograder.stock import convert, one_engine
+from autograder.stock import convert, one_engine, opened
 from autograder.temporary import temporary_folder
 from course_utils.paths import write
 
@@ -29,14 +29,13 @@ PAGE_S = 2  # of a processor, for a page of the usual kind
 
 def publish(course: Course, name: str, students: list[str] | None = None, workers: int = 1) -> None:
     """Write what people read, from the gradebook: mark sheets (of all, or of some), grades.csv, report.html."""
-    from nbgrader.api import Gradebook
     from nbgrader.plugins import CsvExportPlugin
 
     from autograder.book.report import write_report
 
     late.apply(course, name)
     graded = _mark_sheets(course, name, students, workers)
-    with one_engine(), Gradebook(course.directory().db_url) as gradebook, temporary_folder() as temporary:
+    with one_engine(), opened(course) as gradebook, temporary_folder() as temporary:
         table = Path(temporary) / "grades.csv"
         CsvExportPlugin(to=str(table)).export(gradebook)
         write(course.root / "grades.csv", table.read_bytes())
@@ -162,10 +161,10 @@ def _is_recorded(course: Course, name: str, student: str, outcome: dict[str, Any
     grader = remarks(course, name, student)
     if grader.get("key") != outcome["key"] or grader.get("notes") != outcome["staged"] + outcome["notes"]:
         return False
-    from nbgrader.api import Gradebook, MissingEntry
+    from nbgrader.api import MissingEntry
 
     try:
-        with Gradebook(course.directory().db_url) as gradebook:
+        with opened(course) as gradebook:
             grades = gradebook.find_submission_notebook(name, name, student).grades
             judged = {g.cell.name: g.auto_score for g in grades}
             return all(judged.get(n) == min(v["points"], v["max_points"]) for n, v in outcome["verdicts"].items())

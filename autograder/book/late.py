@@ -12,11 +12,12 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from nbformat import NotebookNode
-from nbgrader.api import Gradebook, SubmittedAssignment
+from nbgrader.api import SubmittedAssignment
 from nbgrader.preprocessors import AssignLatePenalties
 
 from autograder.course import Course
 from autograder.notes import Kind, Note, note
+from autograder.stock import opened
 from course_utils.paths import CourseError
 
 FILE = "late.toml"  # at the course's root
@@ -81,7 +82,7 @@ def of_assignment(course: Course, name: str) -> dict[str, Lateness]:
         CourseError: `late.toml` is wrong.
     """
     rules = read_rules(course)
-    with Gradebook(course.directory().db_url) as gradebook:
+    with opened(course) as gradebook:
         if not rules and not gradebook.find_assignment(name).duedate:
             return {}  # nothing is late
         found = [s for a in gradebook.assignments for s in a.submissions if s.timestamp]
@@ -120,7 +121,7 @@ def penalty(course: Course, submission: SubmittedAssignment, late: Lateness | No
 def apply(course: Course, name: str, students: list[str] | None = None) -> None:
     """Write the penalties that hold now into the gradebook, so that nbgrader and its table say the same."""
     late = of_assignment(course, name)
-    with Gradebook(course.directory().db_url) as gradebook:
+    with opened(course) as gradebook:
         for submission in gradebook.assignment_submissions(name):
             if students is None or submission.student_id in students:
                 points = penalty(course, submission, late.get(submission.student_id))

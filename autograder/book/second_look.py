@@ -6,6 +6,7 @@ from typing import Any
 
 from autograder.book.sheets import graded_notebook
 from autograder.course import Course
+from autograder.stock import opened
 
 
 @contextmanager
@@ -16,9 +17,8 @@ def where_something_changed(course: Course, name: str, student: str) -> Iterator
     yield
     after = _texts(graded_notebook(course, name, student))
     same = {cell for cell in settled if _answer(before, cell) == _answer(after, cell)}
-    from nbgrader.api import Gradebook
 
-    with Gradebook(course.directory().db_url) as gradebook:
+    with opened(course) as gradebook:
         for cell, score in _given(course, name, student, again=True).items():
             if cell in same and settled[cell] == score:
                 gradebook.find_grade(cell, name, name, student).needs_manual_grade = False
@@ -27,9 +27,9 @@ def where_something_changed(course: Course, name: str, student: str) -> Iterator
 
 def _given(course: Course, name: str, student: str, again: bool) -> dict[str, float | None]:
     """The cells that a person marked -> the grader's own mark; those to be looked at again, or the others."""
-    from nbgrader.api import Gradebook, MissingEntry
+    from nbgrader.api import MissingEntry
 
-    with Gradebook(course.directory().db_url) as gradebook:
+    with opened(course) as gradebook:
         try:
             grades = gradebook.find_submission_notebook(name, name, student).grades
         except MissingEntry:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from autograder.book import late
 from autograder.course import Course
 from autograder.notes import NOTES, UNANSWERED, Kind, Note, brief, from_json, note, sentence
+from autograder.stock import opened
 from course_utils.check import Verdict
 from course_utils.notebook import grade_id, read
 
@@ -76,13 +77,12 @@ def why(verdict: Verdict) -> str:
 
 def sheets(course: Course, name: str, students: list[str] | None = None) -> list[Sheet]:
     """The sheets of all who are in the gradebook (or of some), as it now stands, marks given by hand included."""
-    from nbgrader.api import Gradebook
 
     found = []
     cells = read(course.released(name)).cells
     order = {grade_id(c): number for number, c in enumerate(cells)}
     lateness = late.of_assignment(course, name)
-    with Gradebook(course.directory().db_url) as gradebook:
+    with opened(course) as gradebook:
         if students is None:
             submissions = gradebook.assignment_submissions(name)
         else:

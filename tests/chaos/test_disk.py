@@ -52,7 +52,7 @@ def whole(course) -> bool:
         return db.execute("pragma integrity_check").fetchone() == ("ok",)
 
 
-@pytest.mark.parametrize("left", [0, 40 * KiB, 120 * KiB, 400 * KiB])
+@pytest.mark.parametrize("left", [0, 40 * KiB, 120 * KiB, 200 * KiB])
 def test_a_disk_that_fills_up_stops_with_a_sentence_and_goes_on_later(course, disk, left):
     ballast = disk / "ballast"
     with ballast.open("wb") as file:
