@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
-from alternatives.a1_markov_chains import ALTERNATIVES, source
+from alternatives.a1_markov_chains import ALTERNATIVES
+from assignment_tests import source
 from nbformat import NotebookNode
 
 from autograder.author.exercise import load_exercises

@@ -1,10 +1,8 @@
 """Other right answers to assignment 1, in the styles that students write: loops, one-hot products, numpy, library.
 
-Each function stands alone (its imports are inside), so that its source can be put into a notebook: see `source`.
+Each function stands alone (its imports are inside), so that its source can be put into a notebook.
 """
 
-import inspect
-import re
 from collections.abc import Callable
 
 ALTERNATIVES: dict[str, list[Callable]] = {}
@@ -18,20 +16,6 @@ def alternative(exercise: str) -> Callable[[Callable], Callable]:
         return function
 
     return register
-
-
-def source(function: Callable, exercise: str) -> str:
-    """Code for a notebook cell: the function with what it calls in its own file, bound to the exercise's name."""
-    needed, waiting = [], [function]
-    while waiting:
-        current = waiting.pop()
-        needed.insert(0, current)
-        here = (current.__globals__.get(name) for name in current.__code__.co_names)
-        here = [f for f in here if inspect.isfunction(f) and f.__module__ == function.__module__]
-        waiting += [f for f in here if f not in needed]
-    parts = [re.split(r"^(?=def )", inspect.getsource(f), flags=re.MULTILINE)[-1] for f in needed]  # without decorators
-    names = "import torch\nfrom torch import Tensor\n\n\n"
-    return names + "\n\n".join(parts) + f"\n\n{exercise} = {function.__name__}\n"
 
 
 # --- 1 ----------------------------------------------------------------------------------------------------------------
