@@ -527,7 +527,7 @@ def test_the_list_says_sizes_licences_and_sources_and_fetches_nothing(here):
 
 def test_names_are_checked_before_anything_is_fetched(here, stick):
     for arguments, said in (
-        (["sms_spam", "gpt9"], "there is no 'gpt9' to fetch"),
+        (["sms_spam", "gpt9"], "nothing called 'gpt9' can be fetched"),
         (["--lecture", "10"], "lecture 10 uses nothing"),
     ):
         found = CliRunner().invoke(app, ["fetch", *arguments])

@@ -51,9 +51,9 @@ class Sheet:
     def reasons(self) -> list[str]:
         """Why points are missing, in a few words each; then what went wrong technically.
 
-        Where there was nothing to grade, that alone: no exercise is at fault.
+        Where there was nothing to grade, or the grader failed, that alone: no exercise is at fault.
         """
-        if any(note.kind in UNANSWERED for note in self.notes):
+        if self.failed or any(note.kind in UNANSWERED for note in self.notes):
             return [sentence(note) for note in self.remarks + self.trouble]
         lost = [v for v in self.verdicts.values() if v.points < v.max_points]
         other = [n for n, (p, m) in self.cells.items() if n not in self.verdicts and p is not None and p < m]
