@@ -528,7 +528,7 @@ def test_the_list_says_sizes_licences_and_sources_and_fetches_nothing(here):
 def test_names_are_checked_before_anything_is_fetched(here, stick):
     for arguments, said in (
         (["sms_spam", "gpt9"], "nothing called 'gpt9' can be fetched"),
-        (["--lecture", "10"], "lecture 10 uses nothing"),
+        (["--lecture", "10"], "lecture 10 needs nothing fetched"),
     ):
         found = CliRunner().invoke(app, ["fetch", *arguments])
         assert found.exit_code == 1 and said in found.output
