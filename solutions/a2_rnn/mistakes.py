@@ -909,17 +909,6 @@ def states_cut_off(codes, h, weights):
     return states, states @ weights["W_o"] + weights["c"]
 
 
-def _written(prompt, length, temperature, weights, generator):
-    h, found = torch.zeros(len(prompt), len(weights["b"])), []
-    for code in prompt.unbind(1):
-        h = torch.tanh(weights["W_x"][code] + h @ weights["W_h"] + weights["b"])
-    for _ in range(length):
-        p = ((h @ weights["W_o"] + weights["c"]) / temperature).softmax(-1)
-        found.append(torch.multinomial(p, 1, generator=generator)[:, 0])
-        h = torch.tanh(weights["W_x"][found[-1]] + h @ weights["W_h"] + weights["b"])
-    return torch.stack(found, 1)
-
-
 @write.breaks("where the randomness comes from")
 def writes_from_elsewhere(prompt, length, temperature, weights, generator):
     return _written(prompt, length, temperature, weights, None)
