@@ -146,7 +146,10 @@ class Assignment:
         drawn = self.exercises[name].build(seed)
         drawn.inputs = cook(drawn.inputs)  # once, as the judge does, and not for each function again
         drawn.promises = self.exercises[name].promises.of(drawn.inputs)
-        return complete(drawn, [answer(self.solution(name), ask, drawn.banned) for ask in drawn.asks])
+        known, asked = [], drawn.asks
+        if drawn.compare["kind"] == "accuracy":  # the truth is known: nothing has to be trained for it
+            known, asked = [{"value": truth} for truth in drawn.truths], asked[len(drawn.inputs) :]
+        return complete(drawn, known + [answer(self.solution(name), ask, drawn.banned) for ask in asked])
 
     def judged(self, function: Callable, name: str, seed: int = 0) -> Verdict:
         """The verdict on a function, with other random numbers than the reference's: it must not depend on them."""
