@@ -650,14 +650,6 @@ def prompt_repeated(prompt, length, temperature, weights, generator):
     return torch.cat([prompt, _written(prompt, length, temperature, weights, generator)], 1)
 
 
-@write.mistake(
-    "the prompt's last character is never read: you stop reading one character too early, and draw what should follow "
-    "the one before it."
-)
-def last_character_not_read(prompt, length, temperature, weights, generator):
-    return _written(prompt[:, :-1], length, temperature, weights, generator)
-
-
 # --- 7. A matrix for each character -----------------------------------------------------------------------------------
 
 multiplicative_step = Exercise(
