@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -146,11 +147,14 @@ def _members(source: Path | BytesIO, parts: tuple[str, ...], limits: Limits, mos
         if why and strict:
             raise Refused(why)
         if not any(JUNK.fullmatch(n) for n in names):
-            read = lambda most, member=member: _damage(lambda: _member(archive, member, most))  # noqa: E731
-            found.append(Item((*parts, *names), _packed(member), read, why))
+            found.append(Item((*parts, *names), _packed(member), partial(_content, archive, member), why))
     if not found:
         raise Refused("the zip holds no files")
     return found
+
+
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes:
+    return _damage(lambda: _member(archive, member, most))
 
 
 def _damage(step: Callable) -> Any:
