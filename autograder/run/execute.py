@@ -49,6 +49,7 @@ from course_utils.plain import Answer
 TICK_S = 0.25  # between two looks at what a kernel has used
 GRACE_S = 3  # for a cell to end after its interrupt
 IOPUB_S = 15  # for outputs to arrive after the reply
+FULL = 0.75  # of the memory: after a MemoryError with so much still held, the cells that follow would have no room
 
 
 @dataclass
@@ -246,6 +247,8 @@ class _Run(NotebookClient):
                 raise _Dead("withheld its outputs" if late else f"sent what is no message ({type(error).__name__})")
             if causes.says_exit(self._reply):
                 raise _Dead("said exit()")
+            if self._reply.get("ename") == "MemoryError" and self.km.memory() > FULL * self.limits.memory_bytes:
+                raise _Dead("used up the memory, and what it made stays in its variables")
             return self._with_error(cell.outputs)
         finally:
             for task in (running, ending):
@@ -476,6 +479,13 @@ class _Manager(AsyncKernelManager):
         except psutil.Error:  # it has ended
             pass
         return used, runs
+
+    def memory(self) -> int:
+        """Bytes that the kernel's own process holds now."""
+        try:
+            return psutil.Process(self.provisioner.pid).memory_info().rss if self.place.sandbox else 0
+        except psutil.Error:
+            return 0
 
     def used(self, what: str) -> float:
         return getattr(self.provisioner, what, 0)

@@ -215,6 +215,7 @@ def chain_explorer(
     )
 
 
+SHADE = 0.6  # of the strongest colour behind text, so that the text can be read
 _BLUE, _ORANGE = "var(--course-blue, 0, 114, 178)", "var(--course-orange, 213, 94, 0)"  # lighter on a dark ground
 _STYLE = """<style>
 [data-jp-theme-light=false] .course-explorer { --course-blue: 86, 180, 233; --course-orange: 255, 140, 40; }
@@ -273,7 +274,7 @@ def shaded(text: str, values, *, least: float | None = None, most: float | None 
         share = min(1.0, max(0.0, value / high if value > 0 and high else value / low if low else 0.0))
         rgb = _ORANGE if value > 0 else _BLUE
         shown = escape(character) if character != "\n" else "↵\n"
-        found.append(f'<span style="background: rgba({rgb}, {0.75 * share:.2f})">{shown}</span>')
+        found.append(f'<span style="background: rgba({rgb}, {SHADE * share:.2f})">{shown}</span>')
     return "".join(found)
 
 
@@ -395,7 +396,7 @@ def attention_explorer(tokens: Collection[str], maps, *, layer: int = 0, head: i
         for i, piece in enumerate(tokens):
             frame = "outline: 2px solid #D55E00; outline-offset: -1px;" if i == token else ""
             shades.append(
-                f'<span style="background: rgba({_BLUE}, {float(row[i]):.2f}); {frame}">{escape(piece)}</span>'
+                f'<span style="background: rgba({_BLUE}, {SHADE * float(row[i]):.2f}); {frame}">{escape(piece)}</span>'
             )
         cells = []
         for i in range(T):

@@ -69,8 +69,9 @@ def test_the_whole_notebook_has_a_limit(hand_in):
         "x = bytearray(30 * 2**30)",
         "import torch\nx = torch.ones(30 * 2**28)",
         "x = []\nwhile True:\n    x.append(b'x' * 2**24 + bytes(len(x)))",
+        "x = []\nn = 2**28\nwhile n > 2**10:\n    try:\n        x.append(b'x' * n)\n    except MemoryError:\n        n //= 2\nraise MemoryError",
     ],
-    ids=["one allocation", "torch", "step by step"],
+    ids=["one allocation", "torch", "step by step", "to the last KiB"],
 )
 def test_a_memory_bomb_costs_its_own_exercise(hand_in, code):
     result = hand_in(WRONG + code)

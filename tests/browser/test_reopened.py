@@ -130,6 +130,6 @@ def test_a_lecture_opened_again(browser, lab):
     today.close()
     tomorrow = Notebook(browser, lab, path)
     tomorrow.show("taste")
-    is_still(tomorrow.page, explorers=1, quizzes=0)
+    is_still(tomorrow.page, explorers=2, quizzes=0)
     tomorrow.screenshot("reopened_lecture_00")
     tomorrow.close()

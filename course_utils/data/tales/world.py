@@ -1,6 +1,7 @@
 """The world of the tales, as a reader knows it: who is where, who has what, what lies in what, and since when.
 
 Rules:
+
 1. A person or animal is in one place. A thing is with one person, in one holder (a basket, a box), or in one place.
 2. What somebody has goes where that person goes, and so does everything in a basket that is carried.
 3. To give, drop, hide or use a thing, one must have it. To take a thing that lies about, or to give one, one must be
@@ -8,11 +9,12 @@ Rules:
 4. A colour stays. A wish lasts. Whoever speaks tells the truth.
 
 Each fact has a grade, by how far a reader must look for it:
-1: one sentence said it, the one before (or this one).
-2: one sentence said it, longer ago.
-3: two facts must be joined: the thing is where the person who has it went; two people went to the same place.
-4: three or more: the thing lies in a basket, somebody carries the basket, that person went there.
-0: nothing that was told decides it. Only texts that the teller did not write have such facts.
+
+- 1: one sentence said it, the one before (or this one).
+- 2: one sentence said it, longer ago.
+- 3: two facts must be joined: the thing is where the person who has it went; two people went to the same place.
+- 4: three or more: the thing lies in a basket, somebody carries the basket, that person went there.
+- 0: nothing that was told decides it. Only texts that the teller did not write have such facts.
 """
 
 from __future__ import annotations
