@@ -254,6 +254,7 @@ def test_the_lock_of_students_has_what_their_project_asks_for_and_no_grader():
     assert {"torch", "jupyterlab", "transformers", "uv", "setuptools", "nbclient", "pywinpty", "appnope"} <= names
     assert not names & {"nbgrader", "distributed", "sphinx", "pytest", "playwright"}
     assert "autograder" not in project and re.findall(r"^\[.*\]$", project, re.MULTILINE)
+    assert {"fqdn", "webcolors", "rfc3986-validator"} <= names  # what jsonschema's extra brings, for jupyter-events
     entries = re.findall(r"^[\w.-]+==.*\n(?:[ \t].*\n)*", small, re.MULTILINE)
     assert "".join(entries) == small and all(entry in lock for entry in entries)
 

@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -261,25 +261,32 @@ def student_lock(lock: str, project: str) -> str:
     """
     entries = re.findall(r"^([A-Za-z0-9][\w.-]*)==.*\n(?:[ \t].*\n)*", lock, re.MULTILINE)
     blocks = dict(zip(entries, (m[0] for m in re.finditer(r"^[A-Za-z0-9].*\n(?:[ \t].*\n)*", lock, re.MULTILINE))))
-    needed, waiting = set(), [_plain(name) for name in (*SET_UP, *_asked(project))]
+    seen, waiting = set(), [(_plain(r.name), frozenset(r.extras)) for r in _asked(project)]
     while waiting:
-        name = waiting.pop()
-        if name in needed:
+        if (asked := waiting.pop()) in seen:
             continue
-        needed.add(name)
+        seen.add(asked)
+        name, extras = asked
         try:
             wants = [Requirement(line) for line in metadata.requires(name) or ()]
         except metadata.PackageNotFoundError:
             continue
-        waiting += [_plain(r.name) for r in wants if "extra ==" not in str(r.marker)]
+        waiting += [(_plain(r.name), frozenset(r.extras)) for r in wants if _wanted(str(r.marker), extras)]
+    needed = {name for name, _ in seen}
     return "".join(block for name, block in blocks.items() if _plain(name) in needed or not _installed(name))
 
 
-def _asked(project: str) -> list[str]:
+def _wanted(marker: str, extras: Iterable[str]) -> bool:
+    """Whether something is needed with these extras, on some system."""
+    of = re.findall(r"""extra == ['"]([^'"]+)""", marker)
+    return not of or bool({_plain(extra) for extra in of} & {_plain(extra) for extra in extras})
+
+
+def _asked(project: str) -> list[Requirement]:
     import tomllib
 
     table = tomllib.loads(project)["project"]
-    return [Requirement(line).name for line in (*table["dependencies"], *table["optional-dependencies"]["lab"])]
+    return [Requirement(line) for line in (*SET_UP, *table["dependencies"], *table["optional-dependencies"]["lab"])]
 
 
 def _plain(name: str) -> str:
