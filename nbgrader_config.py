@@ -12,6 +12,7 @@ if programs not in os.environ.get("PATH", "").split(os.pathsep):
     os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
 
 root = Path(__file__).resolve().parent
+c.CourseDirectory.course_id = "shannon-to-clip"
 c.CourseDirectory.root = str(root)
 c.CourseDirectory.source_directory = "solutions"
 c.CourseDirectory.release_directory = "assignments"
@@ -35,6 +36,10 @@ c.Autograde.autograde_preprocessors = [
     "autograder.book.late.Penalties",  # late.toml
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
+
+# On a hub (docs/hub.md): a hand-in is whose who made it, and feedback finds its way back.
+c.ExchangeFactory.collect = "autograder.intake.exchange.Collect"
+c.ExchangeFactory.release_feedback = "autograder.intake.exchange.ReleaseFeedback"
 
 # Mark sheets: what students wrote is shown, never run; the page asks no other machine for anything.
 c.GenerateFeedback.preprocessors = ["autograder.book.record.Marks"]

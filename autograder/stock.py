@@ -68,7 +68,8 @@ def opened(course: Course) -> Iterator[Any]:
     from sqlalchemy.exc import OperationalError
 
     try:
-        with Gradebook(course.directory().db_url) as gradebook:
+        directory = course.directory()
+        with Gradebook(directory.db_url, directory.course_id) as gradebook:
             yield gradebook
     except OperationalError as error:
         raise _blocked(str(error)) or error from None

@@ -13,8 +13,11 @@ class NotPlain(OSError):
     """It is no plain file: a folder, a pipe, a device."""
 
 
-def open_plain(path: Path) -> tuple[BinaryIO, os.stat_result]:
+def open_plain(path: Path | str, folder: int | None = None) -> tuple[BinaryIO, os.stat_result]:
     """Open a plain file for reading: never a link, a pipe or a device, whatever lay there a moment ago.
+
+    Args:
+        folder: descriptor of an open folder, to which the path is relative.
 
     Returns:
         The file, and what the system says about it (its size, its time).
@@ -23,7 +26,7 @@ def open_plain(path: Path) -> tuple[BinaryIO, os.stat_result]:
         NotPlain: it is something else.
         OSError: it is a link, or it cannot be opened.
     """
-    descriptor = os.open(path, FLAGS)
+    descriptor = os.open(path, FLAGS, dir_fd=folder)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
