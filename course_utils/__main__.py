@@ -2,8 +2,7 @@
 
 import os
 import sys
-from importlib import import_module
-from importlib.util import find_spec
+from importlib.metadata import entry_points
 
 
 def main() -> None:
@@ -22,8 +21,8 @@ def main() -> None:
         os.environ.pop(name, None)
     from course_utils.cli import app
 
-    if find_spec("autograder"):  # an instructor's copy of the course: add its commands
-        import_module("autograder.cli")
+    for more in entry_points(group="course.commands"):  # an instructor's copy of the course has some
+        more.load()
     app(prog_name="course")
 
 

@@ -239,6 +239,7 @@ def student_project(project: str, address: str) -> str:
     """pyproject.toml without the autograder and what only it needs."""
     changes = [
         (r"^(grade|publish|dev) = \[\n?(?:.*\n)*?\]\n|^(?:grade|publish|dev) = \[.*\]\n", ""),
+        (r'^\[project\.entry-points\."course\.commands"\]\n(?:.+\n)+\n?', ""),
         (r'^\[project\.entry-points\."jupyter_client\.kernel_provisioners"\]\n(?:.+\n)+\n?', ""),
         (r'^include = \["course_utils\*".*\]$', 'include = ["course_utils*"]'),
         (r"^autograder = .*\n", ""),
