@@ -215,7 +215,7 @@ def chain_explorer(
     )
 
 
-SHADE = 0.6  # of the strongest colour behind text, so that the text can be read
+SHADE = 0.5  # of the strongest colour behind text, so that the text can be read
 _BLUE, _ORANGE = "var(--course-blue, 0, 114, 178)", "var(--course-orange, 213, 94, 0)"  # lighter on a dark ground
 _STYLE = """<style>
 [data-jp-theme-light=false] .course-explorer { --course-blue: 86, 180, 233; --course-orange: 255, 140, 40; }
