@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -244,6 +245,15 @@ def test_badges_and_install_cells_have_the_address(course, tmp_path):
     assert install_cell.address(tmp_path / "students") == "https://github.com/me/shannon.git"
     assert edition.badges("file:///x", "main") == ""
     assert "v2/git/https%3A%2F%2Fgit.uni.example%2Fc" in edition.badges("https://git.uni.example/c", "main")
+
+
+@pytest.mark.parametrize("address", ["https://github.com/me/x.git", "ssh://git@host.example/x", "file:///home/me/x"])
+def test_setuptools_takes_the_project_of_students(address):
+    from setuptools.config._validate_pyproject import validate
+
+    project = edition.student_project((ROOT / "pyproject.toml").read_text(), address)
+    assert validate(tomllib.loads(project))
+    assert (f'Repository = "{address}"' in project) is not address.startswith("file:")
 
 
 def test_the_lock_of_students_has_what_their_project_asks_for_and_no_grader():

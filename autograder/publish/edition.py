@@ -16,7 +16,7 @@ from functools import cache
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlparse
 
 from packaging.requirements import Requirement
 
@@ -237,13 +237,15 @@ def _assignment(course: Course, name: str, folder: Path, cell: str) -> None:
 
 def student_project(project: str, address: str) -> str:
     """pyproject.toml without the autograder and what only it needs."""
+    # setuptools refuses the address of a folder on this disk
+    repository = f"Repository = {json.dumps(address)}" if urlparse(address).netloc else ""
     changes = [
         (r"^(grade|publish|dev) = \[\n?(?:.*\n)*?\]\n|^(?:grade|publish|dev) = \[.*\]\n", ""),
         (r'^\[project\.entry-points\."course\.commands"\]\n(?:.+\n)+\n?', ""),
         (r'^\[project\.entry-points\."jupyter_client\.kernel_provisioners"\]\n(?:.+\n)+\n?', ""),
         (r'^include = \["course_utils\*".*\]$', 'include = ["course_utils*"]'),
         (r"^autograder = .*\n", ""),
-        (r"(?:^#.*\n)?^Repository = .*$", f"Repository = {json.dumps(address)}"),
+        (r"(?:^#.*\n)?^Repository = .*$", repository),
         (r"^\[tool\.(ruff|pytest)(?:.*\n)*?(?=^\[tool\.(?!ruff|pytest)|\Z)", ""),
     ]
     for pattern, new in changes:
