@@ -223,9 +223,10 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
     wrong = [
         difference(exercise.compare, a, e, t, show) for a, e, t in zip(answers, exercise.expected, exercise.truths)
     ]
+    from course_utils.likeness import likeness
     counted = [w for i, w in enumerate(wrong) if w or i not in exercise.seen]
     held = sum(w is None for w in counted)
-    broken = broken_promises(exercise, answers, own)
+    broken = broken_promises(exercise, answers, own, wrong)
     cases = len(counted) + sum(costs for _, costs in broken)
     result = Verdict(exercise.name, exercise.points * held / cases, exercise.points, held, cases)
     result.broken = [text for text, _ in broken]
@@ -243,9 +244,13 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
     return result
 
 
-def broken_promises(exercise: ExerciseCases, answers: list[Answer], own: list[Answer]) -> list[tuple[str, bool]]:
+def broken_promises(
+    exercise: ExerciseCases, answers: list[Answer], own: list[Answer], wrong: list[str | None]
+) -> list[tuple[str, bool]]:
     """How promises are broken, and whether each of them costs anything.
 
+        elif said := likeness(exercise, answers, wrong):
+            result.wrong += f"; {said}"
     Args:
         answers: to the cases.
         own: to what is asked for the promises; missing ones break none.
@@ -253,10 +258,11 @@ def broken_promises(exercise: ExerciseCases, answers: list[Answer], own: list[An
     found, own = [], iter(own)
     for promise in exercise.promises:
         asked = [next(own, {"error": "NoAnswer", "message": "no answer came"}) for _ in promise.asks]
-        found.append(promises.broken(promise, answers, exercise.expected, asked))
+        found.append(promises.broken(promise, answers, exercise.expected, asked, not wrong[promise.case]))
     return [(text, costs) for text, costs in found if text]
 
 
+        wrong: for each case what is wrong, None where it holds.
 def _short(arguments: tuple) -> str:
     match arguments:
         case (Module() as case,):

@@ -10,6 +10,10 @@ import torch
 from course_utils.plain import Answer
 
 NOT_ANSWERED = "not answered yet"
+WRONG_PARAMETERS = (
+    "the module's parameters have other names or shapes: `for name, p in module.named_parameters(): "
+    "print(name, p.shape)` shows yours, to be compared with the table"
+)
 
 
 def difference(
@@ -40,11 +44,11 @@ def _error(got: Answer, show: bool) -> str:
     if got["error"] == "NotImplementedError" and not got["message"]:  # the stub's own; torch's say what they miss
         return NOT_ANSWERED
     if got["error"] == "TooLong":
-        return "it takes more processor time than a call may"
+        return "it takes more processor time than a call may: fewer Python loops, more numbers at once"
     if got["error"] == "Banned":
         return str(got["message"])[:200] if show else "called a library function that does this exercise's work"
     if got["error"] == "WrongParameters":
-        return str(got["message"]) if show else "the module's parameters have other names or shapes"
+        return str(got["message"]) if show else WRONG_PARAMETERS
     known = got["error"] if got["error"].isidentifier() and len(got["error"]) < 40 else "an error"
     return f"raised {known}" + (f": {got['message']}" if show else "")
 

@@ -183,7 +183,8 @@ def first_difference(exercise: ExerciseCases, replies: Iterator[Answer]) -> str 
         answers.append(next(replies))
         if wrong := difference(exercise.compare, answers[-1], expected, truth, show=True):
             return f"case {number}: {wrong}"
-    return next((text for text, costs in broken_promises(exercise, answers, list(replies)) if costs), None)
+    found = broken_promises(exercise, answers, list(replies), wrong=[None] * len(answers))
+    return next((text for text, costs in found if costs), None)
 
 
 def _limit_memory() -> None:

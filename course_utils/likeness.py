@@ -1,0 +1,567 @@
+"""What wrong answers have in common with the right ones, where no known mistake explains them.
+
+"The right numbers times n", "transposed", "right but for the diagonal", "what fails has negative numbers": each of
+these sentences is a fact about all cases that fail, and no guess at the code behind them. None names a right value.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import torch
+
+from course_utils.cases import ExerciseCases
+from course_utils.compare import difference
+from course_utils.plain import Answer, Module
+
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+LARGE = 50.0  # e to the power of it is still a float; sums and differences of such powers lose all their digits
+MANY = 20  # draws of a symbol from which on it is no accident that the other side has none of it
+EVEN = 0.05  # bits by which one distribution is more even than another, and no accident
+Pair = tuple[torch.Tensor, torch.Tensor]  # what came and what is right, of the same shape, as float64
+
+
+def likeness(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | None]) -> str:
+    """What all failing answers have in common with the right ones, in a sentence; "" where nothing is found.
+
+    Args:
+        answers: the student's, one for each case.
+        wrong: for each case what is wrong, None where it holds.
+    """
+    with suppress(TypeError, ValueError, RuntimeError, IndexError, KeyError, OverflowError, ZeroDivisionError):
+        return _likeness(exercise, answers, wrong)
+    return ""  # values so odd that nothing can be said of them
+
+
+def _likeness(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | None]) -> str:
+    failing = [i for i, text in enumerate(wrong) if text]
+    values = [i for i in failing if "error" not in answers[i] and "error" not in exercise.expected[i]]
+    if not values:
+        return _only_where(exercise, failing)
+    got, right = [answers[i]["value"] for i in values], [exercise.expected[i]["value"] for i in values]
+    match exercise.compare["kind"]:
+        case "accuracy":
+            return _labels(got, [exercise.truths[i] for i in values])
+        case "distribution":
+            return _draws(got, right)
+    look = _Look(exercise, [_inputs(exercise.inputs[i]) for i in values])
+    said = look.values(got, right) if len(values) == len(failing) else ""
+    return said or _only_where(exercise, failing)
+
+
+def _inputs(arguments: tuple) -> tuple:
+    return arguments[0].inputs if len(arguments) == 1 and isinstance(arguments[0], Module) else arguments
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+class _Look:
+    """Looks at the failing cases of an exercise whose answers are numbers.
+
+    Args:
+        inputs: the arguments of each failing case.
+    """
+
+    def __init__(self, exercise: ExerciseCases, inputs: list[tuple]):
+        self.inputs = inputs
+        self.rtol = max(exercise.compare.get("rtol", 0.0), 1e-6)
+        self.atol = max(exercise.compare.get("atol", 0.0), 1e-8)
+
+    def near(self, a: torch.Tensor, b: torch.Tensor) -> bool:
+        return a.shape == b.shape and torch.allclose(a, b, self.rtol, self.atol, equal_nan=True)
+
+    def values(self, got: list[Any], right: list[Any]) -> str:
+        """The sentence about whole answers: tuples and dicts are looked at part by part."""
+        if all(isinstance(r, (tuple, list)) and isinstance(g, (tuple, list)) for g, r in zip(got, right)):
+            return self._parts([dict(enumerate(g)) for g in got], [dict(enumerate(r)) for r in right], _ordinal)
+        if all(isinstance(r, dict) and isinstance(g, dict) for g, r in zip(got, right)):
+            return self._parts(got, right, lambda key: f"{key!r}")
+        if any(isinstance(v, (tuple, list, dict, str)) or v is None for v in (*right,)):
+            return ""
+        return self._tensors(got, right)
+
+    def _parts(self, got: list[dict], right: list[dict], name: Callable[[Any], str]) -> str:
+        keys = list(right[0])
+        if any(list(r) != keys for r in right) or any(set(g) != set(keys) for g in got):
+            return ""
+        if len(keys) < 2:
+            return self.values([g[keys[0]] for g in got], [r[keys[0]] for r in right]) if keys else ""
+        if len(keys) <= 3 and name is _ordinal:
+            for order in list(itertools.permutations(keys))[1:]:
+                if all(self._same(g[a], r[k]) for g, r in zip(got, right) for k, a in zip(keys, order)):
+                    return "the right values in another order: " + ", ".join(
+                        f"yours has {name(k)} as {name(a)}" for k, a in zip(keys, order) if a != k
+                    )
+        bad = [k for k in keys if not all(self._same(g[k], r[k]) for g, r in zip(got, right))]
+        if len(bad) == len(keys):
+            whole = self._leaves(got, right, keys)
+            return (
+                whole or f"{name(bad[0])}: {said}"
+                if (said := self.values([g[bad[0]] for g in got], [r[bad[0]] for r in right]))
+                else whole
+            )
+        said = self.values([g[bad[0]] for g in got], [r[bad[0]] for r in right])
+        kept = "the others are" if len(keys) - len(bad) > 1 else "the other is"
+        what = f"only {' and '.join(map(name, bad))} {'is' if len(bad) == 1 else 'are'} wrong, {kept} right"
+        return f"{what}; {name(bad[0])}: {said}" if said else what
+
+    def _leaves(self, got: list[dict], right: list[dict], keys: list) -> str:
+        """All parts together: one factor, one sign for all of them."""
+        if not all(isinstance(v, torch.Tensor) for v in (*(g[k] for g in got for k in keys), *right[0].values())):
+            return ""
+        if any(g[k].shape != r[k].shape for g, r in zip(got, right) for k in keys):
+            return ""
+        pairs = [tuple(torch.cat([v[k].double().flatten() for k in keys]) for v in (g, r)) for g, r in zip(got, right)]
+        return self._sign(pairs) or self._factor(pairs)
+
+    def _same(self, got: Any, right: Any) -> bool:
+        compare = {"kind": "close", "rtol": self.rtol, "atol": self.atol}
+        return difference(compare, {"value": got}, {"value": right}) is None
+
+    def _tensors(self, got: list[Any], right: list[Any]) -> str:
+        if all(isinstance(g, (list, tuple)) for g in got):
+            return self._listed(got, right)
+        if any(isinstance(g, (list, tuple, dict, str)) or g is None for g in got):
+            return ""
+        mine, theirs = [torch.as_tensor(g) for g in got], [torch.as_tensor(r) for r in right]
+        if any(t.is_complex() for t in (*mine, *theirs)):
+            return ""
+        pairs = [(g.double(), r.double()) for g, r in zip(mine, theirs)]
+        if any(g.shape != r.shape for g, r in pairs):
+            return self._shapes(pairs)
+        if all(self.near(g, r) for g, r in pairs):
+            kind = theirs[0].dtype
+            how = "bool" if kind == torch.bool else "float" if kind.is_floating_point else "long"
+            return f"the values are right, only their dtype is not: `.{how}()`"
+        if all(r.dtype == torch.bool for r in theirs):
+            return self._booleans(pairs) or self._arranged(pairs) or _placed(pairs, self.rtol, self.atol)
+        checks = (self._sign, self._factor, self._offset, self._of_rows, self._functions, self._arranged)
+        return next((text for check in checks if (text := check(pairs))), "") or (
+            _placed(pairs, self.rtol, self.atol) or _sums(pairs)
+        )
+
+    def _listed(self, got: list[Any], right: list[Any]) -> str:
+        try:
+            made = [torch.tensor(g) for g in got]
+        except (TypeError, ValueError, RuntimeError):
+            return ""
+        if all(isinstance(r, torch.Tensor) and self._same(g, r) for g, r in zip(made, right)):
+            return "the values are right: make a tensor of them, `torch.tensor(…)`"
+        return ""
+
+    def _shapes(self, pairs: list[Pair]) -> str:
+        if all(g.dim() == r.dim() <= 5 for g, r in pairs):
+            for axes in itertools.permutations(range(pairs[0][0].dim())):
+                if all(g.dim() == len(axes) and self.near(g.permute(axes), r) for g, r in pairs):
+                    return "the right numbers with their axes exchanged" if len(axes) > 2 else "yours is transposed"
+            return self._longer(pairs)
+        if all(g.numel() == r.numel() and self.near(g.flatten(), r.flatten()) for g, r in pairs):
+            return "the numbers are right, only the shape is not: " + (
+                "`.squeeze()` or `.view(…)`" if pairs[0][0].dim() > pairs[0][1].dim() else "`[:, None]` or `.view(…)`"
+            )
+        if all(g.dim() > r.dim() for g, r in pairs):
+            for axis in range(-min(g.dim() for g, _ in pairs), 0):
+                for name in ("sum", "mean"):
+                    if all(self.near(getattr(g, name)(axis), r) for g, r in pairs):
+                        return f"yours is not yet {'summed' if name == 'sum' else 'averaged'} over {_axis(axis)}"
+            for name in ("sum", "mean"):
+                if all(self.near(getattr(g, name)(), r) for g, r in pairs):
+                    return f"a last `.{name}()` is missing"
+        if all(g.dim() < r.dim() for g, r in pairs):
+            for axis in range(-min(r.dim() for _, r in pairs), 0):
+                for name in ("sum", "mean"):
+                    if all(self.near(g, getattr(r, name)(axis)) for g, r in pairs):
+                        done = "summed" if name == "sum" else "averaged"
+                        return f"yours is {done} over {_axis(axis)}, which has to stay"
+                if all(self.near(g, r.select(axis, -1)) for g, r in pairs):
+                    return f"only the last place along {_axis(axis)} is there: all of them are wanted"
+        return ""
+
+    def _longer(self, pairs: list[Pair]) -> str:
+        """One or some too many, or too few, along one axis."""
+        for axis in range(-min(r.dim() for _, r in pairs), 0):
+            more = [g.shape[axis] - r.shape[axis] for g, r in pairs]
+            if all(n > 0 for n in more):
+                at = "beginning", [g.narrow(axis, n, r.shape[axis]) for (g, r), n in zip(pairs, more)]
+                end = "end", [g.narrow(axis, 0, r.shape[axis]) for (g, r), _ in zip(pairs, more)]
+                many = "one place" if set(more) == {1} else "some places"
+                for where, cut in (at, end):
+                    if all(self.near(c, r) for c, (_, r) in zip(cut, pairs)):
+                        return f"right, but {many} too many at the {where} of {_axis(axis)}"
+            if all(n < 0 and g.shape[axis] for (g, _), n in zip(pairs, more)):
+                at = "beginning", [r.narrow(axis, -n, g.shape[axis]) for (g, r), n in zip(pairs, more)]
+                end = "end", [r.narrow(axis, 0, g.shape[axis]) for (g, r), _ in zip(pairs, more)]
+                many = "one place is" if set(more) == {-1} else "some places are"
+                for where, cut in (at, end):
+                    if all(self.near(g, c) for c, (g, _) in zip(cut, pairs)):
+                        return f"right, but {many} missing at the {where} of {_axis(axis)}"
+        return ""
+
+    def _sign(self, pairs: list[Pair]) -> str:
+        return "the right numbers with the other sign" if all(self.near(-g, r) for g, r in pairs) else ""
+
+    def _booleans(self, pairs: list[Pair]) -> str:
+        if all(self.near(1 - g, r) for g, r in pairs):
+            return "True and False are exchanged"
+        if all(bool((g >= r).all()) for g, r in pairs):
+            return "all that should be True is, and more than that"
+        if all(bool((g <= r).all()) for g, r in pairs):
+            return "all that is True should be, but some of it is missing"
+        return ""
+
+    def _factor(self, pairs: list[Pair]) -> str:
+        factors = [self._one_factor(g, r) for g, r in pairs]
+        known = [c for c in factors if c is not None]
+        if None in factors or math.nan in known:
+            return ""
+        given = [(c, i) for (c, i) in zip(factors, self.inputs) if not math.isinf(c)]
+        if not given or sum(r.count_nonzero() for _, r in pairs) < 2:
+            return ""
+        c = given[0][0]
+        if all(math.isclose(c, d, rel_tol=5 * self.rtol) for d, _ in given):
+            return f"the right numbers times {_constant(c)}"
+        if why := _explained([c for c, _ in given], [i for _, i in given], self.rtol):
+            return f"the right numbers times {why}"
+        return ""
+
+    def _one_factor(self, g: torch.Tensor, r: torch.Tensor) -> float | None:
+        """By what g is r times; inf where both are 0, None where there is no such number."""
+        if not r.count_nonzero():
+            return math.inf if self.near(g, r) else None
+        if not (g.isfinite().all() and r.isfinite().all()):
+            return None
+        c = float((g * r).sum() / (r * r).sum())
+        return c if c > 0 and self.near(g, c * r) else None
+
+    def _offset(self, pairs: list[Pair]) -> str:
+        if not all(g.isfinite().all() and r.isfinite().all() and r.numel() for g, r in pairs):
+            return ""
+        off = [float((g - r).mean()) for g, r in pairs]
+        if sum(r.numel() for _, r in pairs) < 2 or not all(self.near(g - d, r) for (g, r), d in zip(pairs, off)):
+            return ""
+        if all(abs(d - off[0]) <= 1e-4 * abs(off[0]) for d in off):
+            return f"the right numbers {'plus' if off[0] > 0 else 'minus'} {_constant(abs(off[0]))}"
+        signs = {d > 0 for d in off}
+        if len(signs) == 1 and (why := _explained([abs(d) for d in off], self.inputs, self.rtol, sums=True)):
+            return f"the right numbers {'plus' if off[0] > 0 else 'minus'} {why}"
+        return ""
+
+    def _of_rows(self, pairs: list[Pair]) -> str:
+        if not all(g.dim() for g, _ in pairs):
+            return ""
+        if all(self.near(g / g.sum(-1, keepdim=True), r) for g, r in pairs):
+            return "right up to a factor for each row: divide it by its sum"
+        if all(self.near(torch.nn.functional.normalize(g, dim=-1), r) for g, r in pairs):
+            return "right up to a factor for each row: divide it by its length"
+        if all(self.near(g / g.sum(), r) for g, r in pairs):
+            return "right up to one factor: divide by the sum of all"
+        if all(self.near(g.softmax(-1), r) for g, r in pairs):
+            return "softmax of yours would be right"
+        if all(self.near(g.exp(), r) for g, r in pairs):
+            return "these are the logarithms of the right numbers"
+        return ""
+
+    def _functions(self, pairs: list[Pair]) -> str:
+        if not all(_various(torch.cat([pair[side].flatten() for pair in pairs])) for side in (0, 1)):
+            return ""
+        known: list[tuple[str, Callable[[torch.Tensor], torch.Tensor]]] = [
+            ("the squares of the right numbers", lambda r: r.square()),
+            ("the square roots of the right numbers", lambda r: r.sqrt()),
+            ("1 minus the right numbers", lambda r: 1 - r),
+            ("1 divided by the right numbers", lambda r: 1 / r),
+            ("the right numbers without their signs", lambda r: r.abs()),
+            ("the right numbers, those below 0 set to 0", lambda r: r.clamp(min=0)),
+            ("e to the power of the right numbers", lambda r: r.exp()),
+            ("π/2 minus the right numbers", lambda r: math.pi / 2 - r),
+        ]
+        for text, function in known:
+            if all(self.near(g, function(r)) for g, r in pairs):
+                return text
+        return ""
+
+    def _arranged(self, pairs: list[Pair]) -> str:
+        """The right numbers at other places."""
+        if not all(g.dim() for g, _ in pairs):
+            return ""
+        deep = min(g.dim() for g, _ in pairs)
+        for a, b in itertools.combinations(range(-deep, 0), 2):
+            if all(self.near(g.transpose(a, b), r) for g, r in pairs):
+                return "yours is transposed" if deep == 2 else f"{_axis(a)} and {_axis(b)} are exchanged"
+        for axis in range(-deep, 0):
+            if all(self.near(g.flip(axis), r) for g, r in pairs):
+                return f"yours is in the reverse order along {_axis(axis)}"
+            for by, way in ((1, "late"), (-1, "early")):
+                if all(g.shape[axis] > 2 and self._shifted(g, r, axis, by) for g, r in pairs):
+                    return f"yours comes one place too {way} along {_axis(axis)}"
+        if all(self.near(g.sort(-1).values, r.sort(-1).values) and _various(r) for g, r in pairs):
+            fallen = all(bool((g.diff(dim=-1) <= 0).all()) or bool((g.diff(dim=-1) >= 0).all()) for g, _ in pairs)
+            return "in each row the right numbers in another order" + (": yours are sorted" if fallen else "")
+        if all(self.near(g.flatten().sort().values, r.flatten().sort().values) and _various(r) for g, r in pairs):
+            return "the right numbers at other places"
+        return ""
+
+    def _shifted(self, g: torch.Tensor, r: torch.Tensor, axis: int, by: int) -> bool:
+        n = r.shape[axis] - 1
+        late, soon = (g, r) if by > 0 else (r, g)
+        return self.near(late.narrow(axis, 1, n), soon.narrow(axis, 0, n)) and _various(r)
+
+
+def _various(r: torch.Tensor) -> bool:
+    """Whether numbers are different enough for their places to mean something."""
+    return len(r.unique()) > 2
+
+
+def _ordinal(place: int) -> str:
+    return f"the {ORDINALS[place]} value" if place < len(ORDINALS) else f"value {place}"
+
+
+def _axis(axis: int) -> str:
+    return {-1: "the last axis", -2: "the last axis but one"}.get(axis, f"axis {axis}")
+
+
+KNOWN = {
+    math.log(2): "ln 2",
+    1 / math.log(2): "1 / ln 2",
+    180 / math.pi: "180 / π",
+    math.sqrt(2): "√2",
+    1 / math.sqrt(2): "1 / √2",
+    math.log(2) ** 2: "(ln 2)²",
+    1 / 3: "1/3",
+}
+
+
+def _constant(c: float) -> str:
+    name = next((text for value, text in KNOWN.items() if math.isclose(c, value, rel_tol=1e-4)), "")
+    return name or f"{c:.4g}"
+
+
+def _explained(numbers: list[float], inputs: list[tuple], rtol: float, sums: bool = False) -> str:
+    """What of the arguments each case's number hangs on: "N, the size of axis 0 of the first argument"."""
+    forms: list[tuple[str, Callable[[float], float]]] = [
+        ("n", lambda n: n),
+        ("1/n", lambda n: 1 / n),
+        ("√n", lambda n: n**0.5),
+        ("1/√n", lambda n: n**-0.5),
+        ("(n − 1)", lambda n: n - 1),
+        ("1/(n − 1)", lambda n: 1 / (n - 1)),
+        ("n/(n − 1)", lambda n: n / (n - 1)),
+        ("(n − 1)/n", lambda n: (n - 1) / n),
+        ("√(n/(n − 1))", lambda n: (n / (n - 1)) ** 0.5),
+        ("√((n − 1)/n)", lambda n: ((n - 1) / n) ** 0.5),
+        ("n²", lambda n: n * n),
+        ("1/n²", lambda n: 1 / n**2),
+        ("n/(n + 1)", lambda n: n / (n + 1)),
+        ("(n + 1)/n", lambda n: (n + 1) / n),
+        ("(n/(n − 1))²", lambda n: (n / (n - 1)) ** 2),
+        ("((n − 1)/n)²", lambda n: ((n - 1) / n) ** 2),
+        ("2n", lambda n: 2 * n),
+        ("n/2", lambda n: n / 2),
+        ("ln n", math.log),
+    ]
+    if not sums:
+        forms = forms[:-1]
+    for text, sizes in _sizes(inputs):
+        if len(set(sizes)) < 2:
+            continue
+        for form, function in forms:
+            try:
+                same = all(math.isclose(function(n), x, rel_tol=10 * rtol) for n, x in zip(sizes, numbers))
+            except (ZeroDivisionError, ValueError, OverflowError, TypeError):
+                continue
+            if same:
+                return f"{form}, with n {text}"
+    return ""
+
+
+def _sizes(inputs: list[tuple]) -> Iterator[tuple[str, list[float]]]:
+    """What numbers describe the arguments: sizes of axes, products of two of them, how many are True, plain numbers."""
+    for p, values in enumerate(zip(*inputs)):
+        which = f"the {ORDINALS[p]} argument" if len(inputs[0]) > 1 else "the argument"
+        if all(isinstance(v, list) and v and isinstance(v[0], torch.Tensor) for v in values):
+            values = tuple(v[0] for v in values)
+        if all(isinstance(v, torch.Tensor) for v in values):
+            deep = min(v.dim() for v in values)
+            axes = [(f"the size of axis {a} of {which}", [v.shape[a] for v in values]) for a in range(deep)]
+            yield from axes
+            for (_, m), (_, n) in itertools.combinations(axes, 2):
+                yield f"the size of two axes of {which}, one times the other", [a * b for a, b in zip(m, n)]
+            yield f"how many numbers {which} has", [v.numel() for v in values]
+        elif all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+            yield which, list(values)
+
+
+# --- where it is wrong ------------------------------------------------------------------------------------------------
+
+
+def _placed(pairs: list[Pair], rtol: float, atol: float) -> str:
+    """At which places all wrong numbers stand, and none elsewhere."""
+    off = [~torch.isclose(g, r, rtol, atol, equal_nan=True) for g, r in pairs]
+    odd = [~g.isfinite() & r.isfinite() for g, r in pairs]
+    if all(torch.equal(o, w) for o, w in zip(odd, off)):
+        what = "nan" if all(g[o].isnan().all() for (g, _), o in zip(pairs, odd)) else "infinite"
+        why = "0/0, or `exp` of a large number" if what == "nan" else "the logarithm of 0, or a division by it"
+        return f"yours is {what} where a finite number is right: {why}"
+    if all(bool(r[w].isinf().all()) and bool(g[w].isfinite().all()) for (g, r), w in zip(pairs, off)):
+        return "infinite is right where yours is finite: something clamps, or adds a little before a logarithm"
+    if all(bool((r[w] == 0).all()) for (_, r), w in zip(pairs, off)) and any((r != 0).any() for _, r in pairs):
+        return "right but where 0 is right: there yours is not 0"
+    if all(bool((g[w] == 0).all()) for (g, _), w in zip(pairs, off)) and all(bool((~w).any()) for w in off):
+        return "right but where yours is 0"
+    deep = min(r.dim() for _, r in pairs)
+    if deep >= 2 and all(r.shape[-1] > 1 and r.shape[-1] == r.shape[-2] for _, r in pairs):
+        eye = [torch.eye(w.shape[-1], dtype=torch.bool).expand_as(w) for w in off]
+        if all(not bool((w & ~e).any()) for w, e in zip(off, eye)):
+            return "right but for the diagonal"
+        if all(torch.equal(w, ~e) for w, e in zip(off, eye)):
+            return "right on the diagonal alone"
+    for axis in range(-deep, 0):
+        for place, text in ((0, "first"), (-1, "last")):
+            if all(_only_at(w, axis, place) for w in off):
+                return f"right but for the {text} place along {_axis(axis)}"
+    return ""
+
+
+def _only_at(wrong: torch.Tensor, axis: int, place: int) -> bool:
+    n = wrong.shape[axis]
+    rest = wrong.narrow(axis, 1 if place == 0 else 0, n - 1) if n > 2 else None
+    return rest is not None and not bool(rest.any())
+
+
+def _sums(pairs: list[Pair]) -> str:
+    """Rows that should sum to 1, and do not; that may do so along another axis."""
+
+    def ones(t: torch.Tensor, axis: int) -> bool:
+        return bool(t.numel()) and bool(((t.sum(axis) - 1).abs() < 1e-4).all()) and bool((t >= 0).all())
+
+    if any(g.dim() < 2 or r.shape[-1] < 2 for g, r in pairs) or not all(ones(r, -1) for _, r in pairs):
+        return ""
+    for axis in range(-min(g.dim() for g, _ in pairs), -1):
+        if all(ones(g, axis) and not ones(g, -1) for g, _ in pairs):
+            return f"each row has to sum to 1, along the last axis; yours sums to 1 along {_axis(axis)}"
+    if not any(ones(g, -1) for g, _ in pairs):
+        return "each row has to sum to 1, and yours does not"
+    return ""
+
+
+# --- what fails -------------------------------------------------------------------------------------------------------
+
+
+def _only_where(exercise: ExerciseCases, failing: list[int]) -> str:
+    """What the arguments of all failing cases have, and those of no other case."""
+    inputs = [_inputs(arguments) for arguments in exercise.inputs]
+    holds = [i for i in range(len(inputs)) if i not in failing]
+    if len(holds) < 2 or len({len(arguments) for arguments in inputs}) > 1:
+        return ""
+    for p in range(len(inputs[0])):
+        which = f"the {ORDINALS[p]} argument" if len(inputs[0]) > 1 else "the argument"
+        for text, test in FEATURES.items():
+            found = [_tested(test, arguments[p]) for arguments in inputs]
+            if all(found[i] is True for i in failing) and all(found[i] is False for i in holds):
+                return f"what fails, and nothing else, is called with {text.format(which)}"
+    return ""
+
+
+def _tested(test: Callable[[Any], bool], value: Any) -> bool | None:
+    try:
+        return bool(test(value))
+    except (TypeError, ValueError, AttributeError, RuntimeError, IndexError):
+        return False
+
+
+def _floats(v: torch.Tensor) -> torch.Tensor:
+    if not v.is_floating_point():
+        raise TypeError
+    return v
+
+
+FEATURES: dict[str, Callable[[Any], bool]] = {  # in the order in which they are looked for; {} is the argument
+    "numbers beyond ±50 in {}: `exp` of a large number, or the logarithm of a rounded 0?": lambda v: (
+        _floats(v).abs().max() > LARGE
+    ),
+    "{} empty": lambda v: len(v) == 0,
+    "{} given (elsewhere it is None)": lambda v: not isinstance(v, torch.Tensor) and v is not None,
+    "0 as {}": lambda v: not isinstance(v, torch.Tensor) and v == 0,
+    "{} below 1": lambda v: not isinstance(v, torch.Tensor) and 0 < v < 1,
+    "{} above 1": lambda v: not isinstance(v, torch.Tensor) and v > 1,
+    "a row of zeros in {}": lambda v: v.dim() > 1 and bool((v == 0).all(-1).any()),
+    "a row of False in {}": lambda v: v.dtype == torch.bool and bool((~v).all(-1).any()),
+    "False before True in {}": lambda v: v.dtype == torch.bool and bool((v[..., 1:] & ~v[..., :-1]).any()),
+    "negative numbers in {}": lambda v: bool((_floats(v) < 0).any()),
+    "zeros in {}": lambda v: bool((_floats(v) == 0).any()),
+    "equal numbers in a row of {} (ties)": lambda v: bool((_floats(v).sort(-1).values.diff(dim=-1) == 0).any()),
+    "more than one row in {}": lambda v: len(v) > 1,
+    "a single row in {}": lambda v: len(v) == 1,
+}
+
+
+# --- labels and draws -------------------------------------------------------------------------------------------------
+
+
+def _labels(got: list[Any], truths: list[Any]) -> str:
+    """Which labels come too seldom or too often."""
+    mine, right = [[_flat(v) for v in values] for values in (got, truths)]
+    if any(len(m) != len(r) for m, r in zip(mine, right)):
+        return ""
+    if not all(isinstance(r, bool) for row in right for r in row):
+        return "some labels never come in yours" if all(not set(r) <= set(m) for m, r in zip(mine, right)) else ""
+    more = [sum(m) / len(m) - sum(r) / len(r) for m, r in zip(mine, right)]
+    for word, sign in (("often", 1), ("seldom", -1)):
+        if all(sign * share > 0.1 for share in more):
+            return f"yours says True too {word}"
+    return ""
+
+
+def _flat(labels: Any) -> list:
+    if isinstance(labels, torch.Tensor):
+        return labels.flatten().tolist()
+    return list(labels) if isinstance(labels, (list, tuple)) else [labels]
+
+
+def _draws(got: list[Any], right: list[Any]) -> str:
+    """How the draws differ: what never comes, what should not come, which is more even."""
+    if not all(isinstance(g, torch.Tensor) and g.shape == r.shape and r.numel() for g, r in zip(got, right)):
+        return ""
+    mine, theirs = [g.long() for g in got], [r.long() for r in right]
+    if all(r.dim() == 2 and len(r) > 1 for r in theirs):
+        if all((g == g[0]).all() and not (r == r[0]).all() for g, r in zip(mine, theirs)):
+            return "all rows of yours are alike: each is drawn anew"
+        if all(_increases(r) and not _increases(g) for g, r in zip(mine, theirs)):
+            return "each row has to increase, and yours does not, or has a number twice"
+    tables = [_steps(g, r) for g, r in zip(mine, theirs)]
+    extra = [bool(((r == 0) & (g > MANY)).any()) for g, r in tables]
+    missing = [bool(((g == 0) & (r > MANY)).any()) for g, r in tables]
+    if all(extra) and all(missing):
+        return "things come that never should, and others that should come never do"
+    if all(extra):
+        return "things come that never should"
+    if all(missing):
+        return "things that should come never do"
+    bits = [(_evenness(g), _evenness(r)) for g, r in tables]
+    for word, sign in (("more", 1), ("less", -1)):
+        if all(sign * (g - r) > EVEN for g, r in bits):
+            return f"yours are {word} even than they should be: a temperature that has no effect, or the wrong one?"
+    return ""
+
+
+def _increases(rows: torch.Tensor) -> bool:
+    return bool((rows.diff(dim=-1) > 0).all())
+
+
+def _steps(g: torch.Tensor, r: torch.Tensor) -> Pair:
+    """How often each symbol came, or in rows each step from one symbol to the next: two tables of counts."""
+    low, high = int(min(g.min(), r.min())), int(max(g.max(), r.max()))
+    width = min(high - low + 1, 1000)
+    g, r = ((t - low).clamp(0, width - 1) for t in (g, r))
+    if r.dim() < 2 or r.shape[1] < 2:
+        return tuple(t.flatten().bincount(minlength=width).double()[None] for t in (g, r))
+    pairs = ((t[:, :-1] * width + t[:, 1:]).flatten() for t in (g, r))
+    return tuple(t.bincount(minlength=width**2).view(width, width).double() for t in pairs)
+
+
+def _evenness(counts: torch.Tensor) -> float:
+    """Bits per draw, given the symbol before."""
+    p = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    return float((torch.special.entr(p).sum(1) * counts.sum(1)).sum() / counts.sum() / math.log(2))

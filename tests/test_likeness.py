@@ -1,0 +1,179 @@
+"""What is said of wrong answers that no known mistake explains: facts about all cases that fail, and nothing more."""
+
+import math
+
+import pytest
+import torch
+
+from course_utils.cases import ExerciseCases
+from course_utils.check import verdict
+from course_utils.likeness import likeness
+
+
+def cases_of(right, inputs, kind="close"):
+    compare = {"kind": kind, "rtol": 1e-4, "atol": 1e-6}
+    if kind == "distribution":
+        compare |= {"of": "values", "alpha": 1e-6}
+    if kind == "accuracy":
+        compare |= {"threshold": 0.9}
+    truths = [right(*i) if kind == "accuracy" else None for i in inputs]
+    expected = [{"value": right(*i)} for i in inputs]
+    return ExerciseCases("f", 1, compare, inputs, truths, expected=expected)
+
+
+def said(right, student, inputs, kind="close"):
+    exercise = cases_of(right, inputs, kind)
+    answers = []
+    for arguments in inputs:
+        try:
+            answers.append({"value": student(*arguments)})
+        except ZeroDivisionError as error:
+            answers.append({"error": type(error).__name__, "message": str(error)})
+    shown = verdict(exercise, answers, show=False)
+    assert shown.held < shown.cases
+    return shown.wrong.partition("; ")[2]
+
+
+G = torch.Generator().manual_seed(0)
+VECTORS = [(torch.rand(n, generator=G) + 0.1,) for n in (3, 4, 6)]
+TABLES = [(torch.rand(n, m, generator=G) + 0.1,) for n, m in ((3, 4), (5, 2), (4, 6))]
+SQUARES = [(torch.rand(n, n, generator=G) + 0.1,) for n in (3, 4, 5)]
+
+
+def rows(x):
+    return x / x.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("right", "student", "inputs", "says"),
+    [
+        (torch.Tensor.mean, torch.Tensor.sum, VECTORS, "times n, with n the size of axis 0 of the argument"),
+        (torch.Tensor.var, lambda x: x.var(correction=0), VECTORS, r"times \(n − 1\)/n, with n the size of axis 0"),
+        (torch.Tensor.sum, lambda x: x.sum() / x.shape[0] ** 0.5, VECTORS, "times 1/√n"),
+        (torch.Tensor.log, torch.Tensor.log2, VECTORS, "times 1 / ln 2"),
+        (lambda x: x, lambda x: -x, VECTORS, "with the other sign"),
+        (lambda x: x, lambda x: x / 2, VECTORS, "times 0.5"),
+        (lambda x: x, lambda x: x + 1, VECTORS, "plus 1"),
+        (lambda x: x, lambda x: x - math.log(len(x)), VECTORS, "minus ln n, with n the size of axis 0"),
+        (lambda x: x, lambda x: x * x, VECTORS, "the squares of the right numbers"),
+        (lambda x: x, lambda x: 1 - x, VECTORS, "1 minus the right numbers"),
+        (lambda x: x, torch.Tensor.log, VECTORS, "the logarithms of the right"),
+        (lambda x: x, lambda x: x.sort().values, VECTORS, "in another order: yours are sorted"),
+        (lambda x: x, lambda x: x.flip(0), VECTORS, "reverse order along the last axis"),
+        (lambda x: x, lambda x: x.roll(1), VECTORS, "one place too late along the last axis"),
+        (lambda x: x, lambda x: x[1:], VECTORS, "one place is missing at the beginning of the last axis"),
+        (lambda x: x[:-1], lambda x: x, VECTORS, "one place too many at the end"),
+        (lambda x: (3 * x).long(), lambda x: (3 * x).long().float(), VECTORS, r"only their dtype is not: `\.long"),
+        (lambda x: x > 0.5, lambda x: x <= 0.5, VECTORS, "True and False are exchanged"),
+        (lambda x: x > 0.5, lambda x: x > 0.2, VECTORS, "all that should be True is, and more"),
+        (lambda x: x, torch.Tensor.tolist, VECTORS, "make a tensor of them"),
+        (lambda x: x, lambda x: x[:, None], VECTORS, "only the shape is not"),
+        (torch.Tensor.sum, lambda x: x, VECTORS, "yours is not yet summed over the last axis"),
+        (lambda x: x, lambda x: x.mean(-1), TABLES, "averaged over the last axis, which has to stay"),
+        (lambda x: x, lambda x: x.T, TABLES, "yours is transposed"),
+        (lambda x: x, lambda x: x.T, SQUARES, "yours is transposed"),
+        (rows, lambda x: x / x.sum(0), TABLES, "yours sums to 1 along the last axis but one"),
+        (rows, lambda x: x, TABLES, "divide it by its sum"),
+        (rows, lambda x: x * x, TABLES, "each row has to sum to 1, and yours does not"),
+        (lambda x: x / x.norm(dim=1, keepdim=True), lambda x: x, TABLES, "divide it by its length"),
+        (lambda x: x.softmax(1), lambda x: x, TABLES, "softmax of yours would be right"),
+        (lambda x: x, lambda x: x * (1 - torch.eye(len(x))), SQUARES, "right but"),
+        (lambda x: x, lambda x: x + torch.eye(len(x)), SQUARES, "right but for the diagonal"),
+        (
+            lambda x: x,
+            lambda x: torch.cat([x[:, :-1], x[:, :1]], 1),
+            SQUARES,
+            "right but for the last place along the l",
+        ),
+        (
+            lambda x: (x, 2 * x),
+            lambda x: (2 * x, x),
+            VECTORS,
+            "in another order: yours has the first value as the second",
+        ),
+        (
+            lambda x: (x, x.sum()),
+            lambda x: (x, x.mean()),
+            VECTORS,
+            "only the second value is wrong, the other is right; ",
+        ),
+        (lambda x: {"a": x, "b": x * x}, lambda x: {"a": -x, "b": -x * x}, VECTORS, "with the other sign"),
+        (lambda x: {"a": x, "b": x * x}, lambda x: {"a": x, "b": x}, VECTORS, "only 'b' is wrong, the other is right"),
+    ],
+)
+def test_what_relates_all_wrong_answers_to_the_right_ones_is_said(right, student, inputs, says):
+    import re
+
+    assert re.search(says, said(right, student, inputs))
+
+
+def test_where_infinities_are_is_said():
+    x = torch.tensor([[0.0, 0.5, 0.5], [0.2, 0.3, 0.5]])
+    assert "infinite is right where yours is finite" in said(torch.log, lambda x: (x + 1e-9).log(), [(x,), (x / 2,)])
+    large = torch.tensor([1000.0, 1.0, 2.0])
+    assert "`exp` of a large number" in said(
+        lambda x: x.softmax(0), lambda x: x.exp() / x.exp().sum(), [(large,), (large * 2,)]
+    )
+
+
+def test_what_only_the_failing_cases_have_is_said():
+    def student(x):
+        return x.sum() if len(x) and float(x.min()) >= 0 else x.sum() ** 3 + 0.7
+
+    inputs = [(v,) for v in (torch.rand(3), torch.rand(4), -torch.rand(3), torch.rand(5), -torch.rand(2))]
+    assert "is called with negative numbers in the argument" in said(torch.Tensor.sum, student, inputs)
+    errors = [(4, 2), (3, 1), (5, 0), (1, 3)]
+    assert "is called with 0 as the second argument" in said(
+        lambda a, b: a / b if b else 0.0, lambda a, b: a / b, errors
+    )
+
+
+@pytest.mark.parametrize(
+    "student",
+    [
+        lambda x: x.sin() + x.sum(),
+        lambda x: x * torch.arange(1, len(x) + 1),
+        lambda x: torch.zeros(2, 3, 4),
+        lambda x: "text",
+        lambda x: {"a": [None, 1j]},
+        lambda x: torch.full((len(x),), math.nan),
+        lambda x: None,
+        lambda x: torch.zeros(0),
+    ],
+)
+def test_of_others_nothing_false_is_said(student):
+    found = said(torch.Tensor.clone, student, VECTORS)
+    assert found == "" or "nan" in found
+
+
+def test_one_number_alone_is_no_factor_and_two_cases_of_one_size_no_size():
+    assert said(torch.Tensor.mean, torch.Tensor.sum, VECTORS[:1]) == ""
+    assert "with n" not in said(torch.Tensor.mean, torch.Tensor.sum, [VECTORS[0], VECTORS[0]])
+
+
+def test_what_holds_in_some_failing_cases_only_is_not_said():
+    def sometimes(x):
+        return -x if len(x) < 6 else x.cos()
+
+    assert said(torch.Tensor.clone, sometimes, VECTORS) == ""
+
+
+def test_labels_and_draws():
+    inputs = [(torch.randn(300, 2, generator=G),) for _ in range(3)]
+    assert "True too often" in said(lambda x: x[:, 0] > 0, lambda x: x[:, 0] > -1, inputs, "accuracy")
+    assert said(lambda x: x[:, 0] > 0, lambda x: x[:, 1] > 0, inputs, "accuracy") == ""
+    laws = [(torch.tensor(p),) for p in ([0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [0.2, 0.8, 0.0])]
+
+    def drawn(p):
+        return torch.multinomial(p, 3000, replacement=True, generator=G)
+
+    assert "that never should" in said(drawn, lambda p: drawn(p + 0.1), laws, "distribution")
+    assert "should come never do" in said(drawn, lambda p: drawn(p * torch.tensor([1.0, 0, 0])), laws, "distribution")
+    assert "more even" in said(drawn, lambda p: drawn(p.sqrt()), laws[::2], "distribution")
+
+
+def test_nothing_hidden_is_told():
+    exercise = cases_of(lambda x: x * 123.25, VECTORS)
+    answers = [{"value": x * 0.5 + 7} for (x,) in VECTORS]
+    found = likeness(exercise, answers, ["wrong"] * 3)
+    assert not any(f"{v:.3g}" in found for e in exercise.expected for v in e["value"].tolist())
