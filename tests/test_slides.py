@@ -61,20 +61,38 @@ def test_a_heading_begins_a_slide_and_skipped_cells_are_gone():
     ]
 
 
-def test_a_result_that_does_not_fit_below_its_code_has_a_slide_of_its_own():
-    code = new_code_cell("\n".join(["x = 1"] * 15), outputs=[new_output("display_data", {"text/html": PLOT})])
-    _, (kind, cells), (below, result) = groups(lecture(marked(code, "slide")))
-    assert (kind, below) == ("slide", "subslide")
-    assert [len(c.outputs) for c in cells] == [0]
-    assert [(c.source, len(c.outputs)) for c in result] == [("", 1)]
+def test_a_slide_holds_a_text_or_code_with_its_result():
+    plot = new_output("display_data", {"text/html": PLOT})
+    found = groups(
+        lecture(
+            marked(new_markdown_cell("## 1 · One\n\n" + "word " * 80), "slide"),
+            new_code_cell("import this"),
+            new_code_cell("show()", outputs=[plot]),
+            new_code_cell("more()", outputs=[plot]),
+            new_markdown_cell("So it is."),
+        )
+    )
+    assert [[c.source.split("\n")[0] for c in cells] for _, cells in found[1:]] == [
+        ["## 1 · One"],
+        ["import this", "show()"],
+        ["more()"],
+        ["So it is."],
+    ]
 
 
-def test_long_texts_and_long_prints_are_cut_and_nothing_is_lost():
+def test_code_is_folded_above_its_result(tmp_path):
+    plot = new_output("display_data", {"text/html": PLOT})
+    notebook = lecture(new_code_cell("show()", outputs=[plot]))
+    text = slides.build(notebook, "99_lecture", tmp_path).read_text(encoding="utf-8")
+    assert re.search(r'<details class="course-code"><summary>Code</summary>.*show.*</details>.*course-plot', text, re.S)
+
+
+def test_long_texts_are_cut_and_nothing_is_lost():
     paragraphs = [f"Paragraph {i}. " + ("word " * 80).strip() for i in range(8)]
     text = marked(new_markdown_cell("\n\n".join(["## 1 · Long", *paragraphs])), "slide")
     code = new_code_cell("run()", outputs=[printed(70)])
     found = groups(lecture(text, code))
-    assert len(found) > 5
+    assert len(found) == 1 + 8 + 1
     whole = "\n\n".join(c.source for _, cells in found for c in cells if c.cell_type == "markdown")
     assert [re.sub(r"\s+", " ", p) in re.sub(r"\s+", " ", whole) for p in paragraphs] == 8 * [True]
     said = "".join(o.text for _, cells in found for c in cells for o in c.get("outputs", []))
@@ -126,9 +144,7 @@ def test_a_page_needs_nothing_from_elsewhere(tmp_path):
     notebook.cells[-1].outputs = [picture]
     page = slides.build(notebook, "99_lecture", tmp_path / "slides")
     text = page.read_text(encoding="utf-8")
-    assert (
-        'alt="a &lt; b"' in text and '<aside class="notes">' in text and 'data-timing="90"' in text
-    )  # 3 min, 2 slides
+    assert 'alt="a &lt; b"' in text and '<aside class="notes">' in text and 'data-timing="180"' in text
     needed = re.findall(r'(?:src|href)="([^"#]+)"', text)
     assert not [target for target in needed if "//" in target]
     assert [target for target in needed if not (page.parent / target).resolve().exists()] == []

@@ -1,11 +1,11 @@
 """`course slides`: a lecture as slides (reveal.js), made from the same notebook, for a browser without a network.
 
-What begins a slide stands in the notebook, in its cells' metadata (`slideshow.slide_type`). The rest is done here: a
-result that does not fit below its code, a long text, a second question go to a slide of their own, below the one that
-they belong to. The speaker's notes have the clock, from the minutes in the headings, and what the students are asked.
+What begins a section stands in the notebook, in its cells' metadata (`slideshow.slide_type`). The rest is done here: a
+slide holds a text, or code with its result, the code folded; what is still too tall is made smaller in the browser,
+then scrolls (static/slides.js). The speaker's notes have the clock, from the minutes in the headings, and what the
+students are asked.
 """
 
-import math
 import re
 import shutil
 from collections.abc import Iterator
@@ -22,13 +22,8 @@ from course_utils.paths import CourseError
 
 HERE = Path(__file__).parent
 MINUTES = re.compile(r" *\*\((\d+) min\)\*")
-SOLID = re.compile(r"^(```|\$\$|\||[-*] |\d+\. )")  # how a block begins that is not cut
-# of a slide of 1280 × 720 pixels, as static/slides.css has it
-HEIGHT = 650
-LINE, LETTERS = 36, 92  # of text: pixels from line to line, letters that fit into one
-CODE_LINE, CODE_LETTERS = 27, 98
-PRINTED = 22  # lines
-PLOT_HEIGHT, PLOT_WIDTH, PLOT_SCALE = 570, 1220, 2
+WORDS = 110  # of a text on one slide, about
+FEW_WORDS = 70  # code follows so many on their slide
 
 
 class SlidesError(CourseError):
@@ -149,70 +144,54 @@ def _asked(slide: list[NotebookNode]) -> list[str]:
 
 
 def _slides(cells: list[NotebookNode]) -> Iterator[tuple[Section, list[NotebookNode]]]:
-    section, slide, height, clock = Section("", 0, None), [], 0.0, 0
+    section, slide, clock = Section("", 0, None), [], 0
     for cell in cells:
-        starts = _kind(cell) in ("slide", "subslide")
         heading = re.match(r"#{1,2} (.*)", cell.source) if cell.cell_type == "markdown" else None
-        minutes = MINUTES.search(heading[1]) if heading else None
         following = section
         if _kind(cell) == "slide":
+            minutes = MINUTES.search(heading[1]) if heading else None
             title = MINUTES.sub("", heading[1]) if heading else section.title
             following = Section(title, clock, int(minutes[1]) if minutes else None)
             clock += following.minutes or 0
-        for piece, needs in _pieces(cell, HEIGHT - height if not starts else HEIGHT):
-            if slide and (starts or height + needs > HEIGHT):
+        for piece in _pieces(cell):
+            if slide and (following is not section or _is_full(slide, piece)):
                 yield section, slide
-                slide, height = [], 0.0
-            section, starts = following, False
-            piece.metadata = nbformat.from_dict({})
+                slide = []
+            section = following
             slide.append(piece)
-            height += needs
     if slide:
         yield section, slide
 
 
-def _pieces(cell: NotebookNode, room: float) -> Iterator[tuple[NotebookNode, float]]:
-    """A cell cut into what belongs together, with the height of each in pixels.
+def _is_full(slide: list[NotebookNode], piece: NotebookNode) -> bool:
+    """Whether a slide has no room for the piece. Code joins a few words, and code that has no result."""
+    last = slide[-1]
+    if piece.cell_type != "code":
+        return True
+    return bool(last.get("outputs")) if last.cell_type == "code" else len(last.source.split()) > FEW_WORDS
 
-    Args:
-        room: what is left of the slide before.
-    """
+
+def _pieces(cell: NotebookNode) -> Iterator[NotebookNode]:
+    """A cell, or what it is cut into: each question of a quiz, so much of a text, is a slide."""
     if cell.cell_type != "code":
-        yield from ((new_markdown_cell(text), height) for text, height in _texts(cell.source, room))
-        return
-    outputs = [part for output in cell.outputs for part in _parts(output)]
-    code = _lines(cell.source, CODE_LETTERS) * CODE_LINE + 30
-    results = [_output(output) for output in outputs]
-    hidden = cell.metadata.get("jupyter", {}).get("source_hidden") or "quiz.ask(" in cell.source
-    if not hidden and code + sum(results) <= HEIGHT:
-        yield new_code_cell(cell.source, outputs=outputs), code + sum(results)
-        return
-    if not hidden:
-        yield new_code_cell(cell.source), code
-    group, height = [], 0.0
-    for output, needs in zip(outputs, results):
-        if group and height + needs > HEIGHT:
-            yield new_code_cell("", outputs=group), height
-            group, height = [], 0.0
-        group.append(output)
-        height += needs
-    if group:
-        yield new_code_cell("", outputs=group), height
+        yield from map(new_markdown_cell, _texts(MINUTES.sub("", cell.source)))
+    elif "quiz.ask(" in cell.source:
+        yield from (new_code_cell("", outputs=[part]) for output in cell.outputs for part in _questions(output))
+    else:
+        yield new_code_cell(cell.source, outputs=cell.outputs)
 
 
-def _texts(source: str, room: float) -> Iterator[tuple[str, float]]:
-    """A text cut between paragraphs so that each part fits on a slide, with the height of each."""
-    group, height = [], 0.0
-    for block in _blocks(MINUTES.sub("", source)):
-        needs = _text(block)
-        limit = room if room >= 200 else HEIGHT  # a corner that is too small for a paragraph is left empty
-        if group and height + needs > limit and not group[-1].startswith("#"):
-            yield "\n\n".join(group), height
-            group, height, room = [], 0.0, HEIGHT
+def _texts(source: str) -> Iterator[str]:
+    """A text cut between paragraphs, about as many words in each part; a heading stays with what follows it."""
+    group: list[str] = []
+    for block in _blocks(source):
+        words = len(" ".join([*group, block]).split())
+        if group and words > WORDS and not group[-1].startswith("#"):
+            yield "\n\n".join(group)
+            group = []
         group.append(block)
-        height += needs
     if group:
-        yield "\n\n".join(group), height
+        yield "\n\n".join(group)
 
 
 def _blocks(source: str) -> list[str]:
@@ -230,47 +209,8 @@ def _blocks(source: str) -> list[str]:
     return found
 
 
-def _text(block: str) -> float:
-    if heading := re.match(r"(#+) ", block):
-        first, _, rest = block.partition("\n")
-        return {1: 110, 2: 75}.get(len(heading[1]), 60) + (_text(rest.strip()) if rest.strip() else 0)
-    if block.startswith("```"):
-        return _lines(block, CODE_LETTERS) * CODE_LINE
-    lines = [block] if not SOLID.match(block) else block.split("\n")
-    tall = 30 * block.count(r"\frac") if "$$" in block else 0
-    return sum(math.ceil(len(line) / LETTERS) * LINE for line in lines) + 15 + tall
-
-
-def _lines(text: str, letters: int) -> int:
-    return sum(max(1, math.ceil(len(line) / letters)) for line in text.rstrip("\n").split("\n"))
-
-
-def _output(output: NotebookNode) -> float:
-    if output.output_type == "stream":
-        return _lines(output.text, CODE_LETTERS) * CODE_LINE + 25
-    html = output.data.get("text/html")
-    if html is None:
-        return _lines(output.data.get("text/plain", ""), CODE_LETTERS) * CODE_LINE + 25
-    if plot := re.search(r'class="course-plot"[^>]* width="(\d+)" height="(\d+)"', html):
-        width, height = PLOT_SCALE * int(plot[1]), PLOT_SCALE * int(plot[2])
-        return height * min(1, PLOT_WIDTH / width, PLOT_HEIGHT / height) + 20
-    if "<img" in html or "<svg" in html:
-        return 480.0
-    rows = html.count("<tr")
-    return 34 * (rows or _lines(re.sub(r"<[^>]*>", "", html.replace("</p>", "\n")), LETTERS)) + 60
-
-
-def _parts(output: NotebookNode) -> Iterator[NotebookNode]:
-    """An output cut where it is taller than a slide: between lines of print, between questions."""
-    if output.output_type == "stream":
-        group: list[str] = []
-        for line in output.text.splitlines(keepends=True):
-            if _lines("".join([*group, line]), CODE_LETTERS) > PRINTED:
-                yield new_output("stream", name=output.name, text="".join(group))
-                group = []
-            group.append(line)
-        yield new_output("stream", name=output.name, text="".join(group))
-        return
+def _questions(output: NotebookNode) -> Iterator[NotebookNode]:
+    """An output cut between questions."""
     html = output.get("data", {}).get("text/html", "")
     if "course-quiz-still" not in html:
         yield output

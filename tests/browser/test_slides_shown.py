@@ -19,16 +19,23 @@ def test_slides_open_offline_and_each_is_seen_whole(browser, tmp_path_factory, t
     page.evaluate("() => MathJax.startup.promise")
     total = page.evaluate("() => Reveal.getTotalSlides()")
     assert total >= 5
-    cut, silent = [], []
+    cut, silent, unfolded, small = [], [], [], []
     for number in range(total):
         box = page.locator(".slides section.present:not(.stack) > .slide-box")
         if box.evaluate("box => box.classList.contains('scrolls')"):
             cut.append(number)
         if not page.evaluate("() => Reveal.getSlideNotes()"):
             silent.append(number)
+        results = box.locator(".jp-OutputArea-output").count()
+        unfolded += [
+            number for code in box.locator(".course-code").all() if code.evaluate("c => c.open") == bool(results)
+        ]
+        sizes = box.locator("img.course-plot").evaluate_all("all => all.map(i => i.getBoundingClientRect().height)")
+        small += [number for size in sizes if size < 720 / 4 / len(sizes)]
         page.evaluate("() => Reveal.next()")
     assert page.evaluate("() => Reveal.isLastSlide()")
     assert (cut, silent) == ([], []), "what does not fit on a slide, and slides without notes"
+    assert (unfolded, small) == ([], []), "code that is not folded where there is a result, and small plots"
     assert elsewhere == []
     assert errors == []
     context.close()

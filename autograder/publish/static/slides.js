@@ -1,5 +1,13 @@
-// A slide that is taller than the screen is made smaller, down to LEAST; what is still taller then scrolls.
-const HEIGHT = 720, ROOM = 676, LEAST = 0.6;
+// Plots fill what the rest of a slide leaves, but for LEAST_PLOT. A slide that is still taller than the screen is made
+// smaller, down to LEAST; what is taller even then scrolls.
+const HEIGHT = 720, ROOM = 676, LEAST = 0.6, LEAST_PLOT = 330;
+
+function fill(box) {
+  const plots = box.querySelectorAll("img.course-plot");
+  for (const plot of plots) plot.style.height = 0;
+  const room = (ROOM - box.scrollHeight) / plots.length;
+  for (const plot of plots) plot.style.height = `${Math.max(LEAST_PLOT, room)}px`;
+}
 
 function fit(slide) {
   const box = slide?.querySelector(":scope > .slide-box");
@@ -8,6 +16,7 @@ function fit(slide) {
   box.removeAttribute("tabindex");
   let zoom = 1;
   box.style.zoom = zoom;
+  fill(box);
   while (box.scrollHeight * zoom > ROOM && zoom > LEAST) {
     zoom = Math.max(LEAST, zoom - 0.04);
     box.style.zoom = zoom;
@@ -25,6 +34,8 @@ for (const slide of document.querySelectorAll(".slides section")) {
   box.className = "slide-box";
   const notes = slide.querySelectorAll("aside.notes");
   box.append(...slide.childNodes);
+  const results = box.querySelector(".jp-OutputArea-output");
+  for (const code of box.querySelectorAll(".course-code")) code.open = !results;  // what there is to see
   slide.append(box, ...notes);
 }
 
