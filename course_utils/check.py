@@ -9,6 +9,7 @@ function and sends back what it gave; the verdict is made elsewhere (`autograder
 functions of this file and of `course_utils.compare`.
 """
 
+import builtins
 import inspect
 import os
 import pkgutil
@@ -28,6 +29,7 @@ from course_utils.plain import Answer, Module, pack, receive, send, unpack
 VERDICT = "application/vnd.course.verdict+json"  # the MIME type of a verdict in a saved notebook
 JUDGE_VARIABLE = "COURSE_JUDGE"  # in the grader: where the judge listens
 VALIDATING = "NBGRADER_VALIDATING"  # set by JupyterLab's Validate button, which takes whatever raises nothing for right
+OF_LIBRARIES = {"LinAlgError", "OutOfMemoryError", "AxisError", "JSONDecodeError", "UsageError"}
 
 
 @dataclass
@@ -156,6 +158,12 @@ def _message(function: Callable, error: BaseException) -> str:
     return text
 
 
+def usual(error: str) -> str:
+    """The name of an error, if it is one of Python's or of the libraries'; "" if a student could have made it up."""
+    known = getattr(builtins, error, None)
+    return error if error in OF_LIBRARIES or (isinstance(known, type) and issubclass(known, BaseException)) else ""
+
+
 class Banned(Exception):
     """Raised inside a call of something that the exercise asks the student to build."""
 
@@ -215,6 +223,7 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
         show: whether the message may show inputs and expected values (visible cases) or not (hidden ones).
     """
     from course_utils.compare import NOT_ANSWERED, difference  # imports torch: nobody compares in the sandbox
+    from course_utils.likeness import likeness
     from course_utils.naming import named
 
     asks, total = len(exercise.asks), len(exercise.inputs)
@@ -223,7 +232,6 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
     wrong = [
         difference(exercise.compare, a, e, t, show) for a, e, t in zip(answers, exercise.expected, exercise.truths)
     ]
-    from course_utils.likeness import likeness
     counted = [w for i, w in enumerate(wrong) if w or i not in exercise.seen]
     held = sum(w is None for w in counted)
     broken = broken_promises(exercise, answers, own, wrong)
@@ -239,6 +247,8 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
             result.given = _short(exercise.inputs[first])
         if mistake := named(exercise, answers, wrong):
             result.mistake, result.hint = mistake.name, mistake.hint
+        elif said := likeness(exercise, answers, wrong):
+            result.wrong += f"; {said}"
     elif broken:
         result.wrong = broken[0][0]
     return result
@@ -249,11 +259,10 @@ def broken_promises(
 ) -> list[tuple[str, bool]]:
     """How promises are broken, and whether each of them costs anything.
 
-        elif said := likeness(exercise, answers, wrong):
-            result.wrong += f"; {said}"
     Args:
         answers: to the cases.
         own: to what is asked for the promises; missing ones break none.
+        wrong: for each case what is wrong, None where it holds.
     """
     found, own = [], iter(own)
     for promise in exercise.promises:
@@ -262,7 +271,6 @@ def broken_promises(
     return [(text, costs) for text, costs in found if text]
 
 
-        wrong: for each case what is wrong, None where it holds.
 def _short(arguments: tuple) -> str:
     match arguments:
         case (Module() as case,):
