@@ -39,7 +39,9 @@ def _likeness(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | 
     failing = [i for i, text in enumerate(wrong) if text]
     values = [i for i in failing if "error" not in answers[i] and "error" not in exercise.expected[i]]
     if not values:
-        return _only_where(exercise, failing)
+        messages = [str(answers[i].get("message", "")) for i in failing]
+        usual = next((text for part, text in USUAL.items() if all(part in m for m in messages)), "")
+        return usual or _only_where(exercise, failing)
     got, right = [answers[i]["value"] for i in values], [exercise.expected[i]["value"] for i in values]
     match exercise.compare["kind"]:
         case "accuracy":
@@ -49,6 +51,21 @@ def _likeness(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | 
     look = _Look(exercise, [_inputs(exercise.inputs[i]) for i in values])
     said = look.values(got, right) if len(values) == len(failing) else ""
     return said or _only_where(exercise, failing)
+
+
+PRODUCT = "the axes that a matrix product runs over differ in size: print both shapes"
+INDEX = "an index is one too large, or counts along another axis"
+USUAL = {  # what torch says of the usual accidents -> what is to be looked at
+    "shapes cannot be multiplied": PRODUCT,
+    "Expected size for first two dimensions": PRODUCT,
+    "must match the size of tensor": "two shapes do not fit together: print both; a `None` in the index adds an axis",
+    "probability tensor contains": "what is drawn from is nan, infinite or negative: `exp` or a power goes too far",
+    "invalid multinomial distribution": "a row to draw from is all zeros: a power of too small a number?",
+    "index out of range": INDEX,
+    "out of bounds": INDEX,
+    "selected index k out of range": "`topk` asks for more than there are: `min(k, x.shape[-1])`",
+    "does not require grad": "no gradient is there to go back: `.detach()`, `no_grad` or a number took it away",
+}
 
 
 def _inputs(arguments: tuple) -> tuple:
@@ -92,8 +109,10 @@ class _Look:
         if len(keys) <= 3 and name is _ordinal:
             for order in list(itertools.permutations(keys))[1:]:
                 if all(self._same(g[a], r[k]) for g, r in zip(got, right) for k, a in zip(keys, order)):
+                    if len(keys) == 2:
+                        return "the two values are exchanged"
                     return "the right values in another order: " + ", ".join(
-                        f"yours has {name(k)} as {name(a)}" for k, a in zip(keys, order) if a != k
+                        f"{name(k)} is {name(a)} of yours" for k, a in zip(keys, order) if a != k
                     )
         bad = [k for k in keys if not all(self._same(g[k], r[k]) for g, r in zip(got, right))]
         if len(bad) == len(keys):
@@ -201,7 +220,10 @@ class _Look:
         return ""
 
     def _sign(self, pairs: list[Pair]) -> str:
-        return "the right numbers with the other sign" if all(self.near(-g, r) for g, r in pairs) else ""
+        if not all(self.near(-g, r) for g, r in pairs):
+            return ""
+        lost = all(bool((r <= 0).all()) for _, r in pairs)
+        return "the right numbers, but without their minus sign" if lost else "the right numbers with the other sign"
 
     def _booleans(self, pairs: list[Pair]) -> str:
         if all(self.near(1 - g, r) for g, r in pairs):
@@ -258,10 +280,10 @@ class _Look:
             return "right up to a factor for each row: divide it by its length"
         if all(self.near(g / g.sum(), r) for g, r in pairs):
             return "right up to one factor: divide by the sum of all"
-        if all(self.near(g.softmax(-1), r) for g, r in pairs):
-            return "softmax of yours would be right"
         if all(self.near(g.exp(), r) for g, r in pairs):
             return "these are the logarithms of the right numbers"
+        if all(self.near(g.softmax(-1), r) for g, r in pairs):
+            return "softmax of yours would be right"
         return ""
 
     def _functions(self, pairs: list[Pair]) -> str:
@@ -406,6 +428,8 @@ def _placed(pairs: list[Pair], rtol: float, atol: float) -> str:
         return f"yours is {what} where a finite number is right: {why}"
     if all(bool(r[w].isinf().all()) and bool(g[w].isfinite().all()) for (g, r), w in zip(pairs, off)):
         return "infinite is right where yours is finite: something clamps, or adds a little before a logarithm"
+    if all(bool((r[w] < 0).all()) and bool((g[w] == 0).all()) for (g, r), w in zip(pairs, off)):
+        return "yours is 0 where a negative number is right: is something cut off below 0?"
     if all(bool((r[w] == 0).all()) for (_, r), w in zip(pairs, off)) and any((r != 0).any() for _, r in pairs):
         return "right but where 0 is right: there yours is not 0"
     if all(bool((g[w] == 0).all()) for (g, _), w in zip(pairs, off)) and all(bool((~w).any()) for w in off):
@@ -443,6 +467,11 @@ def _sums(pairs: list[Pair]) -> str:
             return f"each row has to sum to 1, along the last axis; yours sums to 1 along {_axis(axis)}"
     if not any(ones(g, -1) for g, _ in pairs):
         return "each row has to sum to 1, and yours does not"
+    if all(ones(g, -1) for g, _ in pairs):
+        more = [float((torch.special.entr(g) - torch.special.entr(r)).sum(-1).mean()) for g, r in pairs]
+        for word, sign in (("even", 1), ("sharp", -1)):
+            if all(sign * bits > 0.01 for bits in more):
+                return f"each row sums to 1, and is more {word} than the right one"
     return ""
 
 
@@ -455,12 +484,11 @@ def _only_where(exercise: ExerciseCases, failing: list[int]) -> str:
     holds = [i for i in range(len(inputs)) if i not in failing]
     if len(holds) < 2 or len({len(arguments) for arguments in inputs}) > 1:
         return ""
-    for p in range(len(inputs[0])):
+    for (text, test), p in itertools.product(FEATURES.items(), range(len(inputs[0]))):
         which = f"the {ORDINALS[p]} argument" if len(inputs[0]) > 1 else "the argument"
-        for text, test in FEATURES.items():
-            found = [_tested(test, arguments[p]) for arguments in inputs]
-            if all(found[i] is True for i in failing) and all(found[i] is False for i in holds):
-                return f"what fails, and nothing else, is called with {text.format(which)}"
+        found = [_tested(test, arguments[p]) for arguments in inputs]
+        if all(found[i] is True for i in failing) and all(found[i] is False for i in holds):
+            return f"what fails, and nothing else, is called with {text.format(which)}"
     return ""
 
 
@@ -484,14 +512,12 @@ FEATURES: dict[str, Callable[[Any], bool]] = {  # in the order in which they are
     "{} empty": lambda v: len(v) == 0,
     "{} given (elsewhere it is None)": lambda v: not isinstance(v, torch.Tensor) and v is not None,
     "0 as {}": lambda v: not isinstance(v, torch.Tensor) and v == 0,
-    "{} below 1": lambda v: not isinstance(v, torch.Tensor) and 0 < v < 1,
-    "{} above 1": lambda v: not isinstance(v, torch.Tensor) and v > 1,
-    "a row of zeros in {}": lambda v: v.dim() > 1 and bool((v == 0).all(-1).any()),
     "a row of False in {}": lambda v: v.dtype == torch.bool and bool((~v).all(-1).any()),
     "False before True in {}": lambda v: v.dtype == torch.bool and bool((v[..., 1:] & ~v[..., :-1]).any()),
-    "negative numbers in {}": lambda v: bool((_floats(v) < 0).any()),
-    "zeros in {}": lambda v: bool((_floats(v) == 0).any()),
+    "a row of zeros in {}": lambda v: v.dim() > 1 and v.shape[-1] > 1 and bool((v == 0).all(-1).any()),
     "equal numbers in a row of {} (ties)": lambda v: bool((_floats(v).sort(-1).values.diff(dim=-1) == 0).any()),
+    "negative numbers in {}": lambda v: bool((_floats(v) < 0).any()),
+    "a number below 1 as {}": lambda v: isinstance(v, float) and 0 < v < 1,
     "more than one row in {}": lambda v: len(v) > 1,
     "a single row in {}": lambda v: len(v) == 1,
 }
@@ -534,11 +560,11 @@ def _draws(got: list[Any], right: list[Any]) -> str:
     extra = [bool(((r == 0) & (g > MANY)).any()) for g, r in tables]
     missing = [bool(((g == 0) & (r > MANY)).any()) for g, r in tables]
     if all(extra) and all(missing):
-        return "things come that never should, and others that should come never do"
+        return "symbols or steps come that never should, and others that should come never do"
     if all(extra):
-        return "things come that never should"
+        return "symbols or steps come that never should"
     if all(missing):
-        return "things that should come never do"
+        return "symbols or steps that should come never do"
     bits = [(_evenness(g), _evenness(r)) for g, r in tables]
     for word, sign in (("more", 1), ("less", -1)):
         if all(sign * (g - r) > EVEN for g, r in bits):

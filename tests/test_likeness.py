@@ -89,7 +89,7 @@ def rows(x):
             lambda x: (x, 2 * x),
             lambda x: (2 * x, x),
             VECTORS,
-            "in another order: yours has the first value as the second",
+            "the two values are exchanged",
         ),
         (
             lambda x: (x, x.sum()),
@@ -156,6 +156,23 @@ def test_what_holds_in_some_failing_cases_only_is_not_said():
         return -x if len(x) < 6 else x.cos()
 
     assert said(torch.Tensor.clone, sometimes, VECTORS) == ""
+
+
+def test_the_usual_accidents_are_explained_without_their_text():
+    exercise = cases_of(torch.Tensor.sum, VECTORS)
+    text = "mat1 and mat2 shapes cannot be multiplied (3x4 and 3x4)"
+    answers = [{"error": "RuntimeError", "message": text}] * 3
+    found = verdict(exercise, answers, show=False).wrong
+    assert "a matrix product runs over differ in size" in found and "3x4" not in found
+    answers[0] = {"error": "RuntimeError", "message": "another"}
+    assert likeness(exercise, answers, ["wrong"] * 3) == ""
+
+
+def test_what_was_cut_off_below_0_and_what_lost_its_sign():
+    inputs = [(torch.tensor(v),) for v in (-2.0, 3.0, -5.0, 4.0)]
+    assert "cut off below 0" in said(torch.Tensor.clone, torch.relu, inputs)
+    assert "without their minus sign" in said(torch.Tensor.clone, torch.abs, inputs)
+    assert "more sharp" in said(rows, lambda x: rows(x**3), TABLES)
 
 
 def test_labels_and_draws():
