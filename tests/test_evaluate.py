@@ -6,6 +6,7 @@ import numpy
 import pytest
 import scipy.linalg
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -124,6 +125,20 @@ def test_linear_probe_weights_are_scikit_learns():
     (weight,) = evaluate.logistic_regression(x, y // 10 - 1, 3, [1e-2])
     theirs = LogisticRegression(C=1 / (len(x) * 1e-2), tol=1e-8, max_iter=5000).fit(x, y)
     torch.testing.assert_close(weight[:-1].T.double(), torch.tensor(theirs.coef_).double(), atol=2e-3, rtol=0.01)
+
+
+def test_the_search_reaches_the_minimum_where_features_hang_together():
+    g = runtime.seed(0)
+    x = torch.randn(400, 8, generator=g) @ torch.randn(8, 100, generator=g) + 0.1 * torch.randn(400, 100, generator=g)
+    y = (x[:, :3] + 3 * torch.randn(400, 3, generator=g)).argmax(1)
+    x, l2 = evaluate.standardise(x, x)[0], 1e-4
+
+    def nats(weight, bias):
+        return float(F.cross_entropy(x.double() @ weight.double() + bias, y) + l2 / 2 * (weight**2).sum())
+
+    (weight,) = evaluate.logistic_regression(x, y, 3, [l2])
+    theirs = LogisticRegression(C=1 / (400 * l2), tol=1e-10, max_iter=20_000).fit(x, y)
+    assert nats(weight[:-1], weight[-1]) < nats(torch.tensor(theirs.coef_.T), torch.tensor(theirs.intercept_)) + 2e-5
 
 
 def test_the_regulariser_is_chosen_without_the_test_part():
