@@ -15,8 +15,8 @@ from effort import patient
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course, small_course
 from typer.testing import CliRunner
 
-from autograder.book.record import hidden_cases
 from autograder.cli import app
+from autograder.run.cases import hidden_cases
 from autograder.sandbox import provisioner
 from autograder.sandbox.provisioner import SandboxError
 from course_utils import paths
@@ -160,7 +160,7 @@ def test_a_grader_that_could_not_do_its_job_says_so_in_its_exit_code(course, exe
     monkeypatch.setattr("autograder.run.execute.execute", execute)
     assert "the solution did not run: the kernel did not start" in run("grade", NAME, code=1)
     monkeypatch.setattr("autograder.run.execute.execute", executor.execute)
-    hidden_cases(course, NAME)
+    hidden_cases(course, NAME, "ann")
     monkeypatch.setattr("autograder.run.execute.execute", execute)
     assert "ann: NOT GRADED. The grader failed (SandboxError: the kernel did not start" in run("grade", NAME, code=1)
     monkeypatch.setattr(provisioner, "missing", lambda: "bubblewrap is missing: install it")

@@ -14,10 +14,10 @@ from nbgrader.api import Gradebook
 from nbgrader.apps import AutogradeApp
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
-from autograder.book.record import hidden_cases
 from autograder.grade import grade
 from autograder.notes import Kind, sentence
 from autograder.release import release
+from autograder.run.cases import hidden_cases
 from autograder.run.options import Options
 from autograder.sandbox import provisioner
 from course_utils.cases import CASES_FILE, load_cases
@@ -78,7 +78,7 @@ def test_marks_and_reasons(course):
 def test_the_cases_are_not_the_visible_ones_and_stay_private(course):
     hand_in(course, "ann", RIGHT)
     graded(course)
-    hidden = hidden_cases(course, NAME)["double"].inputs
+    hidden = hidden_cases(course, NAME, "ann")["double"].inputs
     visible = load_cases(course.released(NAME).with_name(CASES_FILE))["double"].inputs
     assert torch.equal(hidden[0][0], visible[0][0]) and not torch.equal(hidden[1][0], visible[1][0])
     private = course.private(NAME)
@@ -359,8 +359,9 @@ def test_what_students_put_out_is_shown_and_never_run(course):
     path = hand_in(course, ATTACK.replace("/", ""), RIGHT | {"why": answer})
     notebook = nbformat.read(path, as_version=4)
     source = f"import nbformat\noutputs = nbformat.from_dict({[dict(o) for o in OUTPUTS]!r})"
-    notebook.cells += [new_code_cell(source), nbformat.v4.new_raw_cell(ATTACK)]
     notebook.cells[0].metadata["nbgrader"] = {"grade_id": ATTACK}
+    notebook.cells.insert(1, new_code_cell(source))  # before the first check: later outputs do not come back
+    notebook.cells.append(nbformat.v4.new_raw_cell(ATTACK))
     nbformat.write(notebook, path)
     (sheet,) = graded(course).values()
     for text in (page(course, sheet.student), (course.root / "report.html").read_text()):
@@ -403,7 +404,7 @@ def test_no_points_where_none_can_be_read(course, executor, monkeypatch, outputs
                 cell.outputs = outputs
         return result
 
-    hidden_cases(course, NAME)
+    hidden_cases(course, NAME, "ann")
     monkeypatch.setattr("autograder.run.execute.execute", execute)
     assert graded(course)["ann"].cells["check_total"] == (0, 3)
 
@@ -471,7 +472,7 @@ def test_the_stock_command_refuses_without_a_sandbox(course, monkeypatch):
 def test_notebooks_run_side_by_side(course, executor, monkeypatch):
     for name in "abcd":
         hand_in(course, name, RIGHT | {"why": name})
-    hidden_cases(course, NAME)
+    hidden_cases(course, NAME, "ann")
     run, running, most = executor.execute, [], []
 
     def execute(*args, **kwargs):

@@ -19,7 +19,7 @@ import hashlib
 import hmac
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -242,10 +242,19 @@ class Exercise:
             seconds=self.seconds and SLOW * self.seconds,
         )
 
-    def seen(self, cases: ExerciseCases) -> list[int]:
-        """Places of the cases that students have, too; none where they have all."""
-        visible = {pack(i) for i in self.drawn(VISIBLE_SEED).inputs}
-        found = [place for place, inputs in enumerate(cases.inputs) if pack(inputs) in visible]
+    @property
+    def slow(self) -> bool:
+        """Whether an answer may take its time: by its statement, or since something is trained for it."""
+        return self.seconds is not None or self.compare["kind"] == "accuracy"
+
+    def known(self, seeds: Iterable[int | bytes] = ()) -> set[bytes]:
+        """What students may have seen: the inputs of the visible cases, and of those drawn with these seeds."""
+        return {pack(inputs) for seed in (VISIBLE_SEED, *seeds) for inputs in self.drawn(seed).inputs}
+
+    def seen(self, cases: ExerciseCases, known: set[bytes] | None = None) -> list[int]:
+        """Places of the cases that are `known` (by default: visible); none where all of them are."""
+        known = self.known() if known is None else known
+        found = [place for place, inputs in enumerate(cases.inputs) if pack(inputs) in known]
         return found if len(found) < len(cases.inputs) else []
 
     def add_mistakes(self, cases: ExerciseCases) -> ExerciseCases:

@@ -23,7 +23,6 @@ from autograder.book.feedback import harmless
 from autograder.course import STAGED, Course
 from autograder.intake.repair import repair
 from autograder.notes import NOTES, as_json, from_json, sentence
-from autograder.run.cases import hidden_cases
 from autograder.run.options import Options
 from autograder.run.work import fingerprint, parent, run
 from autograder.sandbox import provisioner
@@ -118,7 +117,7 @@ class Execute(NbGraderPreprocessor):
         place = Path(directory.format_path(directory.submitted_directory, names["student"], name))
         Execute.done += 1  # one kernel is as quick from cold; nbgrader may ask for a whole class
         forks = parent(course, name) if self.sandbox and Execute.done > 1 else None
-        return run(course, name, nb, place, hidden_cases(course, name), Options(unsafe=not self.sandbox), forks)
+        return run(course, name, names["student"], nb, place, Options(unsafe=not self.sandbox), forks)
 
 
 class MarkSheets(GenerateFeedback):

@@ -1,12 +1,15 @@
 """The cases of an assignment: drawn with a seed, answered by the solution notebook in a kernel like students'."""
 
 import hashlib
+import hmac
 import json
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, lru_cache
+from dataclasses import replace
+from functools import cache, lru_cache, partial
+from itertools import groupby, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +22,10 @@ from autograder.temporary import temporary_folder
 from course_utils.cases import ExerciseCases, load_cases, save_cases
 from course_utils.notebook import read, sync
 from course_utils.paths import CourseError, write
+from course_utils.plain import Answer
 
 if TYPE_CHECKING:
+    from autograder.author.exercise import Exercise
     from autograder.sandbox.warm import Parent
 
 
@@ -35,73 +40,209 @@ def build_cases(
     Raises:
         CourseError: the solution does not answer a case, or a mistake passes them all.
     """
-    if not points_of(course, name):
-        return {}
-    from autograder.author.exercise import VISIBLE_SEED, complete, load_exercises
+    from autograder.author.exercise import VISIBLE_SEED
+
+    exercises = _exercises(course, name)
+    (cases,) = _built(course, name, exercises, [lambda _: seed], forks)
+    if seed != VISIBLE_SEED:
+        for n, e in exercises.items():
+            cases[n].seen = e.seen(cases[n])
+    return cases
+
+
+class _Unfit(CourseError):
+    """Cases that could not do their work; others, of another seed, may."""
+
+
+def _exercises(course: Course, name: str) -> dict[str, "Exercise"]:
+    from autograder.author.exercise import load_exercises
+
+    return load_exercises(course.solution(name).parent) if points_of(course, name) else {}
+
+
+def _built(
+    course: Course,
+    name: str,
+    exercises: dict[str, "Exercise"],
+    sets: list[Callable[["Exercise"], int | bytes]],
+    forks: "Parent | None",
+) -> list[dict[str, ExerciseCases]]:
+    """Sets of cases, all of them answered by one run of the solution notebook.
+
+    Args:
+        sets: for each, the seed with which an exercise's cases are drawn.
+    """
+    if not exercises:
+        return [{} for _ in sets]
+    from autograder.author.exercise import complete
+
+    drawn = {n: {seed: e.drawn(seed) for seed in dict.fromkeys(of(e) for of in sets)} for n, e in exercises.items()}
+    with ThreadPoolExecutor(1) as thread:
+        # while the solution runs in its kernel
+        wrong = thread.submit(lambda: [e.add_mistakes(c) for n, e in exercises.items() for c in drawn[n].values()])
+        answers = _solved(course, name, {n: list(cases.values()) for n, cases in drawn.items()}, forks)
+        wrong.result()
+    for n, cases in drawn.items():
+        for one in cases.values():
+            try:
+                complete(one, [next(answers[n]) for _ in one.asks])
+            except ValueError as error:
+                raise _Unfit(f"{name}: {error}") from None
+    return [{n: drawn[n][of(e)] for n, e in exercises.items()} for of in sets]
+
+
+def _solved(
+    course: Course, name: str, cases: dict[str, list[ExerciseCases]], forks: "Parent | None"
+) -> dict[str, Iterator[Answer]]:
+    """What the solution notebook answers, for each exercise to one set after the other."""
     from autograder.run.execute import execute
     from autograder.run.judge import Recorder
     from autograder.sandbox import provisioner
 
-    folder = course.solution(name).parent
-    notebook = read(course.solution(name))
+    notebook, limits, most = read(course.solution(name)), course.limits(name), max(map(len, cases.values()))
     sync(notebook, points_of(course, name))
-    exercises = load_exercises(folder)
-    cases = {n: e.drawn(seed) for n, e in exercises.items()}
-    with temporary_folder() as files, ThreadPoolExecutor(1) as thread:
-        # while the solution runs in its kernel
-        wrong = thread.submit(lambda: [e.add_mistakes(cases[n]) for n, e in exercises.items()])
-        copy(folder, Path(files), notebooks=False)
-        # it is the course's own code: an ordinary kernel does, too
-        sandboxed = forks is not None or provisioner.missing() is None
-        options = {"files": Path(files), "limits": course.limits(name)}
+    asked = {n: replace(c[0], inputs=[ask for one in c for ask in one.asks], promises=[]) for n, c in cases.items()}
+    # it is the course's own code: an ordinary kernel does, too
+    sandboxed = forks is not None or provisioner.missing() is None
+    limits = replace(limits, cell_s=most * limits.cell_s, notebook_s=most * limits.notebook_s)
+    with temporary_folder() as files:
+        copy(course.solution(name).parent, Path(files), notebooks=False)
+        options = {"files": Path(files), "limits": limits, "judge_class": Recorder}
         try:
-            result = execute(notebook, cases, **options, judge_class=Recorder, sandbox=sandboxed, warm=forks)
+            result = execute(notebook, asked, **options, sandbox=sandboxed, warm=forks)
         except provisioner.SandboxError as error:
             raise CourseError(f"{name}: the solution did not run: {error}") from None
-        wrong.result()
-    if seed != VISIBLE_SEED:
-        for n, e in exercises.items():
-            cases[n].seen = e.seen(cases[n])
-    for exercise in cases.values():
-        if not result.answers.get(exercise.name):
+    for n, one in asked.items():
+        if len(result.answers.get(n, ())) < len(one.inputs):
             said = " ".join(map(sentence, result.notes))
-            raise CourseError(f"{name}: the solution gave no answer to {exercise.name}. {said}".strip())
-        try:
-            complete(exercise, result.answers[exercise.name])
-        except ValueError as error:
-            raise CourseError(f"{name}: {error}") from None
-    return cases
+            raise CourseError(f"{name}: the solution gave no answer to {n}. {said}".strip())
+    return {n: iter(found) for n, found in result.answers.items()}
 
 
-def hidden_cases(course: Course, name: str, forks: "Parent | None" = None) -> dict[str, ExerciseCases]:
-    """The assignment's hidden cases: drawn with its private seed, answered by the solution, kept beside the seed."""
-    folder = course.private(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    source = course.solution(name).parent
-    if not source.is_dir():
-        raise CourseError(f"{source} is missing: without the solution nobody knows what is right")
-    key = _key(folder)
-    parts = [key.hex(), digests(source), version(course.root)]
-    path = folder / "cases" / f"{sha(parts)[:32]}.safetensors"
+# --- hidden cases -----------------------------------------------------------------------------------------------------
+
+# In each hand-in a student is asked other cases, which nobody was asked in an earlier one: what a notebook kept of them
+# is worth nothing in the next. `TURNS` are made by one run of the solution, since most students hand in once or twice.
+# Of each turn there are `VARIANTS`, and it hangs on the student which one it is; an exercise that takes its time
+# (`Exercise.slow`) has one for all.
+TURNS, VARIANTS = 2, 4
+MOST_TURNS = 40  # then they come again
+HAND_INS = "hand_ins"  # folder in `Course.private`: what each student has handed in
+TRIES = 3  # to draw cases that do their work: a mistake may pass all of them by chance
+
+
+def hidden_cases(
+    course: Course, name: str, student: str, number: int = 0, forks: "Parent | None" = None
+) -> dict[str, ExerciseCases]:
+    """What a student is asked: drawn with the assignment's private key, answered by the solution, kept beside the key.
+
+    Args:
+        number: of other versions that the student handed in before.
+    """
+    turn = number % MOST_TURNS
+    chosen = hmac.digest(_key(course, name), b"%d %s" % (number, os.fsencode(student)), "sha256")
+    path = _path(course, name, turn, chosen[0] % VARIANTS)
     try:
         return _cases_in(path)
     except (FileNotFoundError, ValueError):
-        write(path, save_cases(build_cases(course, name, key, forks)), 0o600)
+        _make(course, name, turn // TURNS, forks)
     return load_cases(path)
 
 
-@lru_cache(1)
+def prepare(course: Course, name: str, forks: "Parent | None" = None) -> None:
+    """Have those hidden cases made that the next hand-in of anybody may want."""
+    counts = [0, *(len(_handed_in(path)) for path in (_folder(course, name) / HAND_INS).glob("*.json"))]
+    for batch in {count % MOST_TURNS // TURNS for count in counts}:
+        if not all(_path(course, name, *place).exists() for place in _places(batch)):
+            _make(course, name, batch, forks)
+
+
+def _places(batch: int) -> list[tuple[int, int]]:
+    """Turn and variant of the sets that are made together."""
+    return list(product(range(batch * TURNS, (batch + 1) * TURNS), range(VARIANTS)))
+
+
+def _make(course: Course, name: str, batch: int, forks: "Parent | None") -> None:
+    exercises, key = _exercises(course, name), _key(course, name)
+    for attempt in range(TRIES):
+        seed = partial(_seed, key, attempt)
+        try:
+            made = _built(course, name, exercises, [partial(seed, *place) for place in _places(batch)], forks)
+            break
+        except _Unfit:
+            if attempt == TRIES - 1:
+                raise
+    for n, e in exercises.items():
+        for turn, those in groupby(zip(_places(batch), made), lambda each: each[0][0]):
+            before = {seed(turn - 1, variant, e) for variant in range(VARIANTS)} if turn else ()
+            known = e.known(before)  # small cases may come again by chance
+            for _, cases in those:
+                cases[n].seen = e.seen(cases[n], known)
+    for place, cases in zip(_places(batch), made):
+        write(_path(course, name, *place), save_cases(cases), 0o600)
+
+
+def _seed(key: bytes, attempt: int, turn: int, variant: int, exercise: "Exercise") -> bytes:
+    return hmac.digest(key, b"%d %d %d" % (turn, 0 if exercise.slow else variant, attempt), "sha256")
+
+
+def _path(course: Course, name: str, turn: int, variant: int) -> Path:
+    """Where a set of hidden cases lies: others of the same solution, library and packages have the same beginning.
+
+    Raises:
+        CourseError: the solution is missing.
+    """
+    source = course.solution(name).parent
+    if not source.is_dir():
+        raise CourseError(f"{source} is missing: without the solution nobody knows what is right")
+    parts = [_key(course, name).hex(), digests(source), version(course.root)]
+    return _folder(course, name) / "cases" / f"{sha(parts)[:32]}-{turn}-{variant}.safetensors"
+
+
+@lru_cache(VARIANTS)
 def _cases_in(path: Path) -> dict[str, ExerciseCases]:
     return load_cases(path)
 
 
-def _key(folder: Path) -> bytes:
+def _folder(course: Course, name: str) -> Path:
+    """The assignment's private folder, for the grader alone."""
+    folder = course.private(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
+
+
+def _key(course: Course, name: str) -> bytes:
     """The assignment's 256-bit key, made when it is first wanted."""
-    path = folder / "seed"
+    path = _folder(course, name) / "seed"
     if not path.exists():
         write(path, secrets.token_hex(32), 0o600)
     return path.read_text().strip().encode()
+
+
+def hand_in_number(course: Course, name: str, student: str, content: str) -> int:
+    """How many other versions the student handed in before this one; what was handed in once keeps its number.
+
+    Args:
+        content: a digest of the hand-in.
+    """
+    path = _folder(course, name) / HAND_INS / f"{sha(student)[:32]}.json"
+    known = _handed_in(path)
+    if content not in known:
+        known.append(content)
+        write(path, json.dumps(known), 0o600)
+    return known.index(content)
+
+
+def _handed_in(path: Path) -> list[str]:
+    """Digests of what a student handed in, in the order in which it came."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return []
+
+
+# --- what results hang on ---------------------------------------------------------------------------------------------
 
 
 @cache

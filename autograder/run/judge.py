@@ -8,6 +8,7 @@ be one. Nothing but inputs is ever sent.
 """
 
 import contextlib
+import math
 import secrets
 import select
 import socket
@@ -27,7 +28,6 @@ SOCKET = "judge.sock"
 UNIX = hasattr(socket, "AF_UNIX")
 TOKEN_S = 5.0  # for a connection to a port to show its token
 END_S = 10.0  # for a connection that was cut to end
-MANY = 4  # answers as large as one may be, or as much in smaller ones: an exercise takes no more
 
 
 def no_verdict(exercise: str, max_points: float, reason: str) -> Verdict:
@@ -43,6 +43,8 @@ class Judge:
         folder: where `judge.sock` is made (its path must stay below 100 characters).
         limits: how large an answer may be, and what judging an exercise may take.
     """
+
+    many: float = 4  # answers as large as one may be, or as much in smaller ones: an exercise takes no more
 
     def __init__(self, exercises: dict[str, ExerciseCases], folder: Path, limits: Limits = DEFAULTS):
         self.exercises, self.limits = exercises, limits
@@ -86,7 +88,7 @@ class Judge:
         deadline = time.monotonic() + 1
         while select.select([self._listener], [], [], 0)[0] and time.monotonic() < deadline:
             time.sleep(0.001)  # the listener is turning them away
-        self._session = _Session(self.exercises[name], self.limits.answer_bytes)
+        self._session = _Session(self.exercises[name], self.limits.answer_bytes, self.many)
 
     def close(self) -> Verdict:
         """Answer no more; the verdict on what came."""
@@ -94,9 +96,7 @@ class Judge:
         return self._judge(session.exercise, session.end(), session.problem)
 
     def _judge(self, exercise: ExerciseCases, packed: list[bytes], problem: str) -> Verdict:
-        bounds = Bounds(
-            wall_s=10 * self.limits.grader_s, cpu_s=self.limits.grader_s, memory_bytes=self.limits.grader_bytes
-        )
+        bounds = Bounds(cpu_s=self.limits.grader_s, memory_bytes=self.limits.grader_bytes)  # it waits for nothing
         try:
             return apart(judged, exercise, packed, problem, self.limits.answer_bytes, bounds=bounds)
         except Exceeded as error:
@@ -159,6 +159,8 @@ def _answers(packed: list[bytes], problem: str, most: int) -> tuple[list[Answer]
 class Recorder(Judge):
     """Takes the solution's answers instead of judging them: `answers[name]` is the reference."""
 
+    many = math.inf  # it is asked for many sets of cases at once
+
     def __init__(self, exercises: dict[str, ExerciseCases], folder: Path, limits: Limits = DEFAULTS):
         super().__init__(exercises, folder, limits)
         self.answers: dict[str, list[Answer]] = {}
@@ -174,8 +176,8 @@ class Recorder(Judge):
 class _Session:
     """One exercise while its check cell runs: the first connection gets the inputs and leaves the answers."""
 
-    def __init__(self, exercise: ExerciseCases, most: int):
-        self.exercise, self.most = exercise, most
+    def __init__(self, exercise: ExerciseCases, most: int, many: float):
+        self.exercise, self.most, self.left = exercise, most, many * most
         self.problem = ""
         self._answers: list[bytes] = []
         self._connection: socket.socket | None = None
@@ -207,11 +209,10 @@ class _Session:
         try:
             hello = {"cases": len(self.exercise.asks), "banned": self.exercise.banned, "most": self.most}
             send(self._connection, hello | {"seconds": self.exercise.seconds})
-            left = MANY * self.most
             for ask in self.exercise.asks:
                 send(self._connection, plain.cook(ask))
-                answer = plain.receive_packed(self._connection, min(self.most, left))
-                left -= len(answer)
+                answer = plain.receive_packed(self._connection, min(self.most, self.left))
+                self.left -= len(answer)
                 self._answers.append(answer)
             send(self._connection, "done")
         except EOFError:

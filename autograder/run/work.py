@@ -19,7 +19,7 @@ from autograder.course import STAGED, Course
 from autograder.intake.submissions import Submission, copy_files, stage
 from autograder.notes import NOTES, Kind, as_json, from_json
 from autograder.run import execute as executor
-from autograder.run.cases import digests, hidden_cases, sha, version
+from autograder.run.cases import digests, hand_in_number, hidden_cases, prepare, sha, version
 from autograder.run.options import Options
 from autograder.sandbox import warm
 from autograder.sandbox.warm import Parent, imports
@@ -43,16 +43,16 @@ def grade_one(
     place = course.private(name) / STAGED / submission.student / name
     shutil.rmtree(place, ignore_errors=True)  # of a process that was lost
     notebook = stage(course, name, submission, place)
-    outcome = run(course, name, notebook, place, hidden_cases(course, name), options, forks, compute)
+    outcome = run(course, name, submission.student, notebook, place, options, forks, compute)
     return outcome | {"staged": notebook.metadata[NOTES]["notes"]}
 
 
 def run(
     course: Course,
     name: str,
+    student: str,
     notebook: NotebookNode,
     place: Path,
-    cases: dict[str, ExerciseCases],
     options: Options,
     forks: Parent | None = None,
     compute: Callable[..., dict[str, Any]] | None = None,
@@ -69,10 +69,14 @@ def run(
     limits = replace(course.limits(name), device=options.device)
     with temporary_folder() as temporary:
         files, notes = Path(temporary), []
-        for folder in (course.released(name).parent, place):
-            if folder.is_dir():
-                copy_files(folder, files, notes if folder == place else [], limits)
+        if course.released(name).parent.is_dir():
+            copy_files(course.released(name).parent, files, [], limits)
+        released = digests(files).keys()
+        if place.is_dir():
+            copy_files(place, files, notes, limits)
         around = {path: digest for path, digest in digests(files).items() if path not in VISIBLE}
+        own = sha([content(notebook), {path: d for path, d in around.items() if path not in released}])
+        cases = hidden_cases(course, name, student, hand_in_number(course, name, student, own), forks)
         asked = _asked(cases)
         ran = sha([content(notebook), around, repr(limits), options.sandboxed, version(course.root)])[:32]
         key = sha([ran, asked])
@@ -164,7 +168,7 @@ def points(course: Course, name: str, forks: Parent | None = None) -> dict[str, 
 
 def prepare_cases(course: Course, name: str, forks: "Parent | None" = None) -> None:
     """Have the hidden cases made, for another process to ask."""
-    hidden_cases(course, name, forks)
+    prepare(course, name, forks)
 
 
 def _load(path: Path) -> dict[str, Any] | None:
