@@ -1,18 +1,19 @@
 """Why a check came to no verdict: what a person would look for, found in the cells and in what they put out.
 
 What a notebook says is its author's: of an error only its name, names of modules and of variables, and line numbers are
-repeated, never its text.
+repeated, never its text. From the first check on even names could be made of hidden inputs: those alone are repeated
+that stand in the notebook.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from nbformat import NotebookNode
 
-from course_utils.check import Verdict
-from course_utils.notebook import is_code
+from course_utils.check import Verdict, usual
+from course_utils.notebook import exercise, is_code
 
 CHECKER = "check"  # what the setup cell calls it
 UNDEFINED = re.compile(r"name '(\w{1,60})' is not defined")
@@ -53,12 +54,13 @@ def no_verdict(cells: Sequence[NotebookNode], outputs: Outputs, index: int) -> s
     error = _error(outputs.get(index, ()))
     if error and error[0] == "NotRun":
         return ""
-    if error and (missing := UNDEFINED.search(error[1])) and error[0] == "NameError":
+    missing = UNDEFINED.search(error[1]) if error and error[0] == "NameError" else None
+    if missing and _known(cells, index)(missing[1]):
         return _undefined(cells, outputs, index, missing[1])
     place = next((i for i in reversed(range(index)) if _binds(cells[i], CHECKER) and not _is_setup(cells[i])), None)
     if place is not None:
         return f"cell {place + 1} gives the name `{CHECKER}` to something else: choose another name there"
-    return f"its check cell {stopped(*error)}" if error else ""
+    return f"its check cell {stopped(*error, _known(cells, index))}" if error else ""
 
 
 def elsewhere(cells: Sequence[NotebookNode], index: int, exercise: str) -> str:
@@ -72,14 +74,18 @@ def elsewhere(cells: Sequence[NotebookNode], index: int, exercise: str) -> str:
     return f"cell {place + 1} defines `{exercise}`, but the unanswered cell below it takes its place"
 
 
-def stopped(name: str, text: str) -> str:
-    """What an error did to its cell, in words that hold nothing of the student's but names."""
-    name = name if name.isidentifier() and len(name) <= 60 else "an error"
+def stopped(name: str, text: str, known: Callable[[str], bool] = lambda word: True) -> str:
+    """What an error did to its cell, in words that hold nothing of the student's but names.
+
+    Args:
+        known: whether a name may be repeated that is no usual error's.
+    """
     if name in MEANING:
         return MEANING[name]
-    if module := NO_MODULE.search(text):
+    name = usual(name) or (name if name.isidentifier() and len(name) <= 60 and known(name) else "an error")
+    if (module := NO_MODULE.search(text)) and known(module[1]):
         return f"stopped with {name}: {module[1]}{_hint(module[1])}"
-    if missing := UNDEFINED.search(text):
+    if (missing := UNDEFINED.search(text)) and known(missing[1]):
         return f"stopped with {name}: `{missing[1]}` is not defined"
     line = LINE.search(text) if name in ("SyntaxError", "IndentationError", "TabError") else None
     return f"stopped with {name}" + (f" in line {line[1]}" if line else "")
@@ -90,6 +96,14 @@ def says_exit(reply: Mapping[str, Any]) -> bool:
     payload = reply.get("payload")
     asked = [part for part in payload if isinstance(part, dict)] if isinstance(payload, list) else []
     return any(part.get("source") == "ask_exit" and not part.get("keepkernel") for part in asked)
+
+
+def _known(cells: Sequence[NotebookNode], index: int) -> Callable[[str], bool]:
+    """Whether a name that a cell's error tells may be repeated: before the first check any, later what is written."""
+    if not any(map(exercise, cells[: index + 1])):
+        return lambda word: True
+    words = set(re.findall(r"[\w.]+", "\n".join(cell.source for cell in cells if is_code(cell))))
+    return lambda word: word in words or word in {part for each in words for part in each.split(".")}
 
 
 def _hint(module: str) -> str:
@@ -112,7 +126,7 @@ def _undefined(cells: Sequence[NotebookNode], outputs: Outputs, index: int, name
         return said + f"cell {places[0] + 1}, which defines it, stands below its check"
     place = above[-1]
     if error := _error(outputs.get(place, ())):
-        return said + f"cell {place + 1} {stopped(*error)}"
+        return said + f"cell {place + 1} {stopped(*error, _known(cells, place))}"
     magic = MAGIC.match(cells[place].source)
     if magic and magic[1] not in OPEN_MAGICS:
         return said + f"cell {place + 1} begins with {magic[1]}, and nothing that such a cell defines stays"

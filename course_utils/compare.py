@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from course_utils.check import usual
 from course_utils.plain import Answer
 
 NOT_ANSWERED = "not answered yet"
@@ -49,8 +50,7 @@ def _error(got: Answer, show: bool) -> str:
         return str(got["message"])[:200] if show else "called a library function that does this exercise's work"
     if got["error"] == "WrongParameters":
         return str(got["message"]) if show else WRONG_PARAMETERS
-    known = got["error"] if got["error"].isidentifier() and len(got["error"]) < 40 else "an error"
-    return f"raised {known}" + (f": {got['message']}" if show else "")
+    return f"raised {got['error']}: {got['message']}" if show else f"raised {usual(got['error']) or 'an error'}"
 
 
 def _close(compare: dict, got: Any, expected: Any, truth: Any, show: bool) -> str | None:

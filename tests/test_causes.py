@@ -39,6 +39,28 @@ def test_the_cell_that_should_have_defined_it_is_named(source, error, said):
     assert text.startswith("`double` is not defined: cell 1 ") and said in text and "4711" not in text
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (("ModuleNotFoundError", "No module named 'x0_3712'"), "stopped with ModuleNotFoundError"),
+        (("ModuleNotFoundError", "No module named 'mine'"), "stopped with ModuleNotFoundError: mine (if it is a file"),
+        (("NameError", "name 'x0_3712' is not defined"), "stopped with NameError"),
+        (("E3712", ""), "stopped with an error"),
+        (("Mine", ""), "stopped with Mine"),
+    ],
+)
+def test_after_the_first_check_only_names_that_stand_in_the_notebook_are_repeated(error, said):
+    """Others could be made of hidden inputs."""
+    first = new_code_cell("check(first)", metadata={"nbgrader": {"grade_id": "check_first", "grade": True}})
+    cells = [first, new_code_cell("import mine.f\nraise Mine\n" + DEFINED), new_code_cell(CHECK)]
+    outputs = {1: [new_output("error", ename=error[0], evalue=error[1])]}
+    outputs[2] = [new_output("error", ename=UNDEFINED[0], evalue=UNDEFINED[1])]
+    for place, before in ((1, "`double` is not defined: cell 2 "), (2, "its check cell ")):
+        verdict = Verdict("double", 0.0, 2.0, 0, 0, wrong="")
+        explain(verdict, cells, outputs if place == 1 else {2: outputs[1]}, 2)
+        assert verdict.reason.startswith(before + said) and "3712" not in verdict.reason
+
+
 def test_where_nothing_stopped():
     assert "begins with %%timeit" in why(["%%timeit\n" + DEFINED, CHECK], {1: UNDEFINED})
     assert "later cell took it away" in why(["%%time\n" + DEFINED, CHECK], {1: UNDEFINED})

@@ -100,8 +100,8 @@ def test_scripts_arrive_as_text(graded):
 
 def test_nothing_of_the_graders_was_found(graded):
     root, _, _ = graded
-    (page,) = (root / "feedback" / "reads_around").glob("*/*.html")
-    assert "FOUND []" in page.read_text()
+    (notebook,) = (root / "autograded" / "reads_around").glob("*/*.ipynb")
+    assert "FOUND []" in notebook.read_text()
 
 
 def test_grading_again_changes_nothing(graded):

@@ -151,6 +151,9 @@ def test_too_much_output_is_left_out_and_marks_are_kept(monkeypatch):
     assert texts[3] == "b" * 5000 and cells[4].outputs[0].data["image/png"] == "c" * 900
 
 
+VERDICT = {"exercise": "double", "points": 2, "max_points": 2, "held": 1, "cases": 1}
+
+
 def graded(kind, name, source, **marks):
     flags = {"answer": (False, True), "check": (True, False), "words": (True, True)}[kind]
     metadata = {"nbgrader": {"grade_id": name, "grade": flags[0], "solution": flags[1], **marks}}
@@ -194,3 +197,38 @@ def test_a_sheet_names_its_cells_and_says_why():
         assert page.find(id=link["href"].removeprefix("#"))
     assert "0.0" not in page.find(id="cell-3").text and page.find("strong", string="Nice")
     assert "Cell 2 ended" in page.find(class_="notes").text
+
+
+def test_what_may_show_hidden_inputs_does_not_come_back():
+    """From the first check on, a notebook knows them; before it, outputs are shown, and the teacher has all."""
+    checks = [
+        graded("check", f"check_{name}", f"check({name})", score=2.0, points=2.0, auto=2.0, given=None)
+        for name in ("double", "total")
+    ]
+    for check in checks:
+        check.outputs = [new_output("stream", text="the verdict"), new_output("execute_result")]
+        check.outputs[1].data = {"text/plain": "2.0"}
+    plain = graded("check", "plain", "assert x", score=0.0, points=1.0, auto=0.0, given=None)
+    plain.outputs = [new_output("error", ename="AssertionError", evalue="0.4711", traceback=["0.4711"])]
+    demo = nbformat.v4.new_code_cell("show()")
+    demo.outputs = [
+        new_output("stream", text="0.4711"),
+        new_output("display_data", data={"image/png": "4711"}),
+        new_output("error", ename="E4711", evalue="", traceback=["4711"]),
+    ]
+    before = nbformat.v4.new_code_cell("1 + 1", outputs=[new_output("execute_result", data={"text/plain": "seen"})])
+    notebook = nbformat.v4.new_notebook(
+        cells=[before, checks[0], demo, graded("answer", "total", "x = 1"), checks[1], plain],
+        metadata={"grader": {"verdicts": {f"check_{n}": VERDICT | {"exercise": n} for n in ("double", "total")}}},
+    )
+    about = {"notebook": "a0", "student": "ann", "score": 4.0, "max_score": 5.0, "late_penalty": 0}
+    page = BeautifulSoup(sheet(notebook, about), "html.parser")
+    assert "4711" not in str(page) and "seen" in page.find(id="cell-1").text
+    for place in (2, 5):
+        assert (
+            "the verdict" in page.find(id=f"cell-{place}").text and "left out" not in page.find(id=f"cell-{place}").text
+        )
+    assert "stopped with an error. What it put out is left out here" in page.find(id="cell-3").text
+    assert "stopped with AssertionError." in page.find(id="cell-6").text and not page.find(id="cell-4").find(
+        class_="out"
+    )

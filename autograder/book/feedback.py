@@ -26,6 +26,7 @@ from pygments.lexers import PythonLexer
 from autograder.book.formulas import mathml
 from autograder.book.sheets import verdict_from, why
 from autograder.notes import NOTES, brief, from_json, sentence
+from course_utils.causes import stopped
 from course_utils.notebook import grade_id
 
 TEXTS = ("text/plain", "text/latex", "text/markdown")
@@ -245,6 +246,10 @@ def sheet(notebook: NotebookNode, about: dict[str, Any]) -> str:
     grader = notebook.metadata.get(NOTES, {})
     verdicts = [verdict_from(found) for found in grader.get("verdicts", {}).values()]
     cells = [cell for cell in notebook.cells if cell.get("id") != "grader-notes"]
+    judged = [i for i, cell in enumerate(cells) if is_grade(cell) and grade_id(cell) in grader.get("verdicts", {})]
+    for cell in cells[judged[0] :] if judged else ():
+        if grade_id(cell) not in grader["verdicts"]:
+            cell.outputs = _withheld(cell)
     title = next((m[1] for c in cells[:5] if (m := re.match(r"\s*#\s+(.+)", c.source))), about["notebook"])
     return _page().render(
         title=title.strip()[:200],
@@ -257,6 +262,17 @@ def sheet(notebook: NotebookNode, about: dict[str, Any]) -> str:
         dark=HtmlFormatter(style="github-dark").get_style_defs(".highlight"),
         policy=POLICY,
     )
+
+
+def _withheld(cell: NotebookNode) -> list[NotebookNode]:
+    """What is told of a cell's outputs where they may hold what the checks before it asked; a teacher sees them all."""
+    put_out = cell.get("outputs", [])
+    errors = [o for o in put_out if o.output_type == "error"]
+    said = [f"This cell {stopped(errors[0].ename, '', lambda name: False)}."] if errors else []
+    if any(o.output_type in ("stream", "display_data") for o in put_out) or (put_out and not is_grade(cell)):
+        said.append("What it put out is left out here, since from the first check on that may show hidden inputs.")
+    points = [o for o in put_out if o.output_type == "execute_result"] if is_grade(cell) else []
+    return [new_output("stream", text=" ".join(said))] * bool(said) + points
 
 
 @cache
