@@ -20,6 +20,7 @@ from autograder.intake.submissions import Submission, signature
 from autograder.intake.submissions import submissions as all_submissions
 from autograder.notes import Kind, note, sentence
 from autograder.run import pool as pools
+from autograder.run.apart import crowded
 from autograder.run.options import DEFAULTS, Options
 from autograder.sandbox import gpu, provisioner
 from autograder.stock import one_engine
@@ -27,6 +28,7 @@ from autograder.temporary import remove_parts, temporary_folder
 from course_utils.notebook import read
 from course_utils.paths import CourseError, explain, write
 
+PATIENCE = 4  # times as long, where it was the machine that made a submission late
 AHEAD = 50  # submissions that run, or have run, before it is their turn to be recorded
 
 
@@ -129,16 +131,21 @@ def _teach(course: Course, name: str, points: Future, cases: Future) -> None:
 def _outcome(
     cases: Future, course: Course, name: str, submission: Submission, pool: pools.Here, options: Options
 ) -> dict:
-    """What came of one submission; found out once more where the process that worked on it was lost."""
+    """What came of one submission; found out once more where its process was lost, or the machine made it late."""
     cases.result()
     for _ in range(pool.attempts):
         try:
-            return pool.grade(course, name, submission, options)
+            outcome = pool.grade(course, name, submission, options)
+            patient = [note(Kind.PATIENT).as_json()] if options.patience > 1 else []
+            return outcome | {"notes": outcome["notes"] + patient}
         except pools.Lost as error:
-            lost = error
+            lost = {"lost": Kind.LOST, "why": [str(error)]}
         except pools.Exceeded as error:
-            return {"lost": Kind.EXCEEDED, "why": [str(error)]}
-    return {"lost": Kind.LOST, "why": [str(lost)]}
+            lost = {"lost": Kind.EXCEEDED, "why": [str(error)]}
+            if not crowded():
+                break
+            options = replace(options, patience=PATIENCE * options.patience)
+    return lost
 
 
 def _in_order(work: Iterator[tuple[Submission, Future]], ahead: int) -> Iterator[tuple[Submission, Future]]:

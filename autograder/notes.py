@@ -68,6 +68,7 @@ class Kind(StrEnum):
     OUT_OF_TIME = "out of time"
     DIED = "kernel died"
     DIED_AT_LAST = "kernel died for the last time"
+    PATIENT = "machine was busy"
     IN_KERNEL = "judged in the student's kernel"
     # of marks over time
     LATE = "late"
@@ -131,6 +132,7 @@ SENTENCES = {
     Kind.OUT_OF_TIME: "From Cell {cell} on nothing ran: the notebook's time limit of {0} s was used up.",
     Kind.DIED: "Cell {cell} {0}; what follows ran in a new kernel, without this cell.",
     Kind.DIED_AT_LAST: "Cell {cell} {0}; nothing ran after that, because the kernel died {1} times.",
+    Kind.PATIENT: "The machine was busy with other work and broke this off; it ran again, with more time.",
     Kind.IN_KERNEL: "Cell {cell} was judged by tests that ran in the student's kernel.",
     Kind.LATE: "Handed in {0} late (it was due {1}): {2}.",
     Kind.EXTENDED: "Handed in after {0}, within the extension to {1}.",

@@ -45,6 +45,7 @@ class Bounds:
 
 
 NO_BOUNDS = Bounds()
+CROWD = 2  # processes for each processor, in the last minute
 OURS = 3  # the exit code of a copy of this process that the grader's own places failed
 
 
@@ -58,6 +59,11 @@ def apart(function: Callable, *arguments: Any, bounds: Bounds) -> Any:
         Exceeded: it used more than its bounds.
     """
     return elsewhere(function, *arguments, bounds=bounds) if elsewhere else function(*arguments)
+
+
+def crowded() -> bool:
+    """Whether far more would run on this machine than it has processors for: then what is slow may not be to blame."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > CROWD * (os.cpu_count() or 1)
 
 
 def bind(bounds: Bounds) -> None:

@@ -48,7 +48,7 @@ from course_utils.plain import Answer
 
 TICK_S = 0.25  # between two looks at what a kernel has used
 GRACE_S = 3  # for a cell to end after its interrupt
-IOPUB_S = 15  # for outputs to arrive after the reply
+IOPUB_S = 15  # of its own time, for outputs to arrive after the reply
 FULL = 0.75  # of the memory: after a MemoryError with so much still held, the cells that follow would have no room
 
 
@@ -156,7 +156,7 @@ class _Run(NotebookClient):
             copy.deepcopy(notebook),
             allow_errors=True,
             timeout=None,  # time limits are kept in `_run_cell`
-            iopub_timeout=IOPUB_S,
+            iopub_timeout=10**9,  # kept in `_async_poll_for_reply`
             raise_on_iopub_timeout=True,
             record_timing=False,
             startup_timeout=math.ceil(place.limits.startup_s),
@@ -232,10 +232,10 @@ class _Run(NotebookClient):
         ending = asyncio.ensure_future(self._end_of_kernel())
         seconds = max(0.0, min(self._seconds(index), self.limits.notebook_s - self.spent))
         try:
-            await self._wait_own({running, ending}, seconds)
+            self.spent += await self._wait_own({running, ending}, seconds)
             if not running.done() and not ending.done():
                 await self._interrupt(index, seconds)
-                await self._wait_own({running, ending}, GRACE_S)
+                self.spent += await self._wait_own({running, ending}, GRACE_S)
             if running.done() and running.exception():
                 await asyncio.wait({ending}, timeout=0.5)  # the reason may be that the kernel has ended
             if ending.done():
@@ -260,22 +260,15 @@ class _Run(NotebookClient):
         asked = self.judge.exercises.get(self.checks.get(index, ""))
         return self.limits.cell_s + (len(asked.asks) * asked.seconds if asked and asked.seconds else 0.0)
 
-    async def _wait_own(self, tasks: set[asyncio.Future], seconds: float) -> None:
-        """Wait for the first of the tasks, or until the kernel has used so much time of its own.
-
-        That is processor time, and time in which it waits for nothing that this machine could hurry: where others keep
-        the machine busy, no time goes by.
-        """
-        own, clock, used = 0.0, time.monotonic(), self.km.busy()[0]
-        while own < seconds:
+    async def _wait_own(self, tasks: set[asyncio.Future], seconds: float) -> float:
+        """Wait for the first of the tasks, or until the kernel has used so much time of its own; how much it used."""
+        clock = _OwnTime(self.km)
+        while clock.seconds < seconds:
             done, _ = await asyncio.wait(tasks, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
-            then, clock, before, (used, runs) = clock, time.monotonic(), used, self.km.busy()
-            worked = max(0.0, used - before)
-            idle = not done and not runs and worked < 0.01 * (clock - then)
-            own += clock - then if idle else worked
+            clock.tick(TICK_S, waiting=not done)
             if done:
                 break
-        self.spent += own
+        return clock.seconds
 
     async def _interrupt(self, index: int, seconds: float) -> None:
         self.skipped.add(index)
@@ -359,6 +352,23 @@ class _Run(NotebookClient):
                 self._display_id_map.setdefault(display_id, {}).setdefault(cell_index, []).append(len(outs))
             outs.append(outputs.text_alone(NotebookNode(msg["content"], output_type=msg["msg_type"])))
 
+    async def _async_poll_for_reply(
+        self, msg_id: str, cell: NotebookNode, timeout: int | None, outputs: asyncio.Task, alive: asyncio.Task
+    ) -> dict[str, Any]:
+        """As nbclient does, but for how long it waits for outputs once the reply is there."""
+
+        async def in_time() -> None:
+            await self._wait_own({outputs}, IOPUB_S)
+            if not outputs.done():
+                raise TimeoutError
+            outputs.result()
+
+        waiting = in_time()
+        try:
+            return await super()._async_poll_for_reply(msg_id, cell, timeout, waiting, alive)
+        finally:
+            waiting.close()
+
     async def _async_poll_kernel_alive(self) -> None:
         """`_run_cell` watches the kernel."""
 
@@ -404,14 +414,42 @@ class _Run(NotebookClient):
         return f"{index + 1}" + (f" ({name})" if name else "")
 
 
+class _OwnTime:
+    """The seconds that a kernel has used itself.
+
+    That is processor time, and time in which it waits for nothing that this machine could hurry: where others keep the
+    machine busy, no time goes by.
+    """
+
+    def __init__(self, kernel: "_Manager"):
+        self.kernel, self.seconds = kernel, 0.0
+        self.clock, self.used = time.monotonic(), kernel.busy()[0]
+
+    def tick(self, asked: float, waiting: bool = True) -> None:
+        """Count what went by since the last tick.
+
+        Args:
+            asked: seconds to this tick, at most; if it came later, this process itself was kept waiting.
+            waiting: for the kernel, since nothing has come from it.
+        """
+        then, self.clock, before, (self.used, runs) = self.clock, time.monotonic(), self.used, self.kernel.busy()
+        worked = max(0.0, self.used - before)
+        idle = waiting and not runs and worked < 0.01 * (self.clock - then)
+        self.seconds += min(self.clock - then, 2 * asked) if idle else worked
+
+
 class _Client(AsyncKernelClient):
     def start_channels(self, **_: Any) -> None:
         super().start_channels(stdin=False, hb=False)  # nobody types here
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Until the kernel answers and its outputs arrive; without the pauses that the original has for safety."""
-        deadline = time.monotonic() + (timeout or 60)
-        while time.monotonic() < deadline:
+        """Until the kernel answers and its outputs arrive; without the pauses that the original has for safety.
+
+        Args:
+            timeout: seconds of the kernel's own.
+        """
+        clock = _OwnTime(self.parent)
+        while clock.seconds < (timeout or 60):
             request = self.kernel_info()
             try:
                 await self._async_recv_reply(request, timeout=1)
@@ -421,6 +459,7 @@ class _Client(AsyncKernelClient):
             except (TimeoutError, Empty):
                 if not await self.is_alive():
                     raise RuntimeError("it ended at once") from None
+            clock.tick(1.5)
         raise RuntimeError(f"no answer within {timeout} s")
 
 

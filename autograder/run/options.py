@@ -25,6 +25,7 @@ class Options:
         again: run everything anew, in place of using results that are kept.
         device: "cuda" lets notebooks use the GPU, each a share of its memory.
         cluster: where notebooks run, in place of this machine.
+        patience: times as long as usual for a submission's whole path, where the machine is busy with others.
     """
 
     workers: int = 2
@@ -32,6 +33,7 @@ class Options:
     again: bool = False
     device: str = "cpu"
     cluster: Cluster | None = None
+    patience: float = 1
 
     @property
     def sandboxed(self) -> bool:

@@ -72,7 +72,7 @@ class Here:
             Lost: its process has gone, whoever is to blame.
         """
         limits = course.limits(name)
-        bounds = Bounds(limits.path_s, memory_bytes=limits.grader_bytes)
+        bounds = Bounds(options.patience * limits.path_s, memory_bytes=limits.grader_bytes)
         return self.call(OfWork("grade_one"), course, name, submission, options, bounds=bounds)
 
     def call(self, function: Callable, *arguments: Any, bounds: Bounds = NO_BOUNDS) -> Any:
