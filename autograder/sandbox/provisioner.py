@@ -26,7 +26,7 @@ from traitlets import Instance
 import course_utils
 from autograder import temporary
 from autograder.limits import DEFAULTS, Limits, MiB
-from autograder.sandbox import gpu, inside, seccomp, usage
+from autograder.sandbox import alone, gpu, inside, seccomp, usage
 from autograder.sandbox.relay import listen, relay, shut, start_thread
 from course_utils.paths import cache_folder
 
@@ -34,6 +34,7 @@ PARTS = ("bin", "lib", "lib32", "lib64", "libexec", "share", "pyvenv.cfg")  # of
 SYSTEM = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime", "/sys/devices/system/cpu")
 CHANNELS = ("shell", "iopub", "control", "stdin", "hb")
 RELAYED = CHANNELS[:3]  # nobody out here listens to the others
+ALONE = "COURSE_ALONE"  # in the environment, "1": this container holds one hand-in; all else in it is closed to others
 RIGHTS = ("SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE")  # that root's `inside.py` keeps until it has become another user
 
 
@@ -207,10 +208,21 @@ def missing() -> str | None:
         return "the sandbox needs Linux (on macOS and Windows: a Linux machine, a virtual one or WSL)"
     if os.uname().machine not in seccomp.MACHINES:
         return f"the sandbox knows {' and '.join(seccomp.MACHINES)}, not {os.uname().machine}"
+    return None if is_alone() else refused()
+
+
+def is_alone() -> bool:
+    """Whether kernels run without namespaces: they are refused, and all that is here besides is closed to others."""
+    return os.environ.get(ALONE) == "1" and is_root() and refused() is not None
+
+
+@functools.cache
+def refused() -> str | None:
+    """Why bubblewrap cannot make its namespaces here; None if it can."""
     if not shutil.which("bwrap"):
         return "bubblewrap is missing: install it, on Debian and Ubuntu with `sudo apt install bubblewrap`"
     with temporary.temporary_folder() as folder:
-        process, stderr = _start(DEFAULTS, folder, None, None, {})
+        process, stderr = _under_bubblewrap(DEFAULTS, folder, None, None, {})
         code = process.wait()
         said = read(stderr).decode(errors="replace").strip()
         os.close(stderr)
@@ -231,8 +243,22 @@ def _advice() -> str:
 
 def _start(
     limits: Limits, folder: Path, judge: Path | None, files: Path | None, sockets: dict[int, socket.socket]
+) -> tuple["Bubblewrap | alone.Alone", int]:
+    """The process of a kernel in its sandbox, and where to read its stderr."""
+    if not is_alone():
+        return _under_bubblewrap(limits, folder, judge, files, sockets)
+    spec = kernel_spec(limits, folder) | {"sockets": {port: s.fileno() for port, s in sockets.items()}}
+    stderr, its_stderr = _pipe()
+    keep = [s.fileno() for s in sockets.values()]
+    try:
+        return alone.start(spec, folder, judge, files, keep, _environment(limits), its_stderr), stderr
+    finally:
+        os.close(its_stderr)
+
+
+def _under_bubblewrap(
+    limits: Limits, folder: Path, judge: Path | None, files: Path | None, sockets: dict[int, socket.socket]
 ) -> tuple["Bubblewrap", int]:
-    """The process of bubblewrap, and where to read its stderr."""
     spec = kernel_spec(limits, folder) | {"sockets": {port: s.fileno() for port, s in sockets.items()}}
     seen = {"/etc/passwd": folder / "passwd", inside.KERNEL: folder, "/run/course": judge, inside.FILES: files}
     program = ["inside.py", json.dumps(spec)]

@@ -8,6 +8,7 @@ hypervisor), and rarely used doors into the kernel.
 
 import platform
 import struct
+from collections.abc import Sequence
 
 ENOSYS, EPERM = 38, 1
 NEW_NAMESPACE = 0x7E020000  # the CLONE_NEW* flags of clone()
@@ -40,8 +41,8 @@ NUMBER, ARCHITECTURE, ARGUMENT_0, ARGUMENT_1, ARGUMENT_2 = 0, 4, 16, 24, 32  # o
 ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000  # FAIL | errno
 
 
-def filter_program(machine: str = platform.machine()) -> bytes:
-    """The filter for this kind of machine.
+def filter_program(machine: str = platform.machine(), families: Sequence[int] = FAMILIES) -> bytes:
+    """The filter for this kind of machine, which lets these families of sockets through.
 
     Raises:
         KeyError: for machines whose system call numbers are not listed here.
@@ -59,7 +60,7 @@ def filter_program(machine: str = platform.machine()) -> bytes:
     program += [(EQUAL, 0, 7, SETSOCKOPT[column]), (LOAD, 0, 0, ARGUMENT_1), (EQUAL, 0, 4, SOL_SOCKET)]
     program += [(LOAD, 0, 0, ARGUMENT_2), (EQUAL, 1, 0, BUFFERS[0]), (EQUAL, 0, 1, BUFFERS[1])]
     program += [(RETURN, 0, 0, FAIL), (RETURN, 0, 0, ALLOW)]
-    program += [(EQUAL, 0, len(FAMILIES) + 2, SOCKET[column]), (LOAD, 0, 0, ARGUMENT_0)]
-    program += [(EQUAL, len(FAMILIES) - i, 0, family) for i, family in enumerate(FAMILIES)]
+    program += [(EQUAL, 0, len(families) + 2, SOCKET[column]), (LOAD, 0, 0, ARGUMENT_0)]
+    program += [(EQUAL, len(families) - i, 0, family) for i, family in enumerate(families)]
     program += [(RETURN, 0, 0, FAIL | EPERM), (RETURN, 0, 0, ALLOW)]
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)

@@ -215,7 +215,7 @@ def shared(modules: Iterable[str] = (), limits: Limits = DEFAULTS) -> Parent | N
         same = [p for p in _parents if p.modules == modules and p.fits(limits)]
         if same and same[-1].alive:
             return same[-1]
-        if len(same) >= 3 or provisioner.missing():
+        if len(same) >= 3 or provisioner.missing() or provisioner.is_alone():
             return None
         if not _parents:
             atexit.register(close)
