@@ -234,6 +234,15 @@ def hand_in_number(course: Course, name: str, student: str, content: str) -> int
     return known.index(content)
 
 
+def handed_in_elsewhere(course: Course, name: str, student: str, times: int) -> None:
+    """Where each version comes to a new machine: have the next one asked other cases than the one before it.
+
+    The turns that are made together take turns, so that the solution need not run for each hand-in.
+    """
+    path = _folder(course, name) / HAND_INS / f"{sha(student)[:32]}.json"
+    write(path, json.dumps([f"elsewhere {n}" for n in range(times % TURNS)]), 0o600)
+
+
 def _handed_in(path: Path) -> list[str]:
     """Digests of what a student handed in, in the order in which it came."""
     try:
