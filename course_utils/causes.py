@@ -12,8 +12,9 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from course_utils.check import Verdict, usual
+from course_utils.check import Verdict
 from course_utils.notebook import exercise, is_code
+from course_utils.plain import usual
 
 CHECKER = "check"  # what the setup cell calls it
 UNDEFINED = re.compile(r"name '(\w{1,60})' is not defined")

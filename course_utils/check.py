@@ -9,7 +9,6 @@ function and sends back what it gave; the verdict is made elsewhere (`autograder
 functions of this file and of `course_utils.compare`.
 """
 
-import builtins
 import inspect
 import os
 import pkgutil
@@ -29,7 +28,6 @@ from course_utils.plain import Answer, Module, pack, receive, send, unpack
 VERDICT = "application/vnd.course.verdict+json"  # the MIME type of a verdict in a saved notebook
 JUDGE_VARIABLE = "COURSE_JUDGE"  # in the grader: where the judge listens
 VALIDATING = "NBGRADER_VALIDATING"  # set by JupyterLab's Validate button, which takes whatever raises nothing for right
-OF_LIBRARIES = {"LinAlgError", "OutOfMemoryError", "AxisError", "JSONDecodeError", "UsageError"}
 
 
 @dataclass
@@ -156,12 +154,6 @@ def _message(function: Callable, error: BaseException) -> str:
         if own and not f"{place}.".startswith(f"{own}."):
             return f"it comes from {place}"
     return text
-
-
-def usual(error: str) -> str:
-    """The name of an error, if it is one of Python's or of the libraries'; "" if a student could have made it up."""
-    known = getattr(builtins, error, None)
-    return error if error in OF_LIBRARIES or (isinstance(known, type) and issubclass(known, BaseException)) else ""
 
 
 class Banned(Exception):

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from course_utils.check import usual
-from course_utils.plain import Answer
+from course_utils.plain import Answer, usual
 
 NOT_ANSWERED = "not answered yet"
 WRONG_PARAMETERS = (

@@ -4,6 +4,7 @@ The checker, the grader and the files of cases all speak it. A value is made of 
 `list`, `tuple`, `dict` and torch tensors (numpy arrays travel as tensors), of a `Seed`, a `Recipe` and a `Module`.
 """
 
+import builtins
 import hashlib
 import importlib
 import json
@@ -31,6 +32,13 @@ MAX_BYTES = 16 * 2**20  # of one message, unless something else is agreed on; an
 
 MAX_PARTS = 1_000_000  # values in one message: an empty list takes 2 bytes in it, and 30 times that in memory
 MAX_DEPTH = 100
+OF_LIBRARIES = {"LinAlgError", "OutOfMemoryError", "AxisError", "JSONDecodeError", "UsageError"}
+
+
+def usual(error: str) -> str:
+    """The name of an error, if it is one of Python's or of the libraries'; "" if a student could have made it up."""
+    known = getattr(builtins, error, None)
+    return error if error in OF_LIBRARIES or (isinstance(known, type) and issubclass(known, BaseException)) else ""
 
 
 @dataclass(frozen=True)
