@@ -216,7 +216,6 @@ def is_alone() -> bool:
     return os.environ.get(ALONE) == "1" and is_root() and refused() is not None
 
 
-@functools.cache
 def refused() -> str | None:
     """Why bubblewrap cannot make its namespaces here; None if it can."""
     if not shutil.which("bwrap"):
