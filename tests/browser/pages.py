@@ -57,9 +57,9 @@ def answers(url):
 
 @contextmanager
 def running_lab(root):
-    """A JupyterLab, as `course lab` starts it, on copies of the notebooks in the folder `root`."""
+    """A JupyterLab, as `course lab` starts it, in the folder `root`, on its notebooks or else on copies of ours."""
     for folder in ("lectures", "assignments"):
-        if (ROOT / folder).exists():
+        if not (root / folder).exists():
             shutil.copytree(ROOT / folder, root / folder)
     port, token = free_port(), secrets.token_hex(16)
     command, _ = lab_command(["--no-browser", f"--port={port}", "--ServerApp.port_retries=0"], root=root)
