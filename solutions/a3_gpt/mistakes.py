@@ -79,6 +79,8 @@ def _(g):
         15 * torch.randn(1, 2, 6, 4, generator=g),
         torch.randn(1, 2, 6, 4, generator=g),
     )
+    q, k, v = torch.randn(3, 1, 2, 5, 4, generator=g, dtype=torch.double).unbind(0)
+    yield 100 + q, -100 + k, v  # all scores are about −20,000, far below numbers that only look like −∞
     for batch, heads, queries, keys, d in ((1, 1, 4, 4, 3), (2, 3, 5, 5, 4), (2, 2, 3, 7, 6), (3, 2, 1, 5, 2)):
         q = torch.randn(batch, heads, queries, d, generator=g)
         yield q, *torch.randn(2, batch, heads, keys, d, generator=g).unbind(0)
@@ -189,6 +191,21 @@ def mask_only_without_a_past(q, k, v):
 def scores_instead_of_weights(q, k, v):
     y, _ = _attend(_scores(q, k), _seen(q, k), v)
     return y, _scores(q, k).masked_fill(~_seen(q, k), -math.inf)
+
+
+@causal_attention.mistake(
+    "what is hidden gets a large negative score in place of −∞. Where the scores that are seen are lower still, it "
+    "wins: take `-math.inf`."
+)
+@causal_attention.breaks("Scores of −20,000 occur: a large negative number is no −∞.")
+def not_low_enough(q, k, v):
+    return _attend(_scores(q, k).masked_fill(~_seen(q, k), -1e4), torch.ones_like(_seen(q, k)), v)
+
+
+@causal_attention.mistake("your two answers are exchanged: first what each token gets, then the weights.")
+def weights_first(q, k, v):
+    y, weights = _attend(_scores(q, k), _seen(q, k), v)
+    return weights, y
 
 
 # --- 2. Several heads, and a cache ------------------------------------------------------------------------------------
@@ -521,6 +538,28 @@ class SecondAddedToTheNormalised(Layer):
         return z + self.think(z), present
 
 
+@Block.mistake("neither norm is there: each of the two parts reads a normalised copy of x.")
+class NoNorms(Layer):
+    def forward(self, x, past=None):
+        y, present = self.attention(x, past)
+        x = x + y
+        return x + self.think(x), present
+
+
+@Block.mistake("the attention reads x without `norm_1`: each of the two parts has a norm of its own in front.")
+class FirstNormMissing(Layer):
+    def forward(self, x, past=None):
+        y, present = self.attention(x, past)
+        x = x + y
+        return x + self.think(self.norm_2(x)), present
+
+
+@Block.mistake("your MLP has SiLU; GPT-2's has GELU: F.gelu(…, approximate='tanh').")
+class WithSiLU(Layer):
+    def bend(self, x):
+        return F.silu(x)
+
+
 # --- 4. How many numbers? ---------------------------------------------------------------------------------------------
 
 count_parameters = Exercise("count_parameters", points=2, compare=exact(), banned=LIBRARY)
@@ -717,6 +756,23 @@ def softmax_over_the_places(logits, tokens):
     return -logits[:, :-1].log_softmax(1).gather(-1, tokens[:, 1:, None]).mean()
 
 
+@next_token_loss.mistake(
+    "something small is added before the logarithm, so no token can cost more than about 20 nats. Take `log_softmax`, "
+    "which needs no help."
+)
+def cut_before_the_logarithm(logits, tokens):
+    p = logits[:, :-1].softmax(-1).gather(-1, tokens[:, 1:, None])
+    return -(p + 1e-9).log().mean()
+
+
+@next_token_loss.mistake(
+    "softmax first and its logarithm then: what is very unlikely is rounded to 0, and its logarithm is −∞. "
+    "`log_softmax` does both in one."
+)
+def logarithm_of_the_softmax(logits, tokens):
+    return -logits[:, :-1].softmax(-1).gather(-1, tokens[:, 1:, None]).log().mean()
+
+
 # --- 6. What may come next --------------------------------------------------------------------------------------------
 
 next_probabilities = Exercise("next_probabilities", points=3, compare=close(), banned=LIBRARY)
@@ -738,9 +794,11 @@ def _(g):
     yield mixed(0.05, 0.9, 0.05), 1.0, None, 0.3  # the first one alone is more than 0.3
     yield mixed(0.4, 0.1, 0.2, 0.3), 1.0, 3, 0.75  # top-p of what top-k leaves: 2 tokens, not 3
     yield mixed(0.3, 0.4, 0.2, 0.1), 0.5, None, 0.75  # temperature first: 2 tokens, not 3
-    yield torch.randn(2, 3, generator=g), 0.0, None, None  # greedy
+    nearly = torch.tensor([[0.5, 1.0, 1.0 - 1e-6]], dtype=torch.double)[:, torch.randperm(3, generator=g)]
+    yield torch.cat([nearly, torch.randn(1, 3, generator=g)]), 0.0, None, None  # greedy, and nearly a tie
     yield 2 * torch.randn(3, 12, generator=g), 1.5, 40, 0.8  # more than there are
-    yield 2 * torch.randn(4, 30, generator=g), 0.7, 10, 0.9
+    higher = 4 * torch.arange(4)[:, None]  # each text has a bound of its own
+    yield 2 * torch.randn(4, 30, generator=g) + higher, 0.7, 10, 0.9
 
 
 next_probabilities.equivalent(
@@ -919,6 +977,47 @@ def left_sorted_by_top_p(logits, temperature, top_k, top_p):
     return p.sort(descending=True).values if temperature and top_p is not None and top_p < 1 else p
 
 
+@next_probabilities.mistake(
+    "temperature 0 is a very small temperature in yours: two tokens that are nearly as likely share the probability. "
+    "The likeliest gets all of it."
+)
+@next_probabilities.breaks("the likeliest token gets probability 1")
+def small_instead_of_zero(logits, temperature=1.0, top_k=None, top_p=None):
+    return _filtered(logits, max(temperature, 1e-6), top_k, top_p)
+
+
+@next_probabilities.mistake(
+    "the k-th token itself is dropped, with all as likely as it: below it ends what stays (<, not ≤)."
+)
+def kth_dropped(logits, temperature=1.0, top_k=None, top_p=None):
+    if temperature == 0 or top_k is None or top_k >= logits.shape[-1]:
+        return _filtered(logits, temperature, top_k, top_p)
+    logits = logits / temperature
+    kept = logits.masked_fill(logits <= logits.topk(top_k).values[:, -1:], -math.inf)
+    return _top_p(kept.softmax(-1), top_p)
+
+
+@next_probabilities.mistake("one bound of top-k serves the whole batch: each row has a k-th largest logit of its own.")
+def one_bound_for_the_batch(logits, temperature=1.0, top_k=None, top_p=None):
+    if temperature == 0 or top_k is None or top_k >= logits.shape[-1]:
+        return _filtered(logits, temperature, top_k, top_p)
+    logits = logits / temperature
+    kept = logits.masked_fill(logits < logits.topk(top_k).values.min(), -math.inf)
+    return _top_p(kept.softmax(-1), top_p)
+
+
+@next_probabilities.mistake(
+    "top-p goes from the least likely upwards: sort with `descending=True`, the likeliest come first."
+)
+def least_likely_first(logits, temperature=1.0, top_k=None, top_p=None):
+    p = _filtered(logits, temperature, top_k, None)
+    if temperature == 0 or top_p is None:
+        return p
+    ordered, index = p.sort(stable=True)
+    p = torch.zeros_like(p).scatter(-1, index, ordered * (ordered.cumsum(-1) - ordered < top_p))
+    return p / p.sum(-1, keepdim=True)
+
+
 # --- 7. The whole -----------------------------------------------------------------------------------------------------
 
 GPT = Exercise("GPT", points=3, compare=NEAR, banned=LIBRARY + ATTENTION, promises=Promises(gradients=(0,)))
@@ -965,8 +1064,8 @@ def _(g):
     for V, C, D, L, H, batch, time, before in (
         (11, 8, 6, 2, 2, 2, 5, 0),
         (7, 6, 8, 3, 4, 3, 6, 0),
-        (9, 9, 6, 2, 3, 2, 1, 4),
-        (8, 7, 4, 3, 2, 2, 3, 3),
+        (9, 9, 6, 2, 3, 2, 1, 5),
+        (8, 7, 4, 3, 2, 2, 3, 4),
     ):
         state = _weights(Model(V, C, D, L, H), g)
         past = ([_past(g, batch, H, before, D) for _ in range(L)],) if before else ()
@@ -1067,6 +1166,37 @@ class LastCacheForAll(Model):
     def stack(self, x, past):
         x, present = super().stack(x, past)
         return x, present[-1:] * len(present)
+
+
+@GPT.mistake(
+    "P is read off the wrong axis: a key is (B, H, P, d), so the earlier tokens are counted along axis 2; axis 1 "
+    "counts the heads."
+)
+class HeadsTakenForTheLength(Model):
+    def forward(self, tokens, past=None):
+        P = 0 if past is None else past[0][0].shape[1]
+        x, present = self.stack(self.tokens(tokens) + self.places(tokens.shape[1], P), past)
+        return self.end(x), present
+
+
+@GPT.mistake("the blocks are gone through in reverse: `blocks.0` comes first.")
+class BlocksInReverse(Model):
+    def stack(self, x, past):
+        present = [None] * len(self.blocks)
+        for i in reversed(range(len(self.blocks))):
+            x, present[i] = self.blocks[i](x, None if past is None else past[i])
+        return x, present
+
+
+@GPT.mistake(
+    "the vectors are multiplied by √D before the first block. That is the transformer of 2017; GPT-2 leaves them."
+)
+class ScaledByTheRootOfD(Model):
+    def forward(self, tokens, past=None):
+        P = 0 if past is None else past[0][0].shape[2]
+        x = self.tokens(tokens) + self.places(tokens.shape[1], P)
+        x, present = self.stack(x * x.shape[-1] ** 0.5, past)
+        return self.end(x), present
 
 
 # --- Promises ---------------------------------------------------------------------------------------------------------

@@ -399,6 +399,16 @@ def ranked_among_canaries(losses, canaries):
     return _bits(losses) - _rank(losses[canaries], torch.arange(len(canaries))).log2()
 
 
+@exposure.mistake("1 is added to the rank, which counts the candidate itself already: with ≤ the best rank is 1.")
+def one_added_to_the_rank(losses, canaries):
+    return _bits(losses) - (_rank(losses, canaries) + 1).log2()
+
+
+@exposure.mistake("that is the share of the candidates that the canary beats. Exposure is log₂ C − log₂ rank, in bits.")
+def share_of_the_beaten(losses, canaries):
+    return 1 - _rank(losses, canaries) / len(losses)
+
+
 # --- 4. Contamination -------------------------------------------------------------------------------------------------
 
 contamination = Exercise("contamination", points=3, compare=close(), banned=LIBRARY)
@@ -412,7 +422,8 @@ def _(g):
     questions = ["sat on the sat on the sat on", "the dog ran and the dog slept", "cat the on sat"]
     yield [q.split() for q in questions], training, 3, 0.4
     yield [["a", "bc", "d"], ["ab"], ["abc", "d"]], ["ab", "c", "d", "da", "b"], 2, 0.5  # joined, they would look alike
-    yield [["x", "y", "z"], ["w", "x"], ["y"]], ["w", "x", "y", "z"], 4, 1.0  # all of them shorter than n
+    # all of them shorter than n; the words of the last one occur, but not in this order
+    yield [["x", "y", "z"], ["w", "x"], ["y"], ["z", "x"]], ["w", "x", "y", "z"], 4, 1.0
     for size, length, n in ((5, 150, 3), (12, 400, 3), (20, 600, 2)):
         names = [f"w{i}" for i in range(size)]
         training = [names[i] for i in torch.randint(0, size, (length,), generator=g)]
@@ -512,6 +523,47 @@ def one_hit_is_all(questions, training, n, threshold):
 def last_ngram_missing(questions, training, n, threshold):
     shares = _shares(questions, training[:-1], n)
     return shares, shares >= threshold
+
+
+@contamination.mistake(
+    "a question of fewer than n words is looked up word by word. It is looked up *whole*: its only n-gram is all of "
+    "its words, in this order."
+)
+@contamination.breaks("A question of fewer than $n$ words is looked up whole")
+def short_questions_word_by_word(questions, training, n, threshold):
+    shares = _shares(questions, training, n)
+    for i, words in enumerate(questions):
+        if len(words) < n:
+            shares[i] = float(all(word in training for word in words))
+    return shares, shares >= threshold
+
+
+@contamination.mistake(
+    "one short question makes n shorter for all of them. n is the smaller of n and W for *each* question by itself."
+)
+@contamination.breaks("then $n$ is $W$, for this question alone")
+def shortest_question_for_all(questions, training, n, threshold):
+    shares = _shares(questions, training, min(n, *map(len, questions)))
+    return shares, shares >= threshold
+
+
+@contamination.mistake(
+    "you add up how often each n-gram occurs in the training text. It occurs there or it does not: the share is at "
+    "most 1."
+)
+def occurrences_added_up(questions, training, n, threshold):
+    shares = []
+    for words in questions:
+        m = min(n, len(words))
+        known, own = _grams(training, m), _grams(words, m)
+        shares.append(sum(known.count(w) for w in own) / len(own))
+    return torch.tensor(shares), torch.tensor(shares) >= threshold
+
+
+@contamination.mistake("flagged is a share *at or above* the threshold. You flag those at or below.")
+def flagged_below(questions, training, n, threshold):
+    shares = _shares(questions, training, n)
+    return shares, shares <= threshold
 
 
 # --- 5. The corrected score -------------------------------------------------------------------------------------------
@@ -625,6 +677,27 @@ def sizes_swapped(correct, leaked):
 def score_on_all_questions(correct, leaked):
     p, q, m, n = _parts(correct, leaked)
     return float(correct.double().mean()), p - q, _root(p * (1 - p) / m + q * (1 - q) / n)
+
+
+@score_gap.mistake("the two variances are subtracted. Those of independent groups add up, for a difference, too.")
+def variances_subtracted(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    return q, p - q, _root(abs(p * (1 - p) / m - q * (1 - q) / n))
+
+
+@score_gap.mistake(
+    "one share for both groups is in your error. Each group has its own variance, p(1 − p) and q(1 − q)."
+)
+def pooled_variance(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    share = float(correct.double().mean())
+    return q, p - q, _root(share * (1 - share) * (1 / m + 1 / n))
+
+
+@score_gap.mistake("the gap has lost its sign: leaked minus fresh may be negative.")
+def gap_without_sign(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    return q, abs(p - q), _root(p * (1 - p) / m + q * (1 - q) / n)
 
 
 # --- 6. One step of DP-SGD --------------------------------------------------------------------------------------------
@@ -754,6 +827,23 @@ def zero_gives_nan(gradients, max_norm, noise_multiplier, noise):
     norm = _norms(gradients)
     gradients = [torch.einsum("b,b...->b...", 1 / norm, x) for x in gradients]
     return _finish(gradients, norm.clamp(max=max_norm), max_norm, noise_multiplier, noise)
+
+
+@private_gradient.mistake("the whole batch is clipped by one length. Each sample's gradient has its own.")
+def length_of_the_batch(gradients, max_norm, noise_multiplier, noise):
+    norm = torch.cat([x.flatten() for x in gradients]).norm().expand(len(gradients[0]))
+    return _finish(gradients, _scale(norm, max_norm), max_norm, noise_multiplier, noise)
+
+
+@private_gradient.mistake("σ is squared. The noise has the deviation σ · C.")
+def sigma_squared(gradients, max_norm, noise_multiplier, noise):
+    return _finish(gradients, _scale(_norms(gradients), max_norm), max_norm, noise_multiplier**2, noise)
+
+
+@private_gradient.mistake("the noise is divided by √B. It is added to the sum, and both are then divided by B.")
+def noise_over_root_b(gradients, max_norm, noise_multiplier, noise):
+    root = len(gradients[0]) ** 0.5
+    return _finish(gradients, _scale(_norms(gradients), max_norm), max_norm, root * noise_multiplier, noise)
 
 
 # --- 7. Which questions have leaked? ----------------------------------------------------------------------------------
