@@ -267,11 +267,11 @@ def sheet(notebook: NotebookNode, about: dict[str, Any]) -> str:
 def _withheld(cell: NotebookNode) -> list[NotebookNode]:
     """What is told of a cell's outputs where they may hold what the checks before it asked; a teacher sees them all."""
     put_out = cell.get("outputs", [])
+    points = [o for o in put_out if is_grade(cell) and o.output_type == "execute_result"]
     errors = [o for o in put_out if o.output_type == "error"]
     said = [f"This cell {stopped(errors[0].ename, '', lambda name: False)}."] if errors else []
-    if any(o.output_type in ("stream", "display_data") for o in put_out) or (put_out and not is_grade(cell)):
+    if len(put_out) > len(points) + len(errors):
         said.append("What it put out is left out here, since from the first check on that may show hidden inputs.")
-    points = [o for o in put_out if o.output_type == "execute_result"] if is_grade(cell) else []
     return [new_output("stream", text=" ".join(said))] * bool(said) + points
 
 
