@@ -27,13 +27,13 @@ def double(x):
 SLOW = """
 def double(x):
     import time
-    until = time.process_time() + 2
+    until = time.process_time() + 1
     while time.process_time() < until: pass
     return x + x
 """
 LOOPS = "def double(x):\n    while True: pass"
 ENDS = "def double(x):\n    import os; os._exit(1)"
-LIMITS = "[default]\ncell_s = 15\nnotebook_s = 60\n"
+LIMITS = "[default]\ncell_s = 8\nnotebook_s = 60\n"
 CLASS = {
     "right": (RIGHT, (2, 3, 1)),
     "half right": (HALF, (0, 2, 1)),
