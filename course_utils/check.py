@@ -215,7 +215,7 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
         show: whether the message may show inputs and expected values (visible cases) or not (hidden ones).
     """
     from course_utils.compare import NOT_ANSWERED, difference  # imports torch: nobody compares in the sandbox
-    from course_utils.likeness import likeness
+    from course_utils.likeness import likeness, smallest
     from course_utils.naming import named
 
     asks, total = len(exercise.asks), len(exercise.inputs)
@@ -241,6 +241,8 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
             result.mistake, result.hint = mistake.name, mistake.hint
         elif said := likeness(exercise, answers, wrong):
             result.wrong += f"; {said}"
+        elif show and "error" not in answers[first] and (number := smallest(exercise, wrong)):
+            result.wrong += f"; case {number} is small: work it out by hand, and print what yours has after each line"
     elif broken:
         result.wrong = broken[0][0]
     return result

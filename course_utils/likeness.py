@@ -19,6 +19,7 @@ from course_utils.plain import Answer, Module
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 LARGE = 50.0  # e to the power of it is still a float; sums and differences of such powers lose all their digits
 MANY = 20  # draws of a symbol from which on it is no accident that the other side has none of it
+BY_HAND = 60  # numbers with which somebody would still work out an answer by hand
 EVEN = 0.05  # bits by which one distribution is more even than another, and no accident
 Pair = tuple[torch.Tensor, torch.Tensor]  # what came and what is right, of the same shape, as float64
 
@@ -430,6 +431,8 @@ def _placed(pairs: list[Pair], rtol: float, atol: float) -> str:
         return "infinite is right where yours is finite: something clamps, or adds a little before a logarithm"
     if all(bool((r[w] < 0).all()) and bool((g[w] == 0).all()) for (g, r), w in zip(pairs, off)):
         return "yours is 0 where a negative number is right: is something cut off below 0?"
+    if all(g.numel() > 1 and len(g.unique()) == 1 < len(r.unique()) for g, r in pairs):
+        return "all numbers of yours are alike"
     if all(bool((r[w] == 0).all()) for (_, r), w in zip(pairs, off)) and any((r != 0).any() for _, r in pairs):
         return "right but where 0 is right: there yours is not 0"
     if all(bool((g[w] == 0).all()) for (g, _), w in zip(pairs, off)) and all(bool((~w).any()) for w in off):
@@ -490,6 +493,28 @@ def _only_where(exercise: ExerciseCases, failing: list[int]) -> str:
         if all(found[i] is True for i in failing) and all(found[i] is False for i in holds):
             return f"what fails, and nothing else, is called with {text.format(which)}"
     return ""
+
+
+def smallest(exercise: ExerciseCases, wrong: list[str | None]) -> int | None:
+    """Of the cases that fail, the number of the one with the smallest input, if somebody could work it out by hand."""
+    if exercise.compare["kind"] not in ("close", "exact"):
+        return None
+    sizes = {i: _numbers(exercise.inputs[i]) for i, text in enumerate(wrong) if text}
+    found = min(sizes, key=sizes.get)
+    return found + 1 if sizes[found] <= BY_HAND else None
+
+
+def _numbers(value: Any) -> int:
+    match value:
+        case torch.Tensor():
+            return value.numel()
+        case Module():
+            return _numbers(value.state) + _numbers(value.inputs)
+        case list() | tuple():
+            return sum(map(_numbers, value))
+        case dict():
+            return sum(map(_numbers, value.values()))
+    return len(value) if isinstance(value, str) else 1
 
 
 def _tested(test: Callable[[Any], bool], value: Any) -> bool | None:

@@ -194,3 +194,17 @@ def test_nothing_hidden_is_told():
     answers = [{"value": x * 0.5 + 7} for (x,) in VECTORS]
     found = likeness(exercise, answers, ["wrong"] * 3)
     assert not any(f"{v:.3g}" in found for e in exercise.expected for v in e["value"].tolist())
+
+
+def test_the_smallest_failing_case_is_pointed_out_to_the_student_alone():
+    inputs = [(torch.rand(100, generator=G),), (torch.rand(3, generator=G),), (torch.rand(2, generator=G),)]
+    exercise = cases_of(torch.Tensor.clone, inputs)
+    answers = [{"value": x.sin() + x.sum() * x} for (x,) in inputs]
+    assert "case 3 is small" in verdict(exercise, answers, show=True).wrong
+    assert "is small" not in verdict(exercise, answers, show=False).wrong
+    large = cases_of(torch.Tensor.clone, inputs[:1])
+    assert "is small" not in verdict(large, answers[:1], show=True).wrong
+
+
+def test_one_number_everywhere_is_said():
+    assert "all numbers of yours are alike" in said(torch.Tensor.clone, lambda x: x * 0 + 7, VECTORS)
