@@ -593,5 +593,5 @@ def mean_pool(
     """Return one vector per text: the mean over its real tokens (mask True). A text that is all padding gets zeros."""
     if mask is None:
         return hidden.mean(1)
-    weight = mask.to(hidden.dtype)[:, :, None]  # (B, T, 1)
-    return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+    shares = mask / mask.sum(1, keepdim=True).clamp(min=1)  # (B, T): 1 / number of real tokens, or 0
+    return torch.einsum("bt,btd->bd", shares.to(hidden.dtype), hidden)

@@ -329,12 +329,12 @@ def arc(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
 
     Source: K. Shoemake, Animating Rotation with Quaternion Curves (1985), section 3.3.
     """
-    t = t[:, None]
     cosine = torch.dot(start, end) / (start.norm() * end.norm()).clamp(min=1e-12)
-    angle = cosine.clamp(-1, 1).acos()
-    if angle.sin() < 1e-3:
-        return start + t * (end - start)
-    return (((1 - t) * angle).sin() * start + (t * angle).sin() * end) / angle.sin()
+    angle = torch.arccos(cosine.clamp(-1, 1))
+    shares = torch.stack((1 - t, t), dim=1)  # (n, 2): of the start, of the end
+    if torch.sin(angle) >= 1e-3:
+        shares = torch.sin(shares * angle) / torch.sin(angle)
+    return shares @ torch.stack((start, end))
 
 
 def denoise_explorer(
