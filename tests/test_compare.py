@@ -171,3 +171,11 @@ def test_values_too_odd_to_compare_never_raise():
         for expected in (1.0, torch.zeros(3), [1], {"x": 1}, "y"):
             for compare in (close(), exact(), distribution(), distribution(of="pairs"), accuracy(0.5)):
                 assert say(got, expected, compare, truth=["a"]) is not None
+
+
+def test_an_error_that_a_student_made_up_is_not_named_where_inputs_are_hidden():
+    """Its name could be made of them."""
+    for name, told in (("E3712", "an error"), ("KeyError", "KeyError"), ("LinAlgError", "LinAlgError")):
+        said = difference(close(), {"error": name, "message": "0.3712"}, {"value": 1.0})
+        assert said == f"raised {told}"
+    assert "E3712: 0.3712" in difference(close(), {"error": "E3712", "message": "0.3712"}, {"value": 1.0}, show=True)
