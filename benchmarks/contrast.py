@@ -1,12 +1,14 @@
-"""What takes longer to measure than lecture 10 has time for.
+"""What takes longer to measure than lectures 09 and 10 have time for.
 
-    python benchmarks/contrast.py negatives      # or graphs
+    python benchmarks/contrast.py negatives      # or graphs, views, labels
 
 Each takes at most a quarter of an hour of one core and writes course_utils/results/contrast_NAME.json, with the date,
 the machine and the command; the lecture shows it by `results.load("contrast_graphs")`.
 
     negatives   number of negatives and size of the batch, one without the other: probes and the gradients' signal
     graphs      GraphCL beside networks that are trained on the labels alone, 5 to 100 of each class
+    views       SimCLR with crops and jitter, with either alone, and no training: what probes find, over several seeds
+    labels      networks that are trained on labelled cards alone, 5 to 50 of each kind, in SimCLR's views
 """
 
 import argparse
@@ -25,6 +27,7 @@ from course_utils.data import postcards
 from course_utils.learn import augment, evaluate, losses, train
 from course_utils.models.convnet import ConvNet, ConvNetConfig, projection_head
 from course_utils.models.gnn import GNN, GNNConfig
+from course_utils.recipes import pictures
 
 DRAWS = 3  # of labels
 
@@ -182,7 +185,94 @@ def graph_supervised(known: worlds.Graphs, new: worlds.Graphs, seed: int, masked
         return float((model.eval()(new).argmax(1) == new.labels).float().mean())
 
 
-PARTS = {"negatives": negatives, "graphs": graphs}
+# --- views and labels -------------------------------------------------------------------------------------------------
+
+CROP = augment.CropResize((0.5, 1), flip=0.5, size=24)
+JITTER = (augment.ColourJitter(0.5, 0.5, 0.8, hue=0.5), augment.ColourDrop(p=0.2))
+VIEWS = {"crop + jitter": augment.Compose(CROP, *JITTER), "crop only": CROP, "jitter only": augment.Compose(*JITTER)}
+VIEW_SEEDS, VIEW_STEPS = 3, 250
+LABEL_STEPS = {5: 300, 20: 600, 50: 900}  # labels of each kind -> steps: more cards take longer to learn
+CARDS, NEW_CARDS = 3000, 2000
+SETTINGS = {"final": 0.0, "progress": False}
+
+
+def views(share: float) -> dict:
+    """The encoders of lecture 09's section 4, trained for longer and from several seeds, beside untrained ones."""
+    cards, new = postcards.draw(CARDS, runtime.seed(0)), postcards.draw(NEW_CARDS, runtime.seed(1))
+    factors, found = ("object", "colour", "biome", "x"), {}
+    for name, way in {"no training": None, **VIEWS}.items():
+        many = None if way is None else several(cards.images, way, 8)
+        asked = [
+            ask(contrasted(many, seed, round(VIEW_STEPS * share)), factors, cards, new) for seed in range(VIEW_SEEDS)
+        ]
+        found[name] = {f: mean_and_error([a[f]["mean"] for a in asked]) for f in factors}
+        print(name, found[name], flush=True)
+    what = f"what linear probes find on {len(new):,} new cards (x: R²); mean of {VIEW_SEEDS} trainings"
+    return {"what": what, "steps": VIEW_STEPS, "seeds": VIEW_SEEDS, "probes": found}
+
+
+def several(images: Tensor, way: augment.Augmentation, count: int) -> Tensor:
+    """Return several views of each picture, drawn once: (n, count, 3, H, W)."""
+    g = runtime.seed(2)
+    return torch.stack([way(images, g) for _ in range(count)], dim=1)
+
+
+def contrasted(many: Tensor | None, seed: int, steps: int) -> ConvNet:
+    """Return an encoder after SimCLR's training on pairs of these views, or as it was drawn."""
+    g = runtime.seed(seed)
+    encoder, head = ConvNet(ConvNetConfig(16), g), projection_head(64, 64, g)
+    if many is None:
+        return encoder.eval()
+
+    def loss(model, rows):
+        pair = torch.rand(len(rows), many.shape[1], generator=g).topk(2).indices  # two of each card's views
+        z1, z2 = model(torch.cat([many[rows, pair[:, 0]], many[rows, pair[:, 1]]])).float().chunk(2)
+        return losses.nt_xent(z1, z2, 0.1)
+
+    rows = train.samples(torch.arange(len(many)), size=128)
+    model = nn.Sequential(encoder, head)
+    train.fit(model, rows, loss, steps=steps, lr=1e-2, generator=g, bf16=pictures.fast_convolutions(), **SETTINGS)
+    return encoder.eval()
+
+
+def labels(share: float) -> dict:
+    """Networks of the size of the bundled SimCLR that see labelled cards alone."""
+    cards, new = postcards.draw(CARDS, runtime.seed(0)), postcards.draw(NEW_CARDS, runtime.seed(1))
+    kinds, curve, fitted = cards.factors["object"], [], []
+    for n, steps in LABEL_STEPS.items():
+        chosen = enumerate(draws(kinds, n))
+        runs = [supervised(cards.images[r], kinds[r], new, seed, round(steps * share)) for seed, r in chosen]
+        curve.append(mean_and_error([right for right, _ in runs]))
+        fitted.append(statistics.fmean(known for _, known in runs))
+        print(n, curve[-1], fitted[-1], flush=True)
+    return {
+        "what": f"share of {len(new):,} new cards whose object is named; mean of {DRAWS} draws of labels",
+        "steps": list(LABEL_STEPS.values()),
+        "x": {"labels per kind": list(LABEL_STEPS)},
+        "curves": {"from scratch": curve},
+        "labelled cards named": fitted,
+    }
+
+
+def supervised(images: Tensor, kinds: Tensor, new: postcards.Postcards, seed: int, steps: int) -> tuple[float, float]:
+    """Return which share of new cards, and of its own, a network names that has these labelled cards alone."""
+    g = runtime.seed(seed)
+    model = nn.Sequential(ConvNet(ConvNetConfig(32), g), nn.Linear(128, len(postcards.OBJECTS)))
+    many = several(images, pictures.views(), 40 if len(images) < 500 else 10)  # as the bundled SimCLR had them
+
+    def loss(model, rows):
+        seen = many[rows, torch.randint(many.shape[1], (len(rows),), generator=g)]
+        return F.cross_entropy(model(seen).float(), kinds[rows])
+
+    def right(images: Tensor, kinds: Tensor) -> float:
+        return float((evaluate.features(model, images).argmax(1) == kinds).float().mean())
+
+    rows = train.samples(torch.arange(len(images)), size=64)
+    train.fit(model, rows, loss, steps=steps, lr=5e-3, generator=g, bf16=pictures.fast_convolutions(), **SETTINGS)
+    return right(new.images, new.factors["object"]), right(images, kinds)
+
+
+PARTS = {"negatives": negatives, "graphs": graphs, "views": views, "labels": labels}
 
 
 def main() -> None:
