@@ -144,6 +144,49 @@ def targets_first(codes, choose, how, other, mask_code, special, share):
     return torch.where(chosen, codes, -100), _masked(codes, chosen, how, other, mask_code)
 
 
+@mask_tokens.mistake(
+    "a token whose number is *equal* to the share is chosen, too. It is chosen if its number is below it."
+)
+def equal_is_chosen(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose <= share) & (codes >= special)
+    return _masked(codes, chosen, how, other, mask_code), codes.masked_fill(~chosen, -100)
+
+
+@mask_tokens.mistake(
+    "only padding is left out. Special are all codes below `special`, [CLS] and [SEP] among them: none of them is "
+    "chosen."
+)
+def only_padding_left_out(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes > 0)
+    return _masked(codes, chosen, how, other, mask_code), codes.masked_fill(~chosen, -100)
+
+
+@mask_tokens.mistake(
+    "tokens that were not chosen are hidden, too: what is done to a token needs both, `chosen` and `how`."
+)
+def hidden_without_being_chosen(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes >= special)
+    inputs = _masked(codes, torch.ones_like(chosen), how, other, mask_code)
+    return inputs, codes.masked_fill(~chosen, -100)
+
+
+@mask_tokens.mistake("[MASK] and the random token have changed places: 80 % become [MASK], 10 % another token.")
+def mask_and_other_exchanged(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes >= special)
+    inputs = torch.where(chosen & (how < 0.8), other, codes)
+    inputs = torch.where(chosen & (how >= 0.8) & (how < 0.9), mask_code, inputs)
+    return inputs, codes.masked_fill(~chosen, -100)
+
+
+@mask_tokens.mistake(
+    "the other token is written over [MASK]: it belongs where `how` is at least 0.8 *and* below 0.9, not wherever it "
+    "is below 0.9."
+)
+def other_over_mask(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes >= special)
+    return torch.where(chosen & (how < 0.9), other, codes), codes.masked_fill(~chosen, -100)
+
+
 # --- 2. The loss at the chosen places ---------------------------------------------------------------------------------
 
 CROSS_ENTROPY = [
@@ -240,6 +283,52 @@ def logits_not_normalised(logits, targets):
     chosen = targets != -100
     found = -logits.gather(-1, targets.clamp(min=0)[..., None])[..., 0] * chosen
     return found.sum() / chosen.sum().clamp(min=1)
+
+
+@mlm_loss.mistake(
+    "something small is added before the logarithm, so no token can cost more than about 20 nats. Take `log_softmax`, "
+    "which needs no help."
+)
+def cut_before_the_logarithm(logits, targets):
+    chosen = targets != -100
+    p = logits[chosen].softmax(-1).gather(1, targets[chosen][:, None])
+    return -(p + 1e-9).log().sum() / chosen.sum().clamp(min=1)
+
+
+@mlm_loss.mistake(
+    "softmax first and its logarithm then: what is very unlikely is rounded to 0, and its logarithm is −∞. "
+    "`log_softmax` does both in one."
+)
+def logarithm_of_the_softmax(logits, targets):
+    chosen = targets != -100
+    return -logits[chosen].softmax(-1).gather(1, targets[chosen][:, None]).log().sum() / chosen.sum().clamp(min=1)
+
+
+@mlm_loss.mistake("your softmax runs over the chosen places. It runs over the vocabulary, the last axis.")
+def softmax_over_the_places(logits, targets):
+    chosen = targets != -100
+    found = logits[chosen].log_softmax(0).gather(1, targets[chosen][:, None])
+    return -found.sum() / chosen.sum().clamp(min=1)
+
+
+@mlm_loss.mistake(
+    "where there is nothing to guess (−100) the loss of token 0 is in the sum, and only the count leaves these places "
+    "out."
+)
+def unchosen_in_the_sum(logits, targets):
+    found = -logits.log_softmax(-1).gather(-1, targets.clamp(min=0)[..., None])
+    return found.sum() / (targets != -100).sum().clamp(min=1)
+
+
+@mlm_loss.mistake("the targets 0 are left out. 0 is a token like any other; nothing to guess is −100 alone.")
+def token_0_left_out(logits, targets):
+    chosen = targets > 0
+    return _nats(logits, targets)[chosen].sum() / chosen.sum().clamp(min=1)
+
+
+@mlm_loss.mistake("1 is added to the count. Where nothing is chosen make it at least 1, and leave it alone elsewhere.")
+def count_plus_1(logits, targets):
+    return _nats(logits, targets).sum() / ((targets != -100).sum() + 1)
 
 
 # --- 3. Attention that does not see padding ---------------------------------------------------------------------------
@@ -416,6 +505,25 @@ def one_length_for_all(hidden, mask):
 )
 def mask_along_the_features(hidden, mask):
     return (hidden * mask[:, None, :]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+@mean_pool.mistake(
+    "1 is added to each count. Where there is no token make it at least 1, and leave it alone elsewhere."
+)
+def one_token_too_many(hidden, mask):
+    return (hidden * mask[:, :, None]).sum(1) / (mask.sum(1, keepdim=True) + 1)
+
+
+@mean_pool.mistake(
+    "your sum runs over the features. It runs over the places, axis 1, and leaves D numbers for each text."
+)
+def summed_over_the_features(hidden, mask):
+    return (hidden * mask[:, :, None]).sum(2) / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+@mean_pool.mistake("all texts are divided by their mean number of tokens. Each has a number of its own.")
+def mean_number_for_all(hidden, mask):
+    return (hidden * mask[:, :, None]).sum(1) / (mask.sum() / len(mask)).clamp(min=1e-9)
 
 
 # --- 5. Labels, drawn fairly ------------------------------------------------------------------------------------------
@@ -601,6 +709,12 @@ def deviation_of_single_answers(right):
 def divided_by_all_draws(right):
     shares = right.double().mean(2)
     return shares.mean(1), shares.std(1) / shares.shape[1]
+
+
+@mean_and_error.mistake("that is the variance of the shares over √R. The root of it is missing: the deviation over √R.")
+def variance_over_root_r(right):
+    shares = right.double().mean(2)
+    return shares.mean(1), shares.var(1) / shares.shape[1] ** 0.5
 
 
 # --- 7. Which library? ------------------------------------------------------------------------------------------------
@@ -817,6 +931,18 @@ def scores_instead_of_probabilities(features, labels, new_features, penalty):
 )
 def classes_instead_of_probabilities(features, labels, new_features, penalty):
     return _fitted(features, labels, new_features, penalty).argmax(1)
+
+
+@which_library.mistake(
+    "the new sentences are not standardised. They need the means and deviations of the labelled ones."
+)
+def new_ones_as_they_are(features, labels, new_features, penalty):
+    return _scores(_standard(features, features), labels, new_features, penalty).softmax(1)
+
+
+@which_library.mistake("there is (nearly) no penalty on the weights: they grow, and your probabilities are too sure.")
+def without_penalty(features, labels, new_features, penalty):
+    return _fitted(features, labels, new_features, 1e-6).softmax(1)
 
 
 # --- Promises ---------------------------------------------------------------------------------------------------------

@@ -247,6 +247,13 @@ def gradients_exchanged(x, encoder, decoder):
     return loss / len(x), 2 * d / len(x), 2 * e / len(x)
 
 
+@linear_autoencoder.mistake("the decoder's gradient joins the error with the *codes*; yours joins the input with them.")
+def input_instead_of_the_error(x, encoder, decoder):
+    z = x @ encoder.T
+    r = z @ decoder.T - x
+    return r.square().sum() / len(x), 2 / len(x) * (r @ decoder).T @ x, 2 / len(x) * x.T @ z
+
+
 # --- 3. The same subspace? --------------------------------------------------------------------------------------------
 
 principal_angles = Exercise(
@@ -321,6 +328,26 @@ def column_by_column(a, b):
     return cosine.acos().sort().values
 
 
+@principal_angles.mistake(
+    "you take the diagonal of $Q_a^\\top Q_b$: that compares column with column. The cosines are its singular values."
+)
+def diagonal_of_the_products(a, b):
+    qa, qb = torch.linalg.qr(a).Q, torch.linalg.qr(b).Q
+    return (qa.T @ qb).diagonal().clamp(-1, 1).acos().sort().values
+
+
+@principal_angles.mistake("you take eigenvalues. The cosines are the *singular* values of $Q_a^\\top Q_b$: `svdvals`.")
+def eigenvalues(a, b):
+    qa, qb = torch.linalg.qr(a).Q, torch.linalg.qr(b).Q
+    return torch.linalg.eigvals(qa.T @ qb).abs().clamp(max=1).acos().sort().values
+
+
+@principal_angles.mistake("the singular values are squared before arccos. They are the cosines as they are.")
+def squared_cosines(a, b):
+    qa, qb = torch.linalg.qr(a).Q, torch.linalg.qr(b).Q
+    return torch.linalg.svdvals(qa.T @ qb).clamp(max=1).square().acos()
+
+
 # --- 4. Spoil it ------------------------------------------------------------------------------------------------------
 
 corrupt = Exercise("corrupt", points=2, compare=close(), banned=LIBRARY)
@@ -383,6 +410,26 @@ def hidden_is_ink(x, noise, choose, sigma, share):
 @corrupt.mistake("you multiply the noise by √σ. σ is its deviation already: x + σ ε.")
 def root_of_sigma(x, noise, choose, sigma, share):
     return (x + sigma**0.5 * noise).clamp(0, 1).masked_fill(choose < share, 0)
+
+
+@corrupt.mistake("the noise is not multiplied by σ.")
+def noise_without_sigma(x, noise, choose, sigma, share):
+    return (x + noise).clamp(0, 1).masked_fill(choose < share, 0)
+
+
+@corrupt.mistake(
+    "the noise is multiplied by the picture: dark paper gets none. It is *added*, equally strong at every pixel."
+)
+def noise_times_the_picture(x, noise, choose, sigma, share):
+    return (x * (1 + sigma * noise)).clamp(0, 1).masked_fill(choose < share, 0)
+
+
+@corrupt.mistake(
+    "the picture is stretched to 0 … 1. What lies outside is *cut* to 0 or 1, and all else stays: `clamp`."
+)
+def stretched_instead_of_cut(x, noise, choose, sigma, share):
+    y = x + sigma * noise
+    return ((y - y.min()) / (y.max() - y.min())).masked_fill(choose < share, 0)
 
 
 # --- 5. A code with an error bar --------------------------------------------------------------------------------------
@@ -467,6 +514,30 @@ def root_of_the_logarithm(mean, log_variance, noise):
     return mean + log_variance.abs().sqrt() * noise, _kl(mean, log_variance.exp())
 
 
+@draw_and_kl.mistake("the noise is multiplied by ln σ² itself. σ is $e^{\\ell/2}$.")
+def noise_times_the_logarithm(mean, log_variance, noise):
+    kl = (mean**2 + log_variance.exp() - 1 - log_variance).sum(1) / 2
+    return mean + log_variance * noise, kl
+
+
+@draw_and_kl.mistake("in the KL stands ln σ² where σ² belongs: $\\sigma^2 = e^{\\ell}$.")
+def logarithm_in_place_of_the_variance(mean, log_variance, noise):
+    kl = (mean**2 + log_variance**2 - 1 - log_variance).sum(1) / 2
+    return mean + (log_variance / 2).exp() * noise, kl
+
+
+@draw_and_kl.mistake("in the KL the mean is not squared: it is $\\mu_j^2$.")
+def mean_not_squared(mean, log_variance, noise):
+    kl = (mean.abs() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+    return mean + (log_variance / 2).exp() * noise, kl
+
+
+@draw_and_kl.mistake("in the KL stand σ and ln σ where σ² and ln σ² belong: the draw needs σ, the KL the variance.")
+def deviation_in_the_kl(mean, log_variance, noise):
+    deviation = (log_variance / 2).exp()
+    return mean + deviation * noise, (mean**2 + deviation - 1 - log_variance / 2).sum(1) / 2
+
+
 # --- 6. What a picture costs ------------------------------------------------------------------------------------------
 
 CROSS_ENTROPY = [
@@ -549,6 +620,31 @@ def beta_not_used(x, logits, kl, beta):
 @elbo.mistake("one number for each sample is asked for, (N,); yours is the mean of the batch.")
 def mean_of_the_batch(x, logits, kl, beta):
     return (_log_likelihood(x, logits).sum(2).mean(0) - beta * kl).mean()
+
+
+@elbo.mistake(
+    "the probability is cut, or something small is added to it, before the logarithm: large logits cost too little."
+)
+def cut_before_the_logarithm(x, logits, kl, beta):
+    p = logits.sigmoid().clamp(1e-7, 1 - 1e-7)
+    return (x * p.log() + (1 - x) * (1 - p).log()).sum(2).mean(0) - beta * kl
+
+
+@elbo.mistake("that is squared error. The formula takes the logarithm of each pixel's probability.")
+def squared_error(x, logits, kl, beta):
+    return -(logits.sigmoid() - x).square().sum(2).mean(0) - beta * kl
+
+
+@elbo.mistake("only the first draw is used. The formula takes the mean over all S.")
+def first_draw_alone(x, logits, kl, beta):
+    log_p = torch.nn.functional.logsigmoid(logits[0])
+    return (x * log_p + (1 - x) * (log_p - logits[0])).sum(1) - beta * kl
+
+
+@elbo.mistake("the KL is averaged over the pictures. Each picture pays its own.")
+def mean_kl(x, logits, kl, beta):
+    log_p = torch.nn.functional.logsigmoid(logits)
+    return (x * log_p + (1 - x) * (log_p - logits)).sum(2).mean(0) - beta * kl.mean()
 
 
 # --- 7. A walk between two codes --------------------------------------------------------------------------------------
@@ -642,6 +738,35 @@ def angle_without_lengths(start, end, steps):
     if angle.sin() < 1e-3:
         return start + t * (end - start)
     return ((1 - t) * angle).sin() / angle.sin() * start + (t * angle).sin() / angle.sin() * end
+
+
+@latent_walk.mistake("the weights are not divided by sin Ω.")
+def not_divided_by_the_sine(start, end, steps):
+    angle = (start @ end / (start.norm() * end.norm())).clamp(-1, 1).acos()
+    t = torch.linspace(0, 1, steps)[:, None]
+    if angle.sin() < 1e-3:
+        return start + t * (end - start)
+    return ((1 - t) * angle).sin() * start + (t * angle).sin() * end
+
+
+@latent_walk.mistake(
+    "you bend the straight line to the right length: its steps along the arc are not equal. Take the two sines."
+)
+def bent_line(start, end, steps):
+    t = torch.linspace(0, 1, steps)[:, None]
+    line = start + t * (end - start)
+    return line / line.norm(dim=1, keepdim=True) * ((1 - t) * start.norm() + t * end.norm())
+
+
+@latent_walk.mistake(
+    "for two codes in one direction you give the first one throughout. The line goes on to the second."
+)
+def stays_at_the_start(start, end, steps):
+    angle = (start @ end / (start.norm() * end.norm())).clamp(-1, 1).acos()
+    t = torch.linspace(0, 1, steps)[:, None]
+    if angle.sin() < 1e-3:
+        return start.expand(steps, -1).clone()
+    return (((1 - t) * angle).sin() * start + (t * angle).sin() * end) / angle.sin()
 
 
 # --- 8. Clean up ------------------------------------------------------------------------------------------------------

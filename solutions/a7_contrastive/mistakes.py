@@ -144,6 +144,7 @@ def _(g):
     yield torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.tensor([[1.0, -1.0], [4.0, 1.0]]), 0.5
     z1, z2 = torch.randn(2, 3, 4, generator=g)
     yield z1, z1 + 0.1 * z2, 0.002  # cosines / temperature up to 500
+    yield z1, 0.1 * z2 - z1, 0.002  # and each partner is thought impossible
     for n, dim, temperature in ((2, 3, 0.1), (5, 8, 0.5), (16, 4, 2.0)):
         z1, z2 = torch.randn(2, n, dim, generator=g)
         yield 3 * z1, z1 + z2, temperature
@@ -236,6 +237,52 @@ def diagonal_set_to_zero(z1, z2, temperature):
     z = _unit(torch.cat([z1, z2]))
     logits = (z @ z.T / temperature).masked_fill(torch.eye(len(z), dtype=torch.bool), 0)
     return -logits.log_softmax(1)[torch.arange(len(z)), torch.arange(len(z)).roll(len(z1))].mean()
+
+
+@nt_xent_loss.mistake(
+    "softmax first and its logarithm then: a partner that is very unlikely is rounded to 0, and its logarithm is −∞. "
+    "`log_softmax` does both in one."
+)
+@nt_xent_loss.breaks("A small temperature makes logits of some hundreds")
+def logarithm_of_the_softmax(z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    n = len(z1)
+    logits = (z @ z.T / temperature).masked_fill(torch.eye(2 * n, dtype=torch.bool), -math.inf)
+    return -logits.softmax(1)[torch.arange(2 * n), torch.arange(2 * n).roll(n)].log().mean()
+
+
+@nt_xent_loss.mistake(
+    "something small is added before the logarithm, so no view can cost more than about 20 nats. Take `log_softmax`, "
+    "which needs no help."
+)
+@nt_xent_loss.breaks("A small temperature makes logits of some hundreds")
+def cut_before_the_logarithm(z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    n = len(z1)
+    logits = (z @ z.T / temperature).masked_fill(torch.eye(2 * n, dtype=torch.bool), -math.inf)
+    return -(logits.softmax(1)[torch.arange(2 * n), torch.arange(2 * n).roll(n)] + 1e-8).log().mean()
+
+
+@nt_xent_loss.mistake("the temperature is kept at 0.01 or more. Take the one that is given, however small it is.")
+@nt_xent_loss.breaks("A small temperature makes logits of some hundreds")
+def temperature_with_a_floor(z1, z2, temperature):
+    return _nt_xent(F.normalize(torch.cat([z1, z2]), dim=1), max(temperature, 0.01)).mean()
+
+
+@nt_xent_loss.mistake(
+    "the columns are normalised, not the rows: each *vector* gets the length 1, `F.normalize(…, dim=1)`."
+)
+def columns_normalised(z1, z2, temperature):
+    return _nt_xent(F.normalize(torch.cat([z1, z2]), dim=0), temperature).mean()
+
+
+@nt_xent_loss.mistake(
+    "first views look for their partner among the second views alone, and second views for nothing. All 2N are "
+    "anchors, and all but the anchor itself are candidates."
+)
+def first_against_second(z1, z2, temperature):
+    logits = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T / temperature
+    return -logits.log_softmax(1).diagonal().mean()
 
 
 # --- 3. With labels ---------------------------------------------------------------------------------------------------
@@ -376,6 +423,42 @@ def infinity_times_zero(z, labels, temperature):
     return _over_anchors(-(log_p * positive).sum(1) / count.clamp(min=1), count)
 
 
+@sup_con_loss.mistake(
+    "views that are alone in their class are thrown out of the batch. They are no anchors, but the others still have "
+    "them among their candidates."
+)
+def lonely_ones_thrown_out(z, labels, temperature):
+    kept = (labels[:, None] == labels).sum(1) > 1
+    log_p, positive = _parts(F.normalize(z[kept], dim=1), labels[kept], temperature)
+    return (-log_p.masked_fill(~positive, 0).sum(1) / positive.sum(1)).mean()
+
+
+@sup_con_loss.mistake(
+    "only the first positive of each anchor counts. An anchor has to find *each* of them: take their mean."
+)
+def first_positive_alone(z, labels, temperature):
+    log_p, positive = _parts(F.normalize(z, dim=1), labels, temperature)
+    first = positive.int().argmax(1)
+    return _over_anchors(-log_p[torch.arange(len(z)), first], positive.sum(1))
+
+
+@sup_con_loss.mistake(
+    "the probabilities of the positives are added up, and one logarithm is taken of the sum. Take the logarithm of "
+    "each, then the mean."
+)
+def sum_inside_the_logarithm(z, labels, temperature):
+    log_p, positive = _parts(F.normalize(z, dim=1), labels, temperature)
+    per_anchor = -log_p.masked_fill(~positive, -math.inf).logsumexp(1)
+    return _over_anchors(per_anchor, positive.sum(1))
+
+
+@sup_con_loss.mistake("this is the sum over the anchors. Divide it by how many have a positive.")
+def sum_over_the_anchors(z, labels, temperature):
+    log_p, positive = _parts(F.normalize(z, dim=1), labels, temperature)
+    count = positive.sum(1)
+    return (-log_p.masked_fill(~positive, 0).sum(1) / count.clamp(min=1)).sum()
+
+
 # --- 4. Alignment and uniformity --------------------------------------------------------------------------------------
 
 alignment_uniformity = Exercise("alignment_uniformity", points=3, compare=close(), banned=LIBRARY)
@@ -474,6 +557,27 @@ def logarithm_of_the_sum(z1, z2):
     return (a - b).pow(2).sum(1).mean(), (-2 * _squares(a)[pairs]).exp().sum().log()
 
 
+@alignment_uniformity.mistake("your alignment is the mean cosine of the partners. It is the mean squared distance.")
+def cosine_of_the_partners(z1, z2):
+    z1, z2 = F.normalize(z1, dim=1), F.normalize(z2, dim=1)
+    return (z1 * z2).sum(1).mean(), _uniformity(z1)
+
+
+@alignment_uniformity.mistake("the sign in the exponent: it is $e^{-2\\,\\cdot}$, so that what is near counts.")
+def exponent_without_minus(z1, z2):
+    z1, z2 = F.normalize(z1, dim=1), F.normalize(z2, dim=1)
+    pairs = ~torch.eye(len(z1), dtype=torch.bool)
+    return (z1 - z2).square().sum(1).mean(), (2 * _squares(z1)[pairs]).exp().mean().log()
+
+
+@alignment_uniformity.mistake("your uniformity compares first views with second ones. It is of the first views alone.")
+def first_views_with_second(z1, z2):
+    z1, z2 = F.normalize(z1, dim=1), F.normalize(z2, dim=1)
+    pairs = ~torch.eye(len(z1), dtype=torch.bool)
+    squares = (z1[:, None] - z2[None, :]).square().sum(2)
+    return (z1 - z2).square().sum(1).mean(), (-2 * squares[pairs]).exp().mean().log()
+
+
 # --- 5. A bound on mutual information ---------------------------------------------------------------------------------
 
 information_bound = Exercise("information_bound", points=2, compare=close(), banned=LIBRARY)
@@ -531,6 +635,32 @@ def loss_added(scores):
 def right_one_not_in_the_sum(scores):
     others = scores.masked_fill(torch.eye(len(scores), dtype=torch.bool), -math.inf)
     return math.log(len(scores)) + (scores.diag() - others.logsumexp(1)).mean()
+
+
+@information_bound.mistake("that is the InfoNCE loss. The bound is ln N *minus* the loss.")
+def loss_itself(scores):
+    return -scores.log_softmax(1).diagonal().mean()
+
+
+@information_bound.mistake("ln N is in bits, the rest in nats: `math.log`, not `math.log2`.")
+def log_n_in_bits(scores):
+    return math.log2(len(scores)) + scores.log_softmax(1).diagonal().mean()
+
+
+@information_bound.mistake("this is the sum over the rows. The formula takes their mean.")
+def sum_over_the_rows(scores):
+    return math.log(len(scores)) + scores.log_softmax(1).diagonal().sum()
+
+
+@information_bound.mistake("you average over all N² pairs. Only those that belong together count, the diagonal.")
+def all_pairs_averaged(scores):
+    return math.log(len(scores)) + scores.log_softmax(1).mean()
+
+
+@information_bound.mistake("what is below 0 is set to 0. A bad critic's bound may be negative: leave it so.")
+@information_bound.breaks("it may be negative")
+def never_negative(scores):
+    return (math.log(len(scores)) + scores.log_softmax(1).diagonal().mean()).clamp(min=0)
 
 
 # --- 6. HSIC ----------------------------------------------------------------------------------------------------------
@@ -609,6 +739,24 @@ def divided_once(k, l):  # noqa: E741
     n = len(k)
     H = torch.eye(n, dtype=k.dtype) - 1 / n
     return (k @ H @ l @ H).trace() / (n - 1)
+
+
+@hsic.mistake("that is the sum of all entries of KHLH (it is always about 0). The trace is the sum of its diagonal.")
+def sum_instead_of_trace(k, l):  # noqa: E741
+    h = _centring(len(k))
+    return (k @ h @ l @ h).sum() / (len(k) - 1) ** 2
+
+
+@hsic.mistake("$H = I - \\frac1n \\mathbf{1}\\mathbf{1}^\\top$: yours adds it.")
+def centring_with_plus(k, l):  # noqa: E741
+    h = torch.eye(len(k)) + 1 / len(k)
+    return (k @ h @ l @ h).trace() / (len(k) - 1) ** 2
+
+
+@hsic.mistake("1 is taken off everywhere in place of 1/n.")
+def ones_not_divided(k, l):  # noqa: E741
+    h = torch.eye(len(k)) - 1
+    return (k @ h @ l @ h).trace() / (len(k) - 1) ** 2
 
 
 # --- 7. The same thing elsewhere --------------------------------------------------------------------------------------
