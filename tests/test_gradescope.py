@@ -140,6 +140,7 @@ def test_where_namespaces_are_refused_another_user_runs_it(course, reachable):
     notebook = read(path := root / "submission" / f"{NAME}.ipynb")
     notebook.cells += [nbformat.v4.new_code_cell(code) for code in before]
     nbformat.write(notebook, path)
+    subprocess.run(["chmod", "-R", "a+rX", str(reachable)], check=True)  # as a zip leaves it
     done = in_a_container([sys.executable, "-m", "autograder.gradescope", NAME, "--root", str(root)], place)
     assert done.returncode == 0 and "runs as another user" in done.stdout, done.stdout + done.stderr
     found = json.loads((root / "results" / "results.json").read_text())
