@@ -45,3 +45,11 @@ def test_bad_input():
         captioned.postcards(3, 0, part="held_out", objects=("house",), colours=("blue",))
     with pytest.raises(ValueError, match="part must be one of"):
         captioned.postcards(3, 0, part="some")
+
+
+def test_all_that_may_be_said_of_a_card():
+    found = captioned.sentences("house", "orange")
+    assert len(found) == len(captioned.TEMPLATES) and {"an orange house", "the house is orange"} <= set(found)
+    images, captions, kinds, colours = captioned.postcards(40, 0)
+    names = [(postcards.OBJECTS[k], list(postcards.COLOURS)[c]) for k, c in zip(kinds, colours)]
+    assert all(caption in captioned.sentences(*name) for caption, name in zip(captions, names))

@@ -9,6 +9,7 @@ The seed alone decides, so a case needs to store nothing but these few words.
 # ruff: noqa: F722, F821  (jaxtyping writes shapes as strings)
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -26,6 +27,12 @@ TEMPLATES = (
     "here you see a {colour} {object}",
     "the {object} is {colour}",
 )
+
+
+def sentences(thing: str, colour: str) -> list[str]:
+    """Return all that may be written under a card with this object in this colour."""
+    found = [template.format(object=thing, colour=colour) for template in TEMPLATES]
+    return [re.sub(r"\ba (?=[aeiou])", "an ", sentence) for sentence in found]
 
 
 def postcards(
@@ -79,11 +86,7 @@ def _drawn(n: int, seed: int, part: str, size: int, objects: tuple, colours: tup
     kind = (factors["object"][:, None] == kinds).int().argmax(1)
     colour = (factors["colour"][:, None] == tones).int().argmax(1)
     form = torch.randint(len(TEMPLATES), (n,), generator=generator)
-    captions = [
-        TEMPLATES[f].format(object=objects[k], colour=colours[c]).replace(" a orange", " an orange")
-        for f, k, c in zip(form.tolist(), kind.tolist(), colour.tolist())
-    ]
-    captions = [f"an{text[1:]}" if text.startswith("a orange") else text for text in captions]
+    captions = [sentences(objects[k], colours[c])[f] for f, k, c in zip(form.tolist(), kind.tolist(), colour.tolist())]
     return (images * 255).round().to(torch.uint8), captions, kind, colour
 
 
