@@ -232,7 +232,7 @@ def test_what_is_easiest_earns_little(assignment, name):
 def test_hidden_cases_are_others_and_stay_the_same(assignment, name):
     draw = assignment.exercises[name].draw
     visible, hidden, again = (list(draw(torch.Generator().manual_seed(seed))) for seed in (0, 1, 1))
-    assert len(visible) == len(hidden) >= 4
+    assert len(visible) == len(hidden) >= (2 if name in assignment.slow else 4)
     assert repr(visible) != repr(hidden) == repr(again)
 
 

@@ -10,9 +10,10 @@ from assignment_tests import *  # noqa: F403
 from assignment_tests import Assignment
 
 from course_utils import runtime
-from course_utils.data import captioned
+from course_utils.data import captioned, postcards
 from course_utils.learn import losses
 from course_utils.models import clip
+from course_utils.plain import cook
 from course_utils.show import pictures, plots
 
 ASSIGNMENT = Assignment(
@@ -29,7 +30,7 @@ ASSIGNMENT = Assignment(
     names={
         "math": math, "suppress": suppress, "torch": torch, "F": F, "runtime": runtime, "captioned": captioned,
         "CLIP": clip.CLIP, "CLIPConfig": clip.CLIPConfig, "WordTokenizer": clip.WordTokenizer, "pictures": pictures,
-        "plots": plots,
+        "plots": plots, "nn": torch.nn, "postcards": postcards,
     },
     slow=("name_new_pictures",),
 )  # fmt: skip
@@ -59,3 +60,45 @@ def test_it_is_the_librarys(seed):
         expected = [clip.recall_at_k(logits, k), clip.recall_at_k(logits.T, k)]
         found = ASSIGNMENT.solution("recall_both_ways")(logits, k)
         assert [float(value) for value in found] == pytest.approx(expected)
+
+
+def test_the_last_exercise_needs_its_idea():
+    """Nothing but sentences told from one another names what was never shown."""
+    exercise = ASSIGNMENT.exercises["name_new_pictures"]
+    _, not_trained = exercise.mistakes["not_trained"]
+    names = not_trained.__globals__
+    case = next(iter(exercise.draw(torch.Generator().manual_seed(1))))
+    images, captions, prompts, new, steps = cook(case.arguments)
+    threshold = exercise.compare["threshold"]
+
+    def right(said):
+        return float((said == case.truth).float().mean())
+
+    def alignment(x, y, log_scale):
+        return (x - y).square().sum(1).mean()
+
+    shown = set(captions)
+    classes = set(case.truth.tolist())
+    assert not shown & {sentence for c in classes for sentence in prompts[c]}
+    assert right(names["_named"](*names["_clip"](images, captions, steps), prompts, new)) > threshold
+    assert right(names["_named"](*names["_clip"](images, captions, steps, alignment), prompts, new)) < threshold / 4
+    assert right(_by_ridge(images, captions, prompts, new)) < threshold / 2
+    _, classifier = exercise.mistakes["classes_of_the_captions"]
+    assert right(classifier(images, captions, prompts, new, steps)) == 0
+
+
+def _by_ridge(images, captions, prompts, new):
+    """From pixels to the words of the caption, in closed form; then the class whose words fit best."""
+    words = sorted({word for caption in captions for word in clip.words_of(caption)})
+
+    def bag(sentences):
+        found = [clip.words_of(sentence) for sentence in sentences]
+        return torch.tensor([[float(word in row) for word in words] for row in found], dtype=torch.double)
+
+    x, z = (part.flatten(1).double() / 255 for part in (images, new))
+    y, classes = bag(captions), torch.stack([bag(group).mean(0) for group in prompts])
+    mean, usual = x.mean(0), y.mean(0)
+    kernel = (x - mean) @ (x - mean).T
+    kernel += 0.1 * kernel.diagonal().mean() * torch.eye(len(x), dtype=torch.double)
+    said = (z - mean) @ (x - mean).T @ torch.linalg.solve(kernel, y - usual)
+    return (F.normalize(said, dim=1) @ F.normalize(classes - usual, dim=1).T).argmax(1)

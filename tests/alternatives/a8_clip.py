@@ -5,7 +5,6 @@ from collections.abc import Callable
 import torch
 
 from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer, words_of
-from course_utils.models.convnet import ConvNet, ConvNetConfig
 
 ALTERNATIVES: dict[str, list[Callable]] = {}
 
@@ -145,22 +144,39 @@ def recall_in_loops(similarity, k):
 # --- 7 ----------------------------------------------------------------------------------------------------------------
 
 
+class _Eye(torch.nn.Module):
+    """What is the largest value of each of 64 patterns, over all places?"""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(torch.nn.Conv2d(i, o, 3, padding=1) for i, o in ((3, 16), (16, 32), (32, 64)))
+        self.out = torch.nn.Linear(64, outputs)
+
+    def forward(self, images):
+        first, second, third = self.layers
+        x = torch.nn.functional.max_pool2d(first(images).relu(), 2)
+        x = torch.nn.functional.max_pool2d(second(x).relu(), 2)
+        return self.out(third(x).relu().amax((2, 3)))
+
+
 @alternative("name_new_pictures")
 def named_without_twins(images, captions, prompts, new_images, steps):
-    """Batches without twins, cosine schedule, another seed."""
-    g = torch.Generator().manual_seed(1)
+    """Batches without twins, AdamW on a cosine, another seed."""
+    torch.manual_seed(1)
     tokenizer = WordTokenizer.fit(captions)
-    codes, mask = tokenizer.encode_batch(captions)
-    model = CLIP(CLIPConfig(len(tokenizer), dim=48, image_width=16, text_dim=32, text_layers=1), g)
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=steps + 1)
+    codes, mask = (x.to(images.device) for x in tokenizer.encode_batch(captions))
+    model = CLIP(CLIPConfig(len(tokenizer), dim=48, image_width=16, text_dim=32, text_layers=1))
+    model.image = _Eye(64)
+    model.to(images.device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         seen, rows = set(), []
-        for i in torch.randperm(len(images), generator=g)[:60].tolist():
+        for i in torch.randperm(len(images))[:100].tolist():
             if captions[i] not in seen:
                 seen.add(captions[i])
                 rows.append(i)
-        x, y, log_scale = model(images[rows].float() / 255, codes[rows], mask[rows])
+        x, y, log_scale = model(images[rows].float() / 255 - 0.5, codes[rows], mask[rows])
         logits = log_scale.exp() * x @ y.T
         loss = (logits.logsumexp(1) + logits.logsumexp(0) - 2 * logits.diagonal()).mean() / 2
         optimizer.zero_grad()
@@ -169,42 +185,38 @@ def named_without_twins(images, captions, prompts, new_images, steps):
         schedule.step()
     model.eval()
     with torch.no_grad():
-        classes = [model.encode_text(*tokenizer.encode_batch(group)).sum(0) for group in prompts]
-        classes = torch.stack([vector / vector.norm() for vector in classes])
-        return (model.encode_image(new_images.float() / 255) @ classes.T).argmax(1)
+        classes = []
+        for group in prompts:
+            codes, mask = tokenizer.encode_batch(group)
+            vector = model.encode_text(codes.to(images.device), mask.to(images.device)).sum(0)
+            classes.append(vector / vector.norm())
+        return (model.encode_image(new_images.float() / 255 - 0.5) @ torch.stack(classes).T).argmax(1)
 
 
 @alternative("name_new_pictures")
 def named_by_a_bag_of_words(images, captions, prompts, new_images, steps):
-    """A text encoder of one's own: the mean of its words' vectors; the best of a class's prompts counts."""
+    """Two encoders of one's own, the captions' being a sum over words; a steady rate and temperature."""
     words = sorted({word for caption in captions for word in words_of(caption)})
+    device, unit = images.device, torch.nn.functional.normalize
 
     def bag(sentences):
         found = torch.zeros(len(sentences), len(words))
         for row, sentence in zip(found, sentences):
             for word in words_of(sentence):
-                row[words.index(word)] += 1 / len(words_of(sentence))
-        return found
+                row[words.index(word)] = 1
+        return found.to(device)
 
-    g = torch.Generator().manual_seed(0)
-    see = torch.nn.Sequential(ConvNet(ConvNetConfig(width=16), g), torch.nn.Linear(64, 64, bias=False))
-    read = torch.nn.Sequential(torch.nn.Linear(len(words), 64), torch.nn.ReLU(), torch.nn.Linear(64, 64))
-    with torch.no_grad():
-        for layer in (see[1], read[0], read[2]):
-            layer.weight.normal_(0, layer.in_features**-0.5, generator=g)
-    optimizer = torch.optim.AdamW([*see.parameters(), *read.parameters()], lr=4e-3)
-    x, y, unit = images.float() / 255, bag(captions), torch.nn.functional.normalize
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = 4e-3 * min((step + 1) / 20, 1.5 * (1 - step / steps), 1.0)
-        rows = torch.randint(len(images), (48,), generator=g)
-        logits = 14.0 * unit(see(x[rows])) @ unit(read(y[rows])).T
-        own = torch.arange(48)
+    torch.manual_seed(0)
+    see, read = _Eye(64).to(device), torch.nn.Linear(len(words), 64).to(device)
+    optimizer = torch.optim.Adam([*see.parameters(), *read.parameters()], lr=3e-3)
+    y, own = bag(captions), torch.arange(64, device=device)
+    for _ in range(steps):
+        rows = torch.randint(len(images), (64,))
+        logits = 10.0 * unit(see(images[rows] / 255 - 0.5)) @ unit(read(y[rows])).T
         loss = torch.nn.functional.cross_entropy(logits, own) + torch.nn.functional.cross_entropy(logits.T, own)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    see.eval()
     with torch.no_grad():
-        pictures = unit(see(new_images.float() / 255))
-        return torch.stack([(pictures @ unit(read(bag(group))).T).mean(1) for group in prompts], dim=1).argmax(1)
+        found = unit(see(new_images / 255 - 0.5))
+        return torch.stack([(found @ unit(read(bag(group))).T).mean(1) for group in prompts], dim=1).argmax(1)
