@@ -115,6 +115,16 @@ def relu(x, h, weights):
     return torch.relu(x @ weights["W_x"] + h @ weights["W_h"] + weights["b"])
 
 
+@rnn_step.mistake("the old state is added once more, outside of tanh. It comes in through W_h alone.")
+def old_state_added_outside(x, h, weights):
+    return h + torch.tanh(x @ weights["W_x"] + h @ weights["W_h"] + weights["b"])
+
+
+@rnn_step.mistake("the bias is added twice.")
+def bias_twice(x, h, weights):
+    return torch.tanh(x @ weights["W_x"] + h @ weights["W_h"] + 2 * weights["b"])
+
+
 # --- 2. Along the text ------------------------------------------------------------------------------------------------
 
 run_rnn = Exercise(
@@ -292,6 +302,23 @@ def sign_forgotten(logits, codes):
     return -_nats(logits[:, :-1], codes[:, 1:]).mean()
 
 
+@next_character_loss.mistake(
+    "something small is added before the logarithm, so no character can cost more than about 20 nats. Take "
+    "`log_softmax`, which needs no help."
+)
+def cut_before_the_logarithm(logits, codes):
+    p = logits[:, :-1].softmax(-1).gather(-1, codes[:, 1:, None])
+    return -(p + 1e-9).log().mean()
+
+
+@next_character_loss.mistake(
+    "softmax first and its logarithm then: what is very unlikely is rounded to 0, and its logarithm is −∞. "
+    "`log_softmax` does both in one."
+)
+def logarithm_of_the_softmax(logits, codes):
+    return -logits[:, :-1].softmax(-1).gather(-1, codes[:, 1:, None]).log().mean()
+
+
 # --- 4. Back through time ---------------------------------------------------------------------------------------------
 
 AUTOGRAD = [
@@ -437,6 +464,54 @@ def one_of_several_texts(codes, h, states, logits, weights):
 def divided_by_texts_alone(codes, h, states, logits, weights):
     T = codes.shape[1]
     return {name: value * (T - 1) for name, value in _back(codes, h, states, logits, weights).items()}
+
+
+@bptt.mistake("the slope of tanh is $1 - h_t^2$: the square is that of h alone, not of the difference.")
+def square_of_the_difference(codes, h, states, logits, weights):
+    return _back(codes, h, states, logits, weights, slope=(1 - states) ** 2)
+
+
+@bptt.mistake(
+    "the rows of `W_x` get what belongs to the *next* character. $\\delta W_x[v]$ sums over the steps that read v."
+)
+def rows_of_the_next_character(codes, h, states, logits, weights):
+    found = _back(codes, h, states, logits, weights)
+    moved = torch.cat([codes[:, 1:], codes[:, :1]], 1)
+    found["W_x"] = _input_gradient(codes, h, states, logits, weights, moved)
+    return found
+
+
+def _input_gradient(codes, h, states, logits, w, rows) -> Tensor:
+    """The gradient of W_x, with each step's share added to other rows."""
+    B, T = codes.shape
+    V = len(w["c"])
+    dlogits = (logits.softmax(-1)[:, :-1] - F.one_hot(codes[:, 1:], V)) / (B * (T - 1))
+    found, da = torch.zeros_like(w["W_x"]), torch.zeros_like(h)
+    for t in reversed(range(T - 1)):
+        da = (dlogits[:, t] @ w["W_o"].T + da @ w["W_h"].T) * (1 - states[:, t] ** 2)
+        found.index_add_(0, rows[:, t], da)
+    return found
+
+
+@bptt.mistake(
+    "the loss at the last place counts, too, as if the first character came after the last one. Nothing follows it: "
+    "leave its logits out."
+)
+def ring_of_predictions(codes, h, states, logits, weights):
+    B, T = codes.shape
+    V = len(weights["c"])
+    dlogits = (logits.softmax(-1) - F.one_hot(codes.roll(-1, 1), V)) / (B * T)
+    before = torch.cat([h[:, None], states[:, :-1]], 1)
+    found = {name: torch.zeros_like(value) for name, value in weights.items()}
+    da = torch.zeros_like(h)
+    for t in reversed(range(T)):
+        da = (dlogits[:, t] @ weights["W_o"].T + da @ weights["W_h"].T) * (1 - states[:, t] ** 2)
+        found["W_o"] += states[:, t].T @ dlogits[:, t]
+        found["c"] += dlogits[:, t].sum(0)
+        found["W_x"].index_add_(0, codes[:, t], da)
+        found["W_h"] += before[:, t].T @ da
+        found["b"] += da.sum(0)
+    return found
 
 
 # --- 5. Clipping ------------------------------------------------------------------------------------------------------
