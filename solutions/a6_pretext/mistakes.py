@@ -486,6 +486,38 @@ def counts_mixed(targets, Q, mix):
     return weight / (counts / counts.sum() * weight).sum()
 
 
+@class_weights.mistake(
+    "the weights are divided by the largest. Their denominator is the mean over the *pixels*, $\\sum_q p_q v_q$."
+)
+def largest_weight_is_1(targets, Q, mix):
+    p = torch.bincount(targets.flatten(), minlength=Q) / targets.numel()
+    v = 1 / ((1 - mix) * p + mix / Q)
+    return v / v.max()
+
+
+@class_weights.mistake(
+    "the mean in the denominator is over the *mixture*. It is over the pixels: the shares p as they are, not mixed."
+)
+def mean_over_the_mixture(targets, Q, mix):
+    p = torch.bincount(targets.flatten(), minlength=Q) / targets.numel()
+    mixed = (1 - mix) * p + mix / Q
+    return (1 / mixed) / (mixed / mixed).sum()
+
+
+@class_weights.mistake("the shares are divided by `len(targets)`, the first axis. There are `targets.numel()` pixels.")
+def divided_by_the_first_axis(targets, Q, mix):
+    p = torch.bincount(targets.flatten(), minlength=Q) / len(targets)
+    v = 1 / ((1 - mix) * p + mix / Q)
+    return v / (p * v).sum()
+
+
+@class_weights.mistake("Q in the mixture counts only the bins that occur. It counts all bins, the empty ones, too.")
+def only_bins_that_occur(targets, Q, mix):
+    p = torch.bincount(targets.flatten(), minlength=Q) / targets.numel()
+    v = 1 / ((1 - mix) * p + mix / (p > 0).sum())
+    return v / (p * v).sum()
+
+
 # --- 6. From classes back to a colour ---------------------------------------------------------------------------------
 
 annealed_mean = Exercise("annealed_mean", points=2, compare=close(1e-4, 1e-5), banned=LIBRARY)
@@ -546,6 +578,19 @@ def softmax_over_columns(logits, bins, temperature):
 )
 def probabilities_divided(logits, bins, temperature):
     return _mean(logits.softmax(1) / temperature, bins)
+
+
+@annealed_mean.mistake(
+    "softmax is taken twice: of the logits, and of the probabilities over T. Divide the logits by T, once."
+)
+def softmax_twice(logits, bins, temperature):
+    p = (logits.softmax(1) / temperature).softmax(1)
+    return torch.einsum("nqhw,qc->nchw", p, bins)
+
+
+@annealed_mean.mistake("the sharpened probabilities do not sum to 1: divide them by their sum over the bins.")
+def not_normalised_again(logits, bins, temperature):
+    return torch.einsum("nqhw,qc->nchw", logits.softmax(1) ** (1 / temperature), bins)
 
 
 # --- 7. The judge -----------------------------------------------------------------------------------------------------
