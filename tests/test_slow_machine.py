@@ -1,5 +1,6 @@
 """What a busy machine makes late costs no points: limits go by what a kernel itself uses, and the rest runs again."""
 
+import asyncio
 import os
 from dataclasses import replace
 
@@ -53,7 +54,17 @@ def test_outputs_that_a_kernel_withholds_are_not(monkeypatch):
 
 @sandboxed
 def test_a_kernel_that_starts_slowly_on_a_busy_machine_is_waited_for(monkeypatch, starved):
-    assert not run("1", limits=replace(QUICK, startup_s=0.05)).notes
+    receive, asked = execute._Client._async_recv_reply, []
+
+    async def late(self, *args, **options):
+        asked.append(1)
+        if len(asked) < 4:
+            await asyncio.sleep(0.7)
+            raise TimeoutError
+        return await receive(self, *args, **options)
+
+    monkeypatch.setattr(execute._Client, "_async_recv_reply", late)
+    assert not run("1", limits=replace(QUICK, startup_s=1)).notes and len(asked) >= 4
 
 
 @sandboxed
