@@ -376,8 +376,8 @@ def test_a_live_curve_is_drawn_once_and_then_in_place(monkeypatch):
 def test_shaded_colours_each_character_by_its_number():
     html = widgets.shaded("a<\n", [1.0, -0.5, 0.0])
     assert html.count("<span") == 3
-    assert "rgba(var(--course-orange, 213, 94, 0), 0.75)" in html
-    assert "rgba(var(--course-blue, 0, 114, 178), 0.38)" in html
+    assert "rgba(var(--course-orange, 213, 94, 0), 0.50)" in html
+    assert "rgba(var(--course-blue, 0, 114, 178), 0.25)" in html
     assert "&lt;" in html and "↵" in html
     with pytest.raises(ValueError, match="2 characters, 1 numbers"):
         widgets.shaded("ab", [1.0])

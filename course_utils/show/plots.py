@@ -22,6 +22,7 @@ from matplotlib.ticker import MaxNLocator
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "os^Dv*x"
 LINES = ("-", "--", "-.", ":")
+LEGEND = {"fontsize": 11, "facecolor": "white", "edgecolor": "none", "framealpha": 0.8}  # it may lie over bars
 INK = "#222222"
 DPI = 160  # pixels in the file; shown at half that, so that a projector or a zoomed page stays sharp
 
@@ -69,7 +70,7 @@ def curve(
             axes.set_yscale("log")
         axes.grid(alpha=0.3)
         if len(named) > 1 or levels:
-            axes.legend(frameon=False, fontsize=11)
+            axes.legend(**LEGEND)
 
 
 def bars(
@@ -111,7 +112,7 @@ def bars(
         axes.margins(y=0.12)
         axes.grid(axis="y", alpha=0.3)
         if len(groups) > 1:
-            axes.legend(frameon=False, fontsize=11)
+            axes.legend(**LEGEND)
 
 
 def heatmap(
@@ -188,7 +189,7 @@ def named_points(
         axes.margins(x=0.12, y=0.15)
         axes.grid(alpha=0.3)
         if len(groups) > 1:
-            axes.legend(frameon=False, fontsize=11)
+            axes.legend(**LEGEND)
 
 
 class _Shown:
