@@ -6,7 +6,7 @@ function fill(box) {
   const plots = box.querySelectorAll("img.course-plot");
   for (const plot of plots) plot.style.height = 0;
   const room = (ROOM - box.scrollHeight) / plots.length;
-  for (const plot of plots) plot.style.height = `${Math.max(LEAST_PLOT, room)}px`;
+  for (const plot of plots) plot.style.height = `${Math.max(LEAST_PLOT / Math.sqrt(plots.length), room)}px`;
 }
 
 function fit(slide) {
