@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -306,6 +306,9 @@ def test_any_text_can_be_judged(text):
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from([s for tale in SOME[:40] for s in sentences(tale.text)]), max_size=14))
+@example(
+    ["Daniel picked up the suitcase.", "“The blue torch will be safe in the suitcase,” said Walter and put it there."]
+)
 def test_sentences_of_different_tales_can_be_judged_together(lines):
     verdict = tales.judge(" ".join(lines), options=True)
     assert len(verdict.sentences) == len(lines)

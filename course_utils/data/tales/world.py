@@ -90,11 +90,11 @@ class World:
             return False, self.grade(len(first) + len(second) - 2, 0)
         for thing, person in ((one, other), (other, one)):
             if thing in self.beside and self.beside[thing][0] == person:
-                if self.moved[person] <= self.beside[thing][1]:
+                if self.moved.get(person, 0) <= self.beside[thing][1]:
                     return True, self.grade(1, self.beside[thing][1])
         facts = first.index(shared) + second.index(shared)
         said = max(self.said.get(one, 0), self.said.get(other, 0))
-        if facts == 2 and self.said[one] == self.said[other]:  # told in one breath
+        if facts == 2 and said and self.said.get(one) == self.said.get(other):  # told in one breath
             facts = 1
         return True, self.grade(facts, said)
 
