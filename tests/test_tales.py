@@ -307,7 +307,11 @@ def test_any_text_can_be_judged(text):
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from([s for tale in SOME[:40] for s in sentences(tale.text)]), max_size=14))
 @example(
-    ["Daniel picked up the suitcase.", "“The blue torch will be safe in the suitcase,” said Walter and put it there."]
+    [
+        "Daniel picked up the suitcase.",
+        "“The blue torch will be safe in the suitcase,” said Walter and put it there.",
+        "Daniel picked up the suitcase.",
+    ]
 )
 def test_sentences_of_different_tales_can_be_judged_together(lines):
     verdict = tales.judge(" ".join(lines), options=True)
