@@ -19,6 +19,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import warnings
 from PIL import Image
 from safetensors.torch import save as to_bytes
 from typer.testing import CliRunner
@@ -382,6 +383,9 @@ def test_loaders_find_what_was_fetched(here, stick, tmp_path):
     with pytest.warns(UserWarning, match="a part of CIFAR-10 is here: 20 train pictures"):
         pictures = images.torchvision("CIFAR10")
     assert pictures.images.shape == (20, 3, 32, 32) and tuple(pictures.classes) == real.CIFAR10
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no more was asked for
+        assert len(images.torchvision("CIFAR10", limit=2)) == 20
     with pytest.raises(ConnectionError, match="cannot fetch CIFAR10"):
         images.torchvision("CIFAR10", root=tmp_path)  # a folder that was asked for is not replaced by another
     assert pretrained_name_is_found(here)

@@ -144,7 +144,7 @@ def torchvision(
     """Return a data set of `torchvision.datasets` by its name: CIFAR10, CIFAR100, MNIST, FashionMNIST, SVHN, STL10.
 
     It is downloaded once and read from disk afterwards. If only a part of CIFAR-10 was fetched, that part is returned,
-    with a warning that says how large it is.
+    with a warning that says how large it is, where `limit` asks for more.
 
     Args:
         size: as in `folder`.
@@ -176,7 +176,8 @@ def torchvision(
             raise ValueError(_broken(name, place, error)) from None
         if given is None and name == "CIFAR10" and (found := real.find("cifar10")):
             data = folder(found / part, size, limit=limit)
-            warnings.warn(f"a part of CIFAR-10 is here: {len(data):,} {part} pictures", stacklevel=2)
+            if limit is None or len(data) < limit * len(data.classes):
+                warnings.warn(f"a part of CIFAR-10 is here: {len(data):,} {part} pictures", stacklevel=2)
             return data
         try:
             data = made(root, download=True, **which)
