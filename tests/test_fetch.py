@@ -15,11 +15,11 @@ import sys
 import tarfile
 import threading
 import time
+import warnings
 import zipfile
 from pathlib import Path
 
 import pytest
-import warnings
 from PIL import Image
 from safetensors.torch import save as to_bytes
 from typer.testing import CliRunner
