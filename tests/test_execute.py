@@ -366,3 +366,19 @@ def test_a_cell_that_the_machine_keeps_from_running_is_not_interrupted(monkeypat
     monkeypatch.setattr("autograder.run.execute._Manager.busy", lambda manager: (0.0, False))
     result = run("import time\ntime.sleep(60)\nprint('done')", limits=replace(QUICK, cell_s=1))
     assert "done" not in said(result, 0) and result.notes[0].kind == Kind.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    "reply, says",
+    [
+        ({"ename": "MemoryError", "evalue": ""}, True),
+        ({"ename": "_ArrayMemoryError", "evalue": "Unable to allocate 1.00 GiB"}, True),  # numpy's
+        ({"ename": "RuntimeError", "evalue": "DefaultCPUAllocator: can't allocate memory: you tried"}, True),  # torch's
+        ({"ename": "RuntimeError", "evalue": "shapes"}, False),
+        ({"status": "ok"}, False),
+    ],
+)
+def test_an_error_for_want_of_memory_is_known(reply, says):
+    from autograder.run.execute import _out_of_memory
+
+    assert _out_of_memory(reply) is says

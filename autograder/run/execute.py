@@ -247,7 +247,7 @@ class _Run(NotebookClient):
                 raise _Dead("withheld its outputs" if late else f"sent what is no message ({type(error).__name__})")
             if causes.says_exit(self._reply):
                 raise _Dead("said exit()")
-            if self._reply.get("ename") == "MemoryError" and self.km.memory() > FULL * self.limits.memory_bytes:
+            if _out_of_memory(self._reply) and self.km.memory() > FULL * self.limits.memory_bytes:
                 raise _Dead("used up the memory, and what it made stays in its variables")
             return self._with_error(cell.outputs)
         finally:
@@ -545,6 +545,11 @@ class _Manager(AsyncKernelManager):
 
 
 # --- cells ------------------------------------------------------------------------------------------------------------
+
+
+def _out_of_memory(reply: dict[str, Any]) -> bool:
+    """Whether a cell ended for want of memory: Python's own error, numpy's, or torch's, which is a RuntimeError."""
+    return "MemoryError" in str(reply.get("ename")) or "allocate memory" in str(reply.get("evalue"))
 
 
 def _not_copied(said: str) -> list[Note]:

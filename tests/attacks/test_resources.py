@@ -63,16 +63,18 @@ def test_the_whole_notebook_has_a_limit(hand_in):
     assert any("8" in note.text for note in result.notes), result.notes
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "x = bytearray(30 * 2**30)",
-        "import torch\nx = torch.ones(30 * 2**28)",
-        "x = []\nwhile True:\n    x.append(b'x' * 2**24 + bytes(len(x)))",
-        "x = []\nn = 2**28\nwhile n > 2**10:\n    try:\n        x.append(b'x' * n)\n    except MemoryError:\n        n //= 2\nraise MemoryError",
-    ],
-    ids=["one allocation", "torch", "step by step", "to the last KiB"],
-)
+FULL = "x = []\nn = 2**28\nwhile n > 2**10:\n    try:\n        x.append(b'x' * n)\n    except MemoryError:\n        n //= 2\n"
+BOMBS = {
+    "one allocation": "x = bytearray(30 * 2**30)",
+    "torch": "import torch\nx = torch.ones(30 * 2**28)",
+    "step by step": "x = []\nwhile True:\n    x.append(b'x' * 2**24 + bytes(len(x)))",
+    "to the last KiB": FULL + "raise MemoryError",
+    "to numpy's last KiB": f"import numpy\n{FULL}numpy.ones(2**28)",
+    "to torch's last KiB": f"import torch\n{FULL}torch.ones(2**28)",
+}
+
+
+@pytest.mark.parametrize("code", BOMBS.values(), ids=BOMBS)
 def test_a_memory_bomb_costs_its_own_exercise(hand_in, code):
     result = hand_in(WRONG + code)
     gained_nothing(result)
