@@ -521,3 +521,15 @@ def test_a_model_that_sees_no_tie_pays_more():
     for masked in (None, 0.15, 0.3):
         assert kinds.entropy(masked, tied=False) > kinds.entropy(masked) + 0.15
     assert kinds.entropy(0.15) < kinds.entropy(0.3)
+
+
+def test_two_who_were_told_of_in_one_breath_are_one_fact():
+    together, apart, never = World(), World(), World()
+    for world in (together, apart):
+        for who in ("Anna", "Ben"):
+            world.now += world is apart
+            world.move(who, "barn")
+    assert together.near("Anna", "Ben") == (True, 1) and apart.near("Anna", "Ben") == (True, 3)
+    never.move("suitcase", "Daniel")  # of whom nobody has said where he is
+    never.move("torch", "suitcase")
+    assert never.near("torch", "Daniel")[0] and not never.near("Daniel", "Ben")[0]

@@ -94,7 +94,7 @@ class World:
                     return True, self.grade(1, self.beside[thing][1])
         facts = first.index(shared) + second.index(shared)
         said = max(self.said.get(one, 0), self.said.get(other, 0))
-        if facts == 2 and said and self.said.get(one) == self.said.get(other):  # told in one breath
+        if facts == 2 and self.said.get(one) == self.said.get(other):  # told in one breath
             facts = 1
         return True, self.grade(facts, said)
 
