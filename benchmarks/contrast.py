@@ -58,11 +58,11 @@ def draws(y: Tensor, per_kind: int) -> list[Tensor]:
 # --- negatives --------------------------------------------------------------------------------------------------------
 
 PAIRS = ((64, 1), (64, 4), (64, 16), (64, 63), (32, 16), (256, 16))  # batch, negatives
-SEEDS, STEPS_SMALL = 10, 120
+SEEDS, STEPS_SMALL = 40, 120
 
 
 def negatives(share: float) -> dict:
-    """Small networks on cards of 16 × 16 pixels: ten seeds for each size of the batch and number of negatives."""
+    """Small networks on cards of 16 × 16 pixels: forty seeds for each size of the batch and number of negatives."""
     cards, new = (postcards.draw(n, runtime.seed(seed), size=16) for n, seed in ((1500, 0), (1000, 1)))
     way = augment.Compose(augment.CropResize((0.4, 1.0)), augment.ColourJitter(0.4, 0.4, 0.4, 0.05, p=0.8))
     g = runtime.seed(2)

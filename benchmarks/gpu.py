@@ -63,9 +63,8 @@ def per_second(call, device, seconds, warm=3):
 
 def tests(options, device, seconds):
     """The tests that are skipped where there is no CUDA."""
-    files = [
-        f"tests/test_{name}.py" for name in "augment clip losses postcards pretrained rnn train transformer".split()
-    ]
+    names = "augment clip losses postcards pretrained rnn train transformer".split()
+    files = [str(path) for name in names for path in (ROOT / "tests").glob(f"*/test_{name}.py")]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "cuda or gpu", *files]
     command += ["--collect-only"] if options.dry else []
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=max(seconds, 120))

@@ -8,7 +8,6 @@ import ast
 import atexit
 import json
 import os
-import re
 import select
 import signal
 import socket
@@ -231,12 +230,14 @@ def close() -> None:
 
 
 def imports(notebook: NotebookNode) -> list[str]:
-    """The modules that a notebook's code names in its imports, in their order; with what training imports by itself."""
-    found, training = [], False
+    """The modules that a notebook's code names in its imports, in their order; with what torch imports when it is used.
+
+    That is a second of work for each kernel otherwise: it comes with training, and with the device that a check plays.
+    """
+    found = []
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
-        training |= re.search(r"\boptim\b|\btrain\.fit\(", cell.source) is not None
         try:
             tree = ast.parse(cell.source)
         except SyntaxError:  # a line of IPython's own
@@ -246,4 +247,5 @@ def imports(notebook: NotebookNode) -> list[str]:
                 found += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return list(dict.fromkeys(found + ["torch._dynamo"] * training))
+    late = ["torch._dynamo", "safetensors.torch", "course_utils.runtime"] if "torch" in found else []
+    return list(dict.fromkeys(found + late))

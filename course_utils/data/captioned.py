@@ -131,3 +131,28 @@ def _in_two_places(n: int, seed: int, size: int, objects: tuple, colours: tuple,
     rows.append(torch.cat([group[1 : 1 + each] for group in groups])[order])
     images = [world.render({name: column[r] for name, column in factors.items()}, size)[0] for r in rows]
     return *((255 * x).round().to(torch.uint8) for x in images), order // each
+
+
+def objects_alone(
+    n: int, seed: int, *, labelled: int = 10, new: int = 240, size: int = 24
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return (images, few, labels, new, truth): single objects, upright, each on a ground of one random colour.
+
+    `images`, n of them, come without labels. `few` has `labelled` pictures of each of the twelve objects, in random
+    order; `new` are the ones to be named, and truth their labels, places in `world.OBJECTS`. All pictures are uint8.
+    """
+    return tuple(part.clone() for part in _objects_alone(n, seed, labelled, new, size))
+
+
+@lru_cache(maxsize=2)
+def _objects_alone(n: int, seed: int, labelled: int, new: int, size: int) -> tuple:
+    generator = runtime.seed(seed)
+    factors = world.sample(n + new + 4 * len(world.OBJECTS) * labelled, generator, "all")
+    kind, rest = factors["object"], torch.arange(n + new, len(factors["object"]))
+    few = torch.cat([rest[kind[rest] == i][:labelled] for i in range(len(world.OBJECTS))])
+    few = few[torch.randperm(len(few), generator=generator)]
+    rows = torch.cat([torch.arange(n + new), few])
+    images, masks = world.render({name: column[rows] for name, column in factors.items()}, size)
+    ground = torch.rand(len(rows), 3, 1, 1, generator=generator)
+    images = (255 * (images * masks + ground * (1 - masks))).round().to(torch.uint8)
+    return images[:n], images[n + new :], kind[few], images[n : n + new], kind[n : n + new]

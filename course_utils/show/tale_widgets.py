@@ -40,7 +40,8 @@ def judged(text: str, marks: Marks) -> str:
 def said(marks: Marks) -> str:
     """Return the count of a text's marks as a sentence."""
     count = Counter(kind for _, _, kind in marks)
-    odd = f", {count[ODD]} sentences that the world does not have" if count[ODD] else ""
+    sentences = "1 sentence" if count[ODD] == 1 else f"{count[ODD]} sentences"
+    odd = f", {sentences} that the world does not have" if count[ODD] else ""
     return f"{count[KEPT]} of {count[KEPT] + count[BROKEN]} facts hold{odd}"
 
 

@@ -651,7 +651,7 @@ def next_letter_explorer(models: Mapping[int, Any], *, prompt: str, order: int, 
 
 
 def next_token_explorer(
-    model, tokenizer, probabilities: Callable[..., Any], *, prompt: str, most: int = 12
+    model, tokenizer, probabilities: Callable[..., Any], *, prompt: str, begin: int | None = None, most: int = 12
 ) -> NextExplorer:
     """The likeliest next tokens after a prompt as bars, before and after temperature, top-k and top-p.
 
@@ -659,14 +659,17 @@ def next_token_explorer(
         model, tokenizer: a GPT and its tokenizer, as `pretrained.load` returns them.
         probabilities: called as probabilities(logits (1, V), temperature, top_k, top_p), returns (1, V).
         prompt: the first text.
+        begin: a token that the model reads before each prompt, if its texts began with one.
         most: how many tokens are shown.
     """
     device = next(model.parameters()).device
+    before = torch.tensor([] if begin is None else [begin], dtype=torch.long)
 
     def likely(prompt: str, temperature: float, top_k: int, top_p: float) -> tuple[list[tuple[str, str]], str]:
-        codes = tokenizer.encode(prompt)[-model.config.context :]
+        codes = tokenizer.encode(prompt)
         if not len(codes):
             raise ValueError("the prompt is empty: write at least one letter")
+        codes = torch.cat([before, codes])[-model.config.context :]
         with torch.no_grad():
             logits = model(codes.to(device)[None])[:, -1].float().cpu()  # (1, V)
         learned = logits.softmax(-1)[0]
