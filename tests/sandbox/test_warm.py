@@ -105,9 +105,25 @@ def test_the_end_of_the_grader_is_the_end_of_all(parent):
 
 
 def test_imports_of_a_notebook():
-    cells = ["import math\nfrom course_utils.data import text", "%matplotlib inline", "opt = torch.optim.SGD([])"]
+    cells = ["import math\nfrom course_utils.data import text", "%matplotlib inline", "x = torch.zeros(1)"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
-    assert warm.imports(notebook) == ["math", "course_utils.data", "course_utils.data.text", "torch._dynamo"]
+    assert warm.imports(notebook) == ["math", "course_utils.data", "course_utils.data.text"]
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("import torch"))
+    assert "torch._dynamo" in warm.imports(notebook)
+
+
+def test_a_forked_kernel_imports_nothing_to_be_asked_about_another_device():
+    """That would be a second for each: what the parent imports is all that the playing of a device wants."""
+    found = warm.imports(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import torch")]))
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]: importlib.import_module(name)\n"
+        "import torch\nfrom course_utils import promises\nbefore = set(sys.modules)\n"
+        "promises.on_device(lambda x: torch.bincount(x).float().softmax(0), (torch.arange(3),))\n"
+        "print(len(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *found], capture_output=True, text=True)
+    assert int(done.stdout) <= 5, done
 
 
 def test_many_kernels_leave_nothing_behind(parent):
