@@ -6,6 +6,7 @@ The kernel is the student's: what it says is shown, never believed. Whatever it 
 import asyncio
 import contextlib
 import copy
+import itertools
 import math
 import os
 import shutil
@@ -47,6 +48,7 @@ from course_utils.notebook import exercise, grade_id, grading, is_code, points
 from course_utils.plain import Answer
 
 TICK_S = 0.25  # between two looks at what a kernel has used
+STARTS = 3  # of a kernel, before the grader's surroundings are said to allow none
 GRACE_S = 3  # for a cell to end after its interrupt
 IOPUB_S = 15  # of its own time, for outputs to arrive after the reply
 FULL = 0.75  # of the memory: after a MemoryError with so much still held, the cells that follow would have no room
@@ -170,6 +172,7 @@ class _Run(NotebookClient):
         self.skipped: set[int] = set()  # cells that a new kernel does not run again
         self.stopped = ""  # why no more cells run
         self.managers: list[_Manager] = []
+        self.numbers = itertools.count()
         self.deaths = 0
         names = [exercise(cell) if exercise(cell) in judge.exercises else "" for cell in notebook.cells]
         self.checks = {i: name for i, name in enumerate(names) if name and name not in names[:i]}
@@ -287,28 +290,31 @@ class _Run(NotebookClient):
     # --- kernels ---
 
     async def _start_kernel(self) -> None:
-        self.km = manager = _Manager(self.place, len(self.managers))
-        self.managers.append(manager)
-        try:
-            await manager.start_kernel(**manager.launch_arguments())
-            await self.async_start_new_kernel_client()
-        except Exception as error:
-            manager.close()
-            if warm := self.place.warm:  # a cold kernel is slower, and there nearly everywhere
-                warm.problem = warm.problem or f"a forked kernel did not start: {error} {manager.said()}"
-                self.place = replace(self.place, warm=None)
-                return await self._start_kernel()
-            raise SandboxError(f"the kernel did not start: {error}\n{manager.said()}".strip()) from error
+        """Start a kernel; again if it comes to nothing, for that is the machine's doing: no cell has run yet."""
+        for trial in reversed(range(STARTS)):
+            self.km = manager = _Manager(self.place, next(self.numbers))
+            self.managers.append(manager)
+            try:
+                await manager.start_kernel(**manager.launch_arguments())
+                await self.async_start_new_kernel_client()
+                break
+            except Exception as error:
+                problem = f"{error} {manager.said()}".strip()
+                manager.close()
+                self.managers.remove(manager)
+                if warm := self.place.warm:  # a cold kernel is slower, and there nearly everywhere
+                    warm.problem = warm.problem or f"a forked kernel did not start: {problem}"
+                    self.place = replace(self.place, warm=None)
+                elif not trial:
+                    raise SandboxError(f"the kernel did not start: {problem}") from error
         if len(self.managers) == 1:
             self.notes += _not_copied(manager.said())
 
     async def _end_of_kernel(self) -> str:
         """Waits until the kernel's process has ended; what happened."""
-        while (code := await self.km.provisioner.poll()) is None:
+        while await self.km.provisioner.poll() is None:
             await asyncio.sleep(0.05)
-        signals = {128 + s: s.name for s in signal.Signals} | {-s: s.name for s in signal.Signals}
-        reason = getattr(self.km.provisioner, "reason", None)
-        return reason or f"ended its kernel ({signals.get(code, f'exit code {code}')})"
+        return getattr(self.km.provisioner, "reason", None) or f"ended its kernel ({await self.km.end()})"
 
     def _bury(self, index: int, death: _Dead) -> None:
         self.deaths += 1
@@ -458,7 +464,7 @@ class _Client(AsyncKernelClient):
                 return
             except (TimeoutError, Empty):
                 if not await self.is_alive():
-                    raise RuntimeError("it ended at once") from None
+                    raise RuntimeError(f"it ended at once ({await self.parent.end()})") from None
             clock.tick(1.5)
         raise RuntimeError(f"no answer within {timeout} s")
 
@@ -525,6 +531,12 @@ class _Manager(AsyncKernelManager):
             return psutil.Process(self.provisioner.pid).memory_info().rss if self.place.sandbox else 0
         except psutil.Error:
             return 0
+
+    async def end(self) -> str:
+        """What ended the kernel: we, for a reason, a signal, or it did by itself."""
+        signals = {128 + s: s.name for s in signal.Signals} | {-s: s.name for s in signal.Signals}
+        code = await self.provisioner.poll()
+        return getattr(self.provisioner, "reason", None) or signals.get(code, f"exit code {code}")
 
     def used(self, what: str) -> float:
         return getattr(self.provisioner, what, 0)

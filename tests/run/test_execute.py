@@ -3,7 +3,9 @@
 import asyncio
 import copy
 import json
+import os
 import resource
+import signal
 import time
 from dataclasses import replace
 
@@ -14,7 +16,8 @@ from nbgrader.utils import determine_grade
 
 from autograder.notes import Kind, Note, sentence
 from autograder.run.execute import execute
-from autograder.sandbox.provisioner import missing
+from autograder.sandbox import provisioner
+from autograder.sandbox.provisioner import SandboxError, missing
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
@@ -356,6 +359,25 @@ def test_the_real_judge_and_checker_meet_in_the_sandbox():
 
 def test_case_is_all_that_is_needed():
     assert Case().points == 2.0
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_kernel_that_the_machine_ends_before_any_cell_ran_is_started_again(monkeypatch, times):
+    start, starts = provisioner._start, []
+
+    def killed(*arguments):
+        starts.append(start(*arguments))
+        if len(starts) <= times:  # as Linux does where memory runs out
+            os.kill(starts[-1][0].pid, signal.SIGKILL)
+        return starts[-1]
+
+    monkeypatch.setattr(provisioner, "_start", killed)
+    if times == 3:
+        with pytest.raises(SandboxError, match="the kernel did not start: it ended at once .SIGKILL"):
+            run("print(1)")
+        return
+    result = run("print(1)")
+    assert said(result) == "1\n" and result.usage["kernels"] == 1 and not result.notes
 
 
 def test_a_cell_that_the_machine_keeps_from_running_is_not_interrupted(monkeypatch):
