@@ -16,7 +16,7 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 # Okabe & Ito (2008), without the yellow that vanishes on a projector.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -64,6 +64,7 @@ def curve(
                 axes.axhline(level, color=_cycle(COLOURS[2:], i), linestyle=":", linewidth=2, label=name)
         if "x" in log:
             axes.set_xscale("log")
+            _mark_what_was_measured(axes, {float(at) for points in named.values() for at in points})
         elif all(float(value).is_integer() for points in named.values() for value in points):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if "y" in log:
@@ -182,6 +183,7 @@ def named_points(
                 axes.annotate(name, (a, b), fontsize=11, color=INK, **place)
         if "x" in log:
             axes.set_xscale("log")
+            _mark_what_was_measured(axes, {float(a) for points in groups.values() for a, _ in points.values()})
         elif all(float(a).is_integer() for points in groups.values() for a, _ in points.values()):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if "y" in log:
@@ -276,6 +278,18 @@ def _nested(values: Mapping) -> bool:
 
 def _cycle(items: Sequence, i: int):
     return items[i % len(items)]
+
+
+def _mark_what_was_measured(axes: Axes, values: set[float]) -> None:
+    """Put plain numbers below a logarithmic axis: values that were measured, as far as they do not crowd."""
+    there = sorted(value for value in values if value > 0)  # the others are not on the axis
+    shown = there[:1]
+    for value in there[1:]:
+        if np.log(value / shown[-1]) >= 0.08 * np.log(there[-1] / there[0]):
+            shown.append(value)
+    axes.xaxis.set_major_locator(FixedLocator(shown))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
 
 
 def squarify(sizes: Sequence[Real], width: float = 1.0, height: float = 1.0) -> list[tuple[float, float, float, float]]:

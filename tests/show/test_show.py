@@ -61,6 +61,21 @@ def test_curve_log_axes(axes):
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
 
 
+def test_a_logarithmic_axis_shows_what_was_measured_in_plain_numbers(axes):
+    points = {0: 1.0, 5: 1.0, 20: 0.8, 21: 0.8, 50: 0.7, 1500: 0.6}
+    plots.curve({"a": points, "b": {0.5: 1.0}}, x="labels", y="right", log="x", ax=axes)
+    axes.figure.canvas.draw()
+    said = [label.get_text() for label in axes.get_xticklabels()]
+    assert said == ["0.5", "5", "20", "50", "1,500"], "21 is too close to 20, and 0 is not on it"
+    assert not any(label.get_text() for label in axes.get_xticklabels(minor=True))
+
+
+def test_a_logarithmic_axis_may_have_a_single_value(axes):
+    plots.curve({5: 1.0}, x="labels", y="right", log="x", ax=axes)
+    axes.figure.canvas.draw()
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["5"]
+
+
 def test_lines_differ_in_more_than_colour(axes):
     plots.curve({str(i): {0: i, 1: i} for i in range(4)}, x="", y="", ax=axes)
     styles = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in axes.get_lines()}
@@ -522,6 +537,22 @@ def test_next_token_explorer_shows_the_distribution_that_is_drawn_from():
     assert f"{best} " in explorer.text and not explorer.go_on[0].disabled
     explorer.go_on[0].click()
     assert explorer.settings["prompt"] == "abca" + best.replace("␣", " ")
+
+
+def test_next_token_explorer_reads_the_token_that_begins_a_text():
+    from course_utils.data.text import CharTokenizer
+    from course_utils.models.sampling import next_token_probabilities
+    from course_utils.models.transformer import GPT, Config
+
+    model = GPT(Config(vocab_size=4, context=8, dim=8, layers=1, heads=2), torch.Generator().manual_seed(0))
+    tokenizer = CharTokenizer("abc ")
+    asked = {"prompt": "ab", "most": 4}
+    with_it = widgets.next_token_explorer(model, tokenizer, next_token_probabilities, begin=2, **asked)
+    with torch.no_grad():
+        p = model(torch.tensor([[2, *tokenizer.encode("ab")]]))[0, -1].softmax(-1)
+    assert f"(learned {p.max():.1%})" in with_it.text
+    without = widgets.next_token_explorer(model, tokenizer, next_token_probabilities, **asked)
+    assert without.text != with_it.text
 
 
 def test_next_letter_explorer_counts_what_followed():

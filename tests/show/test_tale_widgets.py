@@ -30,6 +30,11 @@ def test_judged_escapes_and_signs():
     assert html.index("✓") < html.index("&lt;") < html.index("✗")
 
 
+def test_one_sentence_is_not_several():
+    assert "1 sentence that" in tale_widgets.said([(0, 1, ODD)])
+    assert "2 sentences that" in tale_widgets.said([(0, 1, ODD), (2, 3, ODD)])
+
+
 def test_columns_say_how_many_facts_hold_in_html_and_in_words():
     shown = tale_widgets.Judged({"gpt": TEXT}, lambda text: tales.marks(text, 1), given=GIVEN)
     counted = tale_widgets.said(tales.marks(TEXT, 1))
