@@ -182,6 +182,13 @@ class Notebook:
         self.page.locator(f"body[data-jp-theme-light={str(name == 'Light').lower()}]").wait_for(state="attached")
         self.page.wait_for_timeout(500)  # the style sheet is fetched
 
+    def view(self, *names):
+        """Choose from the View menu: an item, or a menu in it and an item of that."""
+        self.page.get_by_role("menuitem", name="View", exact=True).click()
+        for name in names:
+            self.page.locator(".lm-Menu-itemLabel").get_by_text(name, exact=True).click()
+        self.page.wait_for_timeout(700)  # the notebook is laid out anew
+
     def save(self):
         self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
 

@@ -62,6 +62,26 @@ def test_letters_are_expected_while_one_types_and_a_button_writes_them(lecture_0
     assert first.evaluate("button => button === document.activeElement"), "the keyboard stays where it was"
 
 
+def test_in_presentation_mode_letters_are_larger_code_is_folded_and_widgets_move(lecture_01):
+    lecture, _ = lecture_01
+    widget = lecture.widget("explore")
+    size = "result => parseFloat(getComputedStyle(result.querySelector('p, div, span')).fontSize)"
+    before = widget.root.locator(".course-result").evaluate(size)
+    lecture.view("Appearance", "Presentation Mode")
+    lecture.view("Appearance", "Simple Interface")
+    lecture.view("Collapse All Code")
+    widget = lecture.widget("explore")
+    cell = lecture.page.locator('[data-id="explore"]')
+    assert cell.locator(".jp-InputPlaceholder").is_visible() and not cell.locator(".jp-InputArea-editor").is_visible()
+    assert widget.root.locator(".course-result").evaluate(size) > 1.15 * before
+    shown = widget.text
+    assert widget.press(next(iter(widget.controls().values())), "ArrowRight", wait=20_000) and widget.text != shown
+    lecture.screenshot("lecture01_presented")
+    lecture.view("Appearance", "Simple Interface")
+    lecture.view("Appearance", "Presentation Mode")
+    lecture.view("Expand All Code")
+
+
 @pytest.mark.soak
 def test_lecture_01_has_its_pictures_light_and_dark(lecture_01):
     """Takes the screenshots that a person should look at; asserts that every plot is there."""
