@@ -140,6 +140,25 @@ def test_seeds_and_recipes_are_made_where_they_are_used(monkeypatch):
     assert isinstance(plain.cook(value)[0], Seed)
 
 
+def test_a_recipe_is_cooked_once_and_who_changes_what_it_gave_changes_a_copy(monkeypatch):
+    from course_utils.data import text
+
+    calls = []
+
+    def fruits(sizes):
+        calls.append(sizes)
+        return ["fig"], {"a": torch.zeros(2)}
+
+    monkeypatch.setattr(text, "of_sizes", fruits, raising=False)
+    names, tensors = Recipe("text.of_sizes", {"sizes": (1, 2)}, 0), Recipe("text.of_sizes", {"sizes": (1, 2)}, 1)
+    for _ in range(2):
+        mine, other = plain.resolve((names, tensors))
+        assert mine == ["fig"] and other["a"].tolist() == [0, 0]
+        mine.append("plum")
+        other["a"].add_(1)
+    assert calls == [(1, 2)]
+
+
 def test_resolve_gives_tensors_of_their_own():
     x = torch.zeros(2)
     plain.resolve([x])[0].add_(1)
