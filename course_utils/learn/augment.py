@@ -86,7 +86,7 @@ def rotate(images: Images, angle: Numbers) -> Images:
 
 def colour_drop(images: Images) -> Images:
     """Make each picture grey, still in three channels. torchvision: `rgb_to_grayscale`."""
-    return grey(images).expand_as(images)
+    return grey(images).repeat(1, 3, 1, 1)
 
 
 def adjust_brightness(images: Images, factor: Numbers) -> Images:
@@ -111,10 +111,13 @@ def adjust_hue(images: Images, shift: Numbers) -> Images:
     r, g, b = images.split(1, dim=1)  # each (N, 1, H, W)
     value = r.maximum(g).maximum(b)
     chroma = value - r.minimum(g).minimum(b)
-    is_r, is_g = value == r, value == g
-    hue = torch.where(is_r, g - b, torch.where(is_g, b - r, r - g)).div_(chroma.clamp(min=1e-12))
-    hue.add_(torch.where(is_r, 0.0, torch.where(is_g, 2.0, 4.0))).add_(6 * per_picture(shift))
-    hue.remainder_(6)  # sixths of a turn: red at 0 (and 6), green at 2, blue at 4
+    is_r, is_g = torch.empty_like(value), torch.empty_like(value)  # 0 or 1: products are faster than `torch.where`
+    torch.eq(value, r, out=is_r)
+    torch.eq(value, g, out=is_g).mul_(1 - is_r)
+    is_b = (1 - is_r).sub_(is_g)
+    hue = (g - b).mul_(is_r).addcmul_(is_g, (b - r).add_(chroma, alpha=2))
+    hue.addcmul_(is_b, (r - g).add_(chroma, alpha=4)).div_((6 * chroma).clamp_(min=1e-12))  # in turns, from -1/6
+    hue.add_(1 + per_picture(shift)).frac_().mul_(6)  # sixths of a turn: red at 0 (and 6), green at 2, blue at 4
     changed = torch.empty_like(images)
     torch.sub(2, (hue - 3).abs_(), out=changed[:, 0:1])  # how far from its own colour each channel is, less 1
     torch.sub((hue - 2).abs_(), 1, out=changed[:, 1:2])
@@ -145,11 +148,17 @@ def colour_jitter(
             images = adjust(images, factor)
         return images
     images = images.clone()
-    for turn in order.unbind(1):  # four turns; in each, the pictures that are due the same change get it together
-        for i, (adjust, factor) in enumerate(zip(ADJUST, factors)):
-            rows = (turn == i).nonzero()[:, 0]
-            if len(rows):
-                images[rows] = adjust(images[rows], factor[rows])
+    factor = torch.stack([*factors[:3], torch.ones_like(hue)])
+    for turn in order.unbind(
+        1
+    ):  # the first three changes move away from black or a grey: all pictures get them at once
+        mean, own = ((per_picture(turn) == i).to(images.dtype) for i in (1, 2))
+        light = grey(images)
+        start = (light.mean((2, 3), keepdim=True) * mean).add(light.mul_(own))
+        change = per_picture(factor.gather(0, turn[None])[0])
+        images.mul_(change).addcmul_(start, 1 - change).clamp_(0, 1)
+        rows = (turn == 3).nonzero()[:, 0]
+        images.index_copy_(0, rows, adjust_hue(images.index_select(0, rows), hue[rows]))
     return images
 
 
@@ -232,19 +241,23 @@ class Augmentation:
         drawn = {"chosen": uniform(N, 0, 1, generator) < self.p, **self.parameters(N, H, W, generator)}
         return {name: numbers.to(images.device) for name, numbers in drawn.items()}
 
-    def apply(self, images: Images, parameters: Parameters) -> Images:
-        """Return the pictures, changed as their parameters say."""
+    def apply(self, images: Images, parameters: Parameters, inplace: bool = False) -> Images:
+        """Return the pictures, changed as their parameters say.
+
+        Args:
+            inplace: whether `images` may be written to.
+        """
         if not len(images):
             return images
-        chosen = parameters["chosen"]
         rest = {name: numbers for name, numbers in parameters.items() if name != "chosen"}
         if self.p == 1:
             return self.change(images, **rest)
-        rows = chosen.nonzero()[:, 0]
+        rows = parameters["chosen"].nonzero()[:, 0]
         if not len(rows):
             return images
-        changed = self.change(images[rows], **{name: numbers[rows] for name, numbers in rest.items()})
-        return images.index_copy(0, rows, changed)
+        chosen = images.index_select(0, rows)
+        changed = self.change(chosen, **{name: numbers[rows] for name, numbers in rest.items()})
+        return (images if inplace else images.clone()).index_copy_(0, rows, changed)
 
     def __call__(self, images: Images, generator: torch.Generator | None = None) -> Images:
         return self.apply(images, self.draw(images, generator))
@@ -265,11 +278,12 @@ class Compose:
         chunk = self.chunk if images.device.type == "cpu" else max(1, len(images))
         changed = []
         for start in range(0, len(images), chunk):
-            part = images[start : start + chunk]
+            part = given = images[start : start + chunk]
             for augmentation, drawn in zip(self.augmentations, parameters):
-                part = augmentation.apply(part, {name: t[start : start + chunk] for name, t in drawn.items()})
+                drawn = {name: t[start : start + chunk] for name, t in drawn.items()}
+                part = augmentation.apply(part, drawn, inplace=part is not given)
             changed.append(part)
-        return torch.cat(changed) if changed else images
+        return torch.cat(changed) if len(changed) > 1 else changed[0] if changed else images
 
     def __call__(self, images: Images, generator: torch.Generator | None = None) -> Images:
         return self.apply(images, self.draw(images, generator))

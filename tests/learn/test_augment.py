@@ -189,6 +189,16 @@ def test_chunks_change_nothing():
         torch.testing.assert_close(augment.Compose(*change.augmentations, chunk=chunk).apply(x, p), whole)
 
 
+def test_the_given_pictures_stay_as_they_were():
+    x = pictures(20)
+    before = x.clone()
+    for parts in (augment.simclr().augmentations, [augment.ColourDrop(p=0.5), augment.Sobel(p=0.5)]):
+        for chunk in (7, 64):
+            augment.Compose(*parts, chunk=chunk)(x, runtime.seed(0))
+    assert torch.equal(x, before)
+    assert not torch.equal(augment.Sobel(p=0.5).apply(x, augment.Sobel(p=0.5).draw(x), inplace=True), before)
+
+
 def test_two_views_are_independent_views_of_the_same_pictures():
     x = pictures(40)
     a, b = augment.two_views(x, augment.simclr(), runtime.seed(0))
