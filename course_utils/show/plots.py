@@ -236,6 +236,7 @@ def show(figure: Figure, text: str = "figure") -> None:
     Args:
         text: what is shown where there are no pictures.
     """
+    _clear_of_legends(figure)
     data, metadata = _picture(figure, text)
     display(data, raw=True, metadata=metadata)
 
@@ -270,6 +271,24 @@ def _picture(figure: Figure, text: str) -> tuple[dict, dict]:
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     width, height = (int(side * DPI / 2) for side in figure.get_size_inches())
     return {"image/png": buffer.getvalue(), "text/plain": text}, {"image/png": {"width": width, "height": height}}
+
+
+def _clear_of_legends(figure: Figure) -> None:
+    """Put each legend that lies over lines or bars beside its axes; a figure of one panel grows by as much."""
+    with_legend = [axes for axes in figure.axes if axes.get_legend() is not None]
+    if with_legend:
+        figure.draw_without_rendering()  # before that nobody knows where a legend lies
+    for axes in with_legend:
+        legend = axes.get_legend()
+        box = legend.get_window_extent()
+        lines = (line.get_path().transformed(line.get_transform()) for line in axes.lines)
+        bars = (patch.get_window_extent() for patch in axes.patches)
+        if any(line.intersects_bbox(box, filled=False) for line in lines) or any(map(box.overlaps, bars)):
+            said = [text.get_text() for text in legend.get_texts()]
+            axes.legend(legend.legend_handles, said, loc="upper left", bbox_to_anchor=(1.01, 1), **LEGEND)
+            if len(figure.axes) == 1:
+                width, height = figure.get_size_inches()
+                figure.set_size_inches(width + box.width / figure.dpi, height)
 
 
 def _nested(values: Mapping) -> bool:

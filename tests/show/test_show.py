@@ -61,6 +61,31 @@ def test_curve_log_axes(axes):
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
 
 
+@pytest.mark.parametrize("crowded", [True, False])
+def test_a_legend_never_lies_over_what_is_drawn(crowded):
+    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    levels = {f"level {height}": height for height in range(9)} if crowded else None
+    plots.curve({"up": {0: 0, 8: 8}, "flat": {0: 0, 8: 0}}, x="x", y="y", levels=levels, ax=axes)
+    plots.show(figure)
+    figure.draw_without_rendering()
+    box = axes.get_legend().get_window_extent()
+    for line in axes.lines:
+        assert not line.get_path().transformed(line.get_transform()).intersects_bbox(box, filled=False)
+    wide, _ = figure.get_size_inches()
+    assert (wide > 8.5) == crowded == (box.x0 >= axes.get_window_extent().x1), "only then beside it"
+    assert len(axes.get_legend().get_texts()) == (11 if crowded else 2)
+
+
+def test_a_legend_over_bars_moves_aside():
+    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    plots.bars({"usual": {"old": 1.0, "new": 1.0}, "other": {"old": 1.0, "new": 1.0}}, y="bits", ax=axes)
+    plots.show(figure)
+    figure.draw_without_rendering()
+    assert not any(map(axes.get_legend().get_window_extent().overlaps, (p.get_window_extent() for p in axes.patches)))
+
+
 def test_a_logarithmic_axis_shows_what_was_measured_in_plain_numbers(axes):
     points = {0: 1.0, 5: 1.0, 20: 0.8, 21: 0.8, 50: 0.7, 1500: 0.6}
     plots.curve({"a": points, "b": {0.5: 1.0}}, x="labels", y="right", log="x", ax=axes)
