@@ -11,7 +11,7 @@ from course_utils.cli import app, clear, doctors, fail
 if TYPE_CHECKING:
     from course_utils.doctor import Row
 
-Assignment = Annotated[str, typer.Argument(help="Its name, e.g. a1_markov_chains.")]
+Name = Annotated[str, typer.Argument(help="Its name, e.g. a1_markov_chains.")]
 
 Scheduler = Annotated[
     str | None, typer.Option(help="Run the notebooks on the workers of this Dask scheduler, e.g. tcp://host:8786.")
@@ -55,7 +55,7 @@ def release(
     table: Annotated[Path | None, typer.Option(help="With --mutants: put the scores into this Markdown file.")] = None,
 ) -> None:
     """Generate assignments/ from solutions/."""
-    from autograder.course import Course
+    from autograder.course import Assignment, Course
     from autograder.release import check_release
     from autograder.release import release as make
     from autograder.run.work import prepare_cases
@@ -65,31 +65,31 @@ def release(
     course = Course.find()
     names = [course.require(assignment, released=False)] if assignment else course.names()
     wrong = False
-    for name in names:
+    for each in [Assignment(course, name) for name in names]:
         if mutants:
             from autograder.author.mutation_scores import scores, write_table
 
             found = []
-            for score in scores(course, name):
+            for score in scores(each):
                 wrong |= not score.good
                 found.append(score)
                 print(*score.lines(), sep="\n", flush=True)
             if table:
-                write_table(table, name, found)
+                write_table(table, each.name, found)
         elif check:
-            problems = check_release(course, name)
+            problems = check_release(each)
             wrong |= bool(problems)
-            print(*problems or [f"{name}: assignments/ is exactly what solutions/ gives"], sep="\n")
+            print(*problems or [f"{each.name}: assignments/ is exactly what solutions/ gives"], sep="\n")
         else:
-            print(f"{name}:", ", ".join(make(course, name)) or "nothing to change", flush=True)
-            prepare_cases(course, name)  # hidden ones, so that the first grading need not wait for them
+            print(f"{each.name}:", ", ".join(make(each)) or "nothing to change", flush=True)
+            prepare_cases(each)  # hidden ones, so that the first grading need not wait for them
     raise typer.Exit(1 if wrong else 0)
 
 
 @app.command()
 @clear
 def grade(
-    assignment: Assignment,
+    assignment: Name,
     student: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Run everything anew, trust no kept result.")] = False,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Without a sandbox: students' code runs as you.")] = False,
@@ -104,25 +104,24 @@ def grade(
     resources: Resources = "",
 ) -> None:
     """Grade all of submitted/: gradebook, grades.csv, feedback/ and report.html."""
-    from autograder.course import Course
+    from autograder.course import Assignment
     from autograder.grade import grade, watch
     from autograder.intake.arrivals import take_in
     from autograder.run.options import Options
 
-    course = Course.find()
-    name, failed = course.require(assignment), False
+    asked, failed = Assignment.find(assignment), False
     if roster and not arrived:
         fail("--roster goes with --import: run the command again with both")
-    for arrival in take_in(course, name, arrived, roster) if arrived else ():
+    for arrival in take_in(asked, arrived, roster) if arrived else ():
         failed |= arrival.left
         print(f"{arrival.file}: {arrival.said}", flush=True)
     if device not in ("cpu", "cuda"):
         fail(f"--device {device}: say cpu or cuda")
     options = Options(workers, unsafe, again, device, _cluster(scheduler, resources, unsafe))
     if keep:
-        print(f"watching {course.root / 'submitted'}, until Ctrl-C", flush=True)
+        print(f"watching {asked.root / 'submitted'}, until Ctrl-C", flush=True)
     try:
-        for number, total, sheet in (watch if keep else grade)(course, name, student or [], options):
+        for number, total, sheet in (watch if keep else grade)(asked, student or [], options):
             failed |= sheet.failed
             print(f"[{number}/{total}] {sheet.line()}", flush=True)
     except KeyboardInterrupt:
@@ -136,7 +135,7 @@ def grade(
 @app.command()
 @clear
 def regrade(
-    assignment: Assignment,
+    assignment: Name,
     undo: Annotated[bool, typer.Option("--undo", help="Bring back the marks of before the last regrade.")] = False,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Without a sandbox: students' code runs as you.")] = False,
     workers: Annotated[int, typer.Option(help="Notebooks that run at the same time.", min=1)] = 2,
@@ -145,13 +144,12 @@ def regrade(
 ) -> None:
     """Grade again after a check was corrected: whose marks change, from what to what."""
     from autograder import regrade as room
-    from autograder.course import Course
+    from autograder.course import Assignment
     from autograder.run.options import Options
 
-    course = Course.find()
-    name = course.require(assignment)
+    asked = Assignment.find(assignment)
     options = Options(workers, unsafe, cluster=_cluster(scheduler, resources, unsafe))
-    done = room.undo(course, name) if undo else room.regrade(course, name, options)
+    done = room.undo(asked) if undo else room.regrade(asked, options)
     print(
         *[change.line() for change in done.changes], *done.notes, sep="\n", end="\n" * bool(done.changes + done.notes)
     )
@@ -159,13 +157,13 @@ def regrade(
     if undo:
         print("undone: set mistakes.py back, too, before you grade again")
     elif done.copy:
-        print(f"before: {done.copy.relative_to(course.root)} (course regrade {name} --undo goes back to it)")
+        print(f"before: {done.copy.relative_to(asked.root)} (course regrade {asked.name} --undo goes back to it)")
 
 
 @app.command()
 @clear
 def report(
-    assignment: Assignment,
+    assignment: Name,
     canvas: Annotated[Path | None, typer.Option(help="Fill an export of Canvas's gradebook (or a new table).")] = None,
     moodle: Annotated[Path | None, typer.Option(help="Fill Moodle's offline grading worksheet.")] = None,
     gradescope: Annotated[Path | None, typer.Option(help="A folder for a results.json of each student.")] = None,
@@ -177,17 +175,16 @@ def report(
     """Write report.html (who needs attention, how the class did, which mistakes), and marks for other systems."""
     from autograder.book.marks import write_marks
     from autograder.book.report import write_report
-    from autograder.course import Course
+    from autograder.course import Assignment
 
-    course = Course.find()
-    name = course.require(assignment)
+    graded = Assignment.find(assignment)
     asked = {"canvas": canvas, "moodle": moodle, "gradescope": gradescope, "csv": table}
     asked = {system: path for system, path in asked.items() if path}
     if (to or column or dry) and len(asked) != 1:
         fail("--to, --column and --dry go with one of --canvas, --moodle, --gradescope and --csv")
-    print(write_report(course, name))
+    print(write_report(graded))
     for system, path in asked.items():
-        print(*write_marks(course, name, system, path, to, column, dry), sep="\n")
+        print(*write_marks(graded, system, path, to, column, dry), sep="\n")
 
 
 @app.command()

@@ -17,7 +17,7 @@ from typing import Any
 
 from autograder.book.marks import results
 from autograder.book.sheets import sheets
-from autograder.course import Course
+from autograder.course import Assignment, Course
 from autograder.grade import grade
 from autograder.intake.submissions import student_name
 from autograder.run.cases import handed_in_elsewhere
@@ -53,17 +53,17 @@ def earlier(root: Path) -> int:
         return 0
 
 
-def run(course: Course, name: str, root: Path) -> dict[str, Any]:
+def run(assignment: Assignment, root: Path) -> dict[str, Any]:
     """Grade what lies in `submission/`; what results.json is to say. Nothing that a student wrote raises."""
     who = student(root)
-    handed_in_elsewhere(course, name, who, earlier(root))
-    place = course.root / "submitted" / who / name
+    handed_in_elsewhere(assignment, who, earlier(root))
+    place = assignment.submitted(who)
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(root / "submission", place, symlinks=True)
     try:
-        for _ in grade(course, name, [who]):
+        for _ in grade(assignment, [who]):
             pass
-        (sheet,) = sheets(course, name, [who])
+        (sheet,) = sheets(assignment, [who])
     except CourseError as error:
         said = f"This was not graded: {error}. Your hand-in is kept; your instructor can grade it elsewhere."
         return {"score": 0, "output": said, "visibility": "visible", "tests": []}
@@ -75,13 +75,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("assignment")
     parser.add_argument("--root", type=Path, default=Path("/autograder"), help="Gradescope's folder")
     asked = parser.parse_args(arguments)
-    course = Course.find()
+    assignment = Assignment.find(asked.assignment)
     (results_folder := asked.root / "results").mkdir(exist_ok=True)
     if provisioner.is_root() and (why := provisioner.refused()):
-        shut(course, asked.root)
+        shut(assignment.course, asked.root)
         os.environ[provisioner.ALONE] = "1"
         print(f"no namespaces here ({why}): the notebook runs as another user")
-    found = run(course, course.require(asked.assignment), asked.root)
+    found = run(assignment, asked.root)
     write(results_folder / "results.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     return 0
 

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from autograder.author.generate import points_of
 from autograder.book.gradebook import publish
 from autograder.book.sheets import Sheet, sheets
-from autograder.course import Course
+from autograder.course import Assignment, Course
 from autograder.grade import alone, grade
 from autograder.intake.submissions import submissions
 from autograder.run.options import DEFAULTS, Options
@@ -28,7 +28,7 @@ from autograder.temporary import temporary_folder
 from course_utils.notebook import grading, read
 from course_utils.paths import CourseError, replacing, write
 
-COPIES = "before"  # folder in `Course.private`: a dated folder per regrade
+COPIES = "before"  # folder in `Assignment.private`: a dated folder per regrade
 GRADEBOOK, NOTEBOOKS, MARKS, DONE = "gradebook.db", "autograded.zip", "marks.json", "done"
 
 
@@ -66,53 +66,53 @@ class Outcome:
     copy: Path | None
 
 
-def regrade(course: Course, name: str, options: Options = DEFAULTS) -> Outcome:
+def regrade(assignment: Assignment, options: Options = DEFAULTS) -> Outcome:
     """Grade again who is in the gradebook; a notebook runs again only if its hidden cases (or it) have changed.
 
     Raises:
         CourseError: nobody has been graded yet, or the release does not fit the check.
     """
-    database = _database(course)
-    _require_release(course, name)
-    found = sheets(course, name)
+    database = _database(assignment.course)
+    _require_release(assignment)
+    found = sheets(assignment)
     if not found:
-        raise CourseError(f"nobody has been graded in {name} yet: run `course grade {name}`")
-    there = {s.student for s in submissions(course, name)}
+        raise CourseError(f"nobody has been graded in {assignment.name} yet: run `course grade {assignment.name}`")
+    there = {s.student for s in submissions(assignment)}
     gone = [s.student for s in found if s.student not in there]
     notes = [f"{student} is no longer in submitted/: marks as they were" for student in gone]
-    folder, before = _begin(course, name, database, found)
+    folder, before = _begin(assignment, database, found)
     if students := [s.student for s in found if s.student in there]:
-        for _, _, sheet in grade(course, name, students, options):
+        for _, _, sheet in grade(assignment, students, options):
             if sheet.failed:
                 notes.append(sheet.line())
-    after = _marks(sheets(course, name))
+    after = _marks(sheets(assignment))
     changes = _changes(before, after)
-    if changes or _notebooks_differ(course, name, folder):
+    if changes or _notebooks_differ(assignment, folder):
         write(folder / DONE, "", 0o600)
         return Outcome(changes, len(after) - len(changes), notes, folder)
     shutil.rmtree(folder)
     return Outcome([], len(after), notes, None)
 
 
-def undo(course: Course, name: str) -> Outcome:
+def undo(assignment: Assignment) -> Outcome:
     """Bring back the marks, graded notebooks and mark sheets of before the last regrade.
 
     Raises:
         CourseError: there was no regrade, or all of them are undone.
     """
-    database = _database(course)
-    copies = sorted((course.private(name) / COPIES).glob(f"*/{MARKS}"))
+    database = _database(assignment.course)
+    copies = sorted((assignment.private / COPIES).glob(f"*/{MARKS}"))
     if not copies:
-        raise CourseError(f"there is no regrade of {name} to undo")
+        raise CourseError(f"there is no regrade of {assignment.name} to undo")
     folder = copies[-1].parent
-    with alone(course, name):
-        before = _marks(sheets(course, name))
-        _restore(database, folder / GRADEBOOK, name)
+    with alone(assignment):
+        before = _marks(sheets(assignment))
+        _restore(database, folder / GRADEBOOK, assignment.name)
         with zipfile.ZipFile(folder / NOTEBOOKS) as archive:
             for student in archive.namelist():
-                write(_graded(course, name, student), archive.read(student))
-        publish(course, name)
-        after = _marks(sheets(course, name))
+                write(assignment.graded(student), archive.read(student))
+        publish(assignment)
+        after = _marks(sheets(assignment))
         (folder / MARKS).rename(folder / f"undone-{MARKS}")  # the copy is no longer one to go back to, and stays
     changes = _changes(before, after)
     return Outcome(changes, len(after) - len(changes), [], None)
@@ -140,22 +140,23 @@ def _said(points: float | None) -> str:
     return "?" if points is None else f"{points:.3g}"
 
 
-def _require_release(course: Course, name: str) -> None:
+def _require_release(assignment: Assignment) -> None:
     """The released notebook says what each exercise is worth; a correction may have changed that."""
-    cells = [grading(c) for c in read(course.released(name)).cells]
+    cells = [grading(c) for c in read(assignment.released).cells]
     released = {g["grade_id"]: g["points"] for g in cells if g.get("grade")}
-    for exercise, points in points_of(course, name).items():
+    for exercise, points in points_of(assignment).items():
         if (given := released.get(f"check_{exercise}")) != points:
             was = "is not in the released notebook" if given is None else f"is worth {given:g} in the released notebook"
-            raise CourseError(f"{exercise} {was} and {points:g} in mistakes.py: run `course release {name}` first")
+            said = f"{exercise} {was} and {points:g} in mistakes.py"
+            raise CourseError(f"{said}: run `course release {assignment.name}` first")
 
 
 # --- copies -----------------------------------------------------------------------------------------------------------
 
 
-def _begin(course: Course, name: str, database: Path, found: list[Sheet]) -> tuple[Path, dict[str, Any]]:
+def _begin(assignment: Assignment, database: Path, found: list[Sheet]) -> tuple[Path, dict[str, Any]]:
     """The copy to go back to and the marks in it; that of a regrade which was interrupted is used on."""
-    room = course.private(name) / COPIES
+    room = assignment.private / COPIES
     last = max((p.parent for p in room.glob(f"*/{MARKS}")), default=None)
     if last and not (last / DONE).exists():
         return last, json.loads((last / MARKS).read_text())
@@ -166,22 +167,18 @@ def _begin(course: Course, name: str, database: Path, found: list[Sheet]) -> tup
     with temporary_folder() as temporary:
         path = Path(temporary) / NOTEBOOKS
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for student in [s.student for s in found if _graded(course, name, s.student).is_file()]:
-                archive.writestr(student, _graded(course, name, student).read_bytes())
+            for student in [s.student for s in found if assignment.graded(s.student).is_file()]:
+                archive.writestr(student, assignment.graded(student).read_bytes())
         write(folder / NOTEBOOKS, path.read_bytes(), 0o600)
     marks = _marks(found)
     write(folder / MARKS, json.dumps(marks), 0o600)  # last: the copy is whole
     return folder, marks
 
 
-def _graded(course: Course, name: str, student: str) -> Path:
-    return course.root / "autograded" / student / name / f"{name}.ipynb"
-
-
-def _notebooks_differ(course: Course, name: str, folder: Path) -> bool:
+def _notebooks_differ(assignment: Assignment, folder: Path) -> bool:
     """Whether there is a new result, even one that gives the same marks."""
     with zipfile.ZipFile(folder / NOTEBOOKS) as archive:
-        paths = {s: _graded(course, name, s) for s in archive.namelist()}
+        paths = {s: assignment.graded(s) for s in archive.namelist()}
         return any(not path.is_file() or archive.read(s) != path.read_bytes() for s, path in paths.items())
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from autograder.author.exercise import VISIBLE_SEED
 from autograder.author.generate import CHECKSUMS, changed_since, checksums, files_of, generate, points_of
-from autograder.course import Course
+from autograder.course import Assignment, Course
 from autograder.run.cases import build_cases
 from autograder.temporary import temporary_folder
 from course_utils.cases import CASES_FILE, load_cases, save_cases
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from course_utils.plain import Answer
 
 
-def release(course: Course, name: str) -> list[str]:
+def release(assignment: Assignment) -> list[str]:
     """Generate `assignments/NAME/` from `solutions/NAME/`; the names of the files that changed."""
-    source = course.solution(name)
+    source = assignment.solution
     notebook = read(source)
-    sync(notebook, points_of(course, name))
+    sync(notebook, points_of(assignment))
     files = {}
     if text(normalise(notebook)) != source.read_text(encoding="utf-8"):
         files[source] = text(notebook).encode()
         write(source, files[source])
     with temporary_folder() as temporary:
-        files |= build(course, name, Path(temporary), course.directory().db_url)
+        files |= build(assignment, Path(temporary), assignment.course.directory().db_url)
     changed = [p for p, data in files.items() if p == source or not p.exists() or p.read_bytes() != data]
     for path in changed:
         write(path, files[path])
-    for path in files_of(course.released(name).parent):
+    for path in files_of(assignment.released.parent):
         if path not in files:
             path.unlink()
             changed.append(path)
-    return sorted(str(p.relative_to(course.root)) for p in changed)
+    return sorted(str(p.relative_to(assignment.root)) for p in changed)
 
 
 def complete(assignment: str, **_: Any) -> None:
@@ -49,44 +49,44 @@ def complete(assignment: str, **_: Any) -> None:
     Raises:
         SystemExit: it cannot be made, and nothing is left of it. nbgrader passes over every other exception.
     """
-    course = Course(Path.cwd())  # where nbgrader goes before it calls
+    made = Assignment(Course(Path.cwd()), assignment)  # where nbgrader goes before it calls
     try:
-        release(course, assignment)
+        release(made)
     except Exception as error:
-        shutil.rmtree(course.released(assignment).parent, ignore_errors=True)
+        shutil.rmtree(made.released.parent, ignore_errors=True)
         raise SystemExit(f"{assignment} was not released: {error}") from None
 
 
-def build(course: Course, name: str, temporary: Path, db_url: str) -> dict[Path, bytes]:
+def build(assignment: Assignment, temporary: Path, db_url: str) -> dict[Path, bytes]:
     """What `assignments/NAME/` should hold, by path; the gradebook behind `db_url` learns of the assignment."""
-    folder = generate(course, name, temporary, db_url)
-    files = {course.released(name).parent / p.relative_to(folder): p.read_bytes() for p in files_of(folder)}
-    if cases := build_cases(course, name, VISIBLE_SEED):
-        files[course.released(name).parent / CASES_FILE] = save_cases(cases)
-    files[course.released(name).parent / CHECKSUMS] = checksums(course, name, files)
+    folder = generate(assignment, temporary, db_url)
+    files = {assignment.released.parent / p.relative_to(folder): p.read_bytes() for p in files_of(folder)}
+    if cases := build_cases(assignment, VISIBLE_SEED):
+        files[assignment.released.parent / CASES_FILE] = save_cases(cases)
+    files[assignment.released.parent / CHECKSUMS] = checksums(assignment, files)
     return files
 
 
-def check_release(course: Course, name: str) -> list[str]:
+def check_release(assignment: Assignment) -> list[str]:
     """Where `assignments/NAME/` is not what `solutions/NAME/` gives, as sentences; none if all is well."""
     with temporary_folder() as temporary:
-        expected = build(course, name, Path(temporary), f"sqlite:///{temporary}/gradebook.db")
+        expected = build(assignment, Path(temporary), f"sqlite:///{temporary}/gradebook.db")
     problems = []
-    notebook = read(course.solution(name))
-    sync(notebook, points_of(course, name))
-    if text(normalise(notebook)) != course.solution(name).read_text(encoding="utf-8"):
-        problems.append(f"solutions/{name}/{name}.ipynb is not as `course release` writes it")
-    for path in sorted(set(expected) | set(files_of(course.released(name).parent))):
-        label = path.relative_to(course.root)
+    notebook = read(assignment.solution)
+    sync(notebook, points_of(assignment))
+    if text(normalise(notebook)) != assignment.solution.read_text(encoding="utf-8"):
+        problems.append(f"solutions/{assignment.name}/{assignment.name}.ipynb is not as `course release` writes it")
+    for path in sorted(set(expected) | set(files_of(assignment.released.parent))):
+        label = path.relative_to(assignment.root)
         if path not in expected:
-            problems.append(f"{label} is not made from solutions/{name}")
+            problems.append(f"{label} is not made from solutions/{assignment.name}")
         elif not path.exists():
             problems.append(f"{label} is missing")
         elif path.name == CASES_FILE:
             problems += [f"{label}: {problem}" for problem in _compare_cases(path, expected[path])]
         elif path.name != CHECKSUMS and path.read_bytes() != expected[path]:
-            problems.append(f"{label} is not what solutions/{name} gives")
-    return problems + changed_since(course, name)
+            problems.append(f"{label} is not what solutions/{assignment.name} gives")
+    return problems + changed_since(assignment)
 
 
 def _compare_cases(path: Path, expected: bytes) -> list[str]:

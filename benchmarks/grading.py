@@ -92,11 +92,12 @@ def made(course: Path, students: int) -> str:
     import small_course
 
     from autograder import release
+    from autograder.course import Assignment
 
     with pytest.MonkeyPatch.context() as patch:
         small_course.install(patch)
         small = small_course.small_course(course)
-        release.release(small, small_course.NAME)
+        release.release(Assignment(small, small_course.NAME))
         for number in range(students):
             how = list(BROKEN.values())[number // 6 % len(BROKEN)] if number % 6 == 5 else None
             answers = small_course.RIGHT if number % 2 else small_course.HALF

@@ -11,7 +11,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from autograder import release
-from autograder.course import Course
+from autograder.course import Assignment, Course
 from autograder.run import execute, pool
 from autograder.run.judge import no_verdict
 from autograder.sandbox import provisioner
@@ -106,7 +106,7 @@ def _template() -> Path:
     root = Path(tempfile.mkdtemp(prefix="small-course-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     course = small_course(root)
-    release.release(course, NAME)
+    release.release(Assignment(course, NAME))
     return root
 
 

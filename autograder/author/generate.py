@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from autograder.course import IGNORED, Course
+from autograder.course import IGNORED, Assignment, Course
 from autograder.stock import convert, make_gradebook, opened
 from autograder.temporary import temporary_folder
 from course_utils.notebook import normalise, read, sync, text
@@ -18,16 +18,16 @@ from course_utils.paths import write
 CHECKSUMS = "checksums.sha256"  # `sha256sum --check` reads it, from the course's folder
 
 
-def points_of(course: Course, name: str) -> dict[str, float]:
+def points_of(assignment: Assignment) -> dict[str, float]:
     """What each exercise of an assignment is worth (nothing, where it has only plain `assert` cells)."""
-    if not (course.solution(name).parent / "mistakes.py").exists():
+    if not (assignment.solution.parent / "mistakes.py").exists():
         return {}
     from autograder.author.exercise import load_exercises
 
-    return {e.name: e.points for e in load_exercises(course.solution(name).parent).values()}
+    return {e.name: e.points for e in load_exercises(assignment.solution.parent).values()}
 
 
-def generate(course: Course, name: str, temporary: Path, db_url: str, points: dict[str, float] | None = None) -> Path:
+def generate(assignment: Assignment, temporary: Path, db_url: str, points: dict[str, float] | None = None) -> Path:
     """nbgrader's generate_assignment from the synchronised source; the folder with what students get, but the cases.
 
     Args:
@@ -35,18 +35,18 @@ def generate(course: Course, name: str, temporary: Path, db_url: str, points: di
     """
     from nbgrader.converters import GenerateAssignment
 
-    source = temporary / "solutions" / name
-    copy(course.solution(name).parent, source)
-    notebook = read(course.solution(name))
-    sync(notebook, points_of(course, name) if points is None else points)
-    write(source / f"{name}.ipynb", text(normalise(notebook)))
-    directory = course.directory(root=str(temporary), assignment_id=name, db_url=db_url)
+    source = temporary / "solutions" / assignment.name
+    copy(assignment.solution.parent, source)
+    notebook = read(assignment.solution)
+    sync(notebook, points_of(assignment) if points is None else points)
+    write(source / f"{assignment.name}.ipynb", text(normalise(notebook)))
+    directory = assignment.course.directory(root=str(temporary), assignment_id=assignment.name, db_url=db_url)
     make_gradebook(db_url)
-    config = course.config()
+    config = assignment.course.config()
     config.GenerateAssignment.pop("post_convert_hook", None)  # it would make a release of this one
     convert(GenerateAssignment(coursedir=directory, config=config, force=True))
-    released = temporary / "assignments" / name
-    path = released / f"{name}.ipynb"
+    released = temporary / "assignments" / assignment.name
+    path = released / f"{assignment.name}.ipynb"
     write(path, text(normalise(read(path))))
     return released
 
@@ -63,35 +63,36 @@ def make_known(assignment: str, **_: Any) -> None:
         except MissingEntry:
             pass
     with temporary_folder() as temporary:
-        generate(course, assignment, Path(temporary), course.directory().db_url)
+        generate(Assignment(course, assignment), Path(temporary), course.directory().db_url)
 
 
 # --- checksums --------------------------------------------------------------------------------------------------------
 
 
-def stamp(course: Course, name: str) -> None:
+def stamp(assignment: Assignment) -> None:
     """Write the checksums of what lies in `assignments/NAME/` and `solutions/NAME/` now, if it has been released."""
-    path = course.released(name).parent / CHECKSUMS
+    path = assignment.released.parent / CHECKSUMS
     if path.exists():
         present = {p: p.read_bytes() for p in files_of(path.parent) if p != path}
-        write(path, checksums(course, name, present))
+        write(path, checksums(assignment, present))
 
 
-def changed_since(course: Course, name: str) -> list[str]:
-    path = course.released(name).parent / CHECKSUMS
+def changed_since(assignment: Assignment) -> list[str]:
+    path = assignment.released.parent / CHECKSUMS
     if not path.exists():
         return []
     present = {p: p.read_bytes() for p in files_of(path.parent) if p != path}
     recorded = path.read_text(encoding="utf-8").splitlines()
-    found = checksums(course, name, present).decode().splitlines()
+    found = checksums(assignment, present).decode().splitlines()
     names = {line[66:] for line in set(recorded) ^ set(found)}
     return [f"{n} has changed since the last release" for n in sorted(names)]
 
 
-def checksums(course: Course, name: str, files: dict[Path, bytes]) -> bytes:
-    files = files | {p: p.read_bytes() for p in files_of(course.solution(name).parent, everything=True)}
+def checksums(assignment: Assignment, files: dict[Path, bytes]) -> bytes:
+    files = files | {p: p.read_bytes() for p in files_of(assignment.solution.parent, everything=True)}
     lines = [
-        f"{hashlib.sha256(data).hexdigest()}  {p.relative_to(course.root).as_posix()}\n" for p, data in files.items()
+        f"{hashlib.sha256(data).hexdigest()}  {p.relative_to(assignment.root).as_posix()}\n"
+        for p, data in files.items()
     ]
     return "".join(sorted(lines, key=lambda line: line[66:])).encode()
 

@@ -77,7 +77,7 @@ def write(root: Path = ROOT, check: bool = False) -> list[Path]:
         check: write nothing, and pass over assignments that have no such cell: an exercise of one's own needs none.
     """
     from autograder.author.generate import stamp
-    from autograder.course import Course
+    from autograder.course import Assignment, Course
 
     text, changed = source(root), []
     for path in notebooks(root):
@@ -89,7 +89,7 @@ def write(root: Path = ROOT, check: bool = False) -> list[Path]:
             if not check:
                 paths.write(path, after)
     for name in {} if check else dict.fromkeys(p.stem for p in changed if p.parent.parent != root):
-        stamp(Course(root), name)
+        stamp(Assignment(Course(root), name))
     return changed
 
 

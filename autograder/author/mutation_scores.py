@@ -20,7 +20,7 @@ from autograder.author.exercise import VISIBLE_SEED, Exercise, complete, load_ex
 from autograder.author.generate import points_of
 from autograder.author.mutant_worker import Worker, first_difference
 from autograder.author.mutants import Mutant, mutants
-from autograder.course import Course
+from autograder.course import Assignment
 from course_utils.cases import ExerciseCases
 from course_utils.notebook import grade_id, read, sync
 from course_utils.paths import CourseError, write
@@ -94,7 +94,7 @@ class Score:
         return [first, *passing, *changes, *stale]
 
 
-def scores(course: Course, name: str, only: str | None = None, seed: int = VISIBLE_SEED) -> Iterator[Score]:
+def scores(assignment: Assignment, only: str | None = None, seed: int = VISIBLE_SEED) -> Iterator[Score]:
     """The score of each exercise of an assignment, as soon as it is known.
 
     Args:
@@ -104,14 +104,15 @@ def scores(course: Course, name: str, only: str | None = None, seed: int = VISIB
     Raises:
         CourseError: a solution does not stand alone, or fails its own cases.
     """
-    notebook = read(course.solution(name))
-    sync(notebook, points_of(course, name))
+    notebook = read(assignment.solution)
+    sync(notebook, points_of(assignment))
     cells = {grade_id(c): c.source for c in notebook.cells}
     with Worker(cells.get("setup", "")) as worker:
-        for exercise in load_exercises(course.solution(name).parent).values():
+        for exercise in load_exercises(assignment.solution.parent).values():
             if only in (None, exercise.name):
                 if exercise.name not in cells:
-                    raise CourseError(f"{name}: no cell between BEGIN and END SOLUTION defines {exercise.name}")
+                    said = f"no cell between BEGIN and END SOLUTION defines {exercise.name}"
+                    raise CourseError(f"{assignment.name}: {said}")
                 yield score(worker, exercise, cells[exercise.name], seed)
 
 

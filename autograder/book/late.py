@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 from nbgrader.api import SubmittedAssignment
 from nbgrader.preprocessors import AssignLatePenalties
 
-from autograder.course import Course
+from autograder.course import Assignment, Course
 from autograder.notes import Kind, Note, note
 from autograder.stock import opened
 from course_utils.paths import CourseError
@@ -75,31 +75,31 @@ class Lateness:
         return note(Kind.LATE, _duration(self.handed_in - self.due), _time(self.due), used + cost)
 
 
-def of_assignment(course: Course, name: str) -> dict[str, Lateness]:
+def of_assignment(assignment: Assignment) -> dict[str, Lateness]:
     """How late each student is who is late, or who needed an extension.
 
     Raises:
         CourseError: `late.toml` is wrong.
     """
-    rules = read_rules(course)
-    with opened(course) as gradebook:
-        if not rules and not gradebook.find_assignment(name).duedate:
+    rules = read_rules(assignment.course)
+    with opened(assignment.course) as gradebook:
+        if not rules and not gradebook.find_assignment(assignment.name).duedate:
             return {}  # nothing is late
         found = [s for a in gradebook.assignments for s in a.submissions if s.timestamp]
         dues = {a.name: _utc(a.duedate) for a in gradebook.assignments}
         times = {(s.student_id, s.assignment.name): _utc(s.timestamp) for s in found}
-    dues = {assignment: rules.get(assignment, Rules()).due or due for assignment, due in dues.items()}
+    dues = {name: rules.get(name, Rules()).due or due for name, due in dues.items()}
     used: dict[str, int] = {}
     late: dict[str, Lateness] = {}
-    for assignment, first in sorted(((a, d) for a, d in dues.items() if d), key=lambda item: item[1]):
-        held = rules.get(assignment, Rules())
-        for student in [s for s, a in times if a == assignment]:
-            due, handed_in = _extended(held, student, first), times[student, assignment]
+    for name, first in sorted(((a, d) for a, d in dues.items() if d), key=lambda item: item[1]):
+        held = rules.get(name, Rules())
+        for student in [s for s, a in times if a == name]:
+            due, handed_in = _extended(held, student, first), times[student, name]
             over = handed_in - due - timedelta(minutes=held.grace_minutes)
             days = max(0, math.ceil(over / DAY))
             free = int(min(days, max(0, held.late_days - used.get(student, 0))))
             used[student] = used.get(student, 0) + free
-            if assignment == name and (days or handed_in > first < due):
+            if name == assignment.name and (days or handed_in > first < due):
                 share = min(held.most, held.per_day * (days - free))
                 late[student] = Lateness(first, due, handed_in, days, free, share)
     return late
@@ -118,13 +118,13 @@ def penalty(course: Course, submission: SubmittedAssignment, late: Lateness | No
     return sum(step._check_late_penalty(notebook, points or 0.0) for notebook, points in found)
 
 
-def apply(course: Course, name: str, students: list[str] | None = None) -> None:
+def apply(assignment: Assignment, students: list[str] | None = None) -> None:
     """Write the penalties that hold now into the gradebook, so that nbgrader and its table say the same."""
-    late = of_assignment(course, name)
-    with opened(course) as gradebook:
-        for submission in gradebook.assignment_submissions(name):
+    late = of_assignment(assignment)
+    with opened(assignment.course) as gradebook:
+        for submission in gradebook.assignment_submissions(assignment.name):
             if students is None or submission.student_id in students:
-                points = penalty(course, submission, late.get(submission.student_id))
+                points = penalty(assignment.course, submission, late.get(submission.student_id))
                 for number, notebook in enumerate(submission.notebooks):
                     notebook.late_submission_penalty = points if points and number == 0 else None
         gradebook.db.commit()
@@ -136,7 +136,7 @@ class Penalties(AssignLatePenalties):
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         course = Course.find(self.parent.parent.coursedir.root)
         names = resources["nbgrader"]
-        apply(course, names["assignment"], [names["student"]])
+        apply(Assignment(course, names["assignment"]), [names["student"]])
         return nb, resources
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.book.sheets import Sheet, sheets, why
-from autograder.course import Course
+from autograder.course import Assignment, Course
 from autograder.intake.roster import Person, Roster, load_roster, people_of
 from autograder.notes import sentence
 from autograder.stock import make_gradebook
@@ -42,7 +42,7 @@ class Marks:
 
 
 def write_marks(
-    course: Course, name: str, system: str, path: Path, to: Path | None = None, column: str = "", dry: bool = False
+    assignment: Assignment, system: str, path: Path, to: Path | None = None, column: str = "", dry: bool = False
 ) -> list[str]:
     """Write the marks of an assignment for another system; what is to be said.
 
@@ -56,16 +56,16 @@ def write_marks(
     Raises:
         CourseError: the export is none, the assignment is not clear, or nobody has been graded.
     """
-    make_gradebook(course.directory().db_url)
-    found = {sheet.student: sheet for sheet in sheets(course, name)}
+    make_gradebook(assignment.course.directory().db_url)
+    found = {sheet.student: sheet for sheet in sheets(assignment)}
     if not found:
-        raise CourseError(f"nobody has been graded in {name} yet: run `course grade {name}`")
+        raise CourseError(f"nobody has been graded in {assignment.name} yet: run `course grade {assignment.name}`")
     said = _waiting(found)
     if system == "gradescope":
         return [*_results(found, to or path, dry), *said]
     fill: Callable[..., Marks] = {"canvas": _canvas, "moodle": _moodle, "csv": _plain}[system]
-    marks = fill(course, name, found, path, column)
-    target = to or (path.with_name(f"{path.stem}_{name}.csv") if path.exists() and system != "csv" else path)
+    marks = fill(assignment, found, path, column)
+    target = to or (path.with_name(f"{path.stem}_{assignment.name}.csv") if path.exists() and system != "csv" else path)
     if path.exists() and system != "csv" and target.exists() and target.samefile(path):
         raise CourseError(f"{path} is the export itself: name another file with --to")
     lines = [f"{student}: {before or 'nothing'} → {now}" for student, before, now in marks.changes if before != now]
@@ -131,7 +131,7 @@ def _rows(people: dict[int, Person], student: str, known: Person | None) -> list
 # --- Canvas -----------------------------------------------------------------------------------------------------------
 
 
-def _canvas(course: Course, name: str, found: dict[str, Sheet], path: Path, column: str) -> Marks:
+def _canvas(assignment: Assignment, found: dict[str, Sheet], path: Path, column: str) -> Marks:
     """The layout that Canvas's gradebook exports and imports.
 
     Its students, their numbers and the assignment's own title are kept; no other assignment is written, so that nothing
@@ -142,23 +142,23 @@ def _canvas(course: Course, name: str, found: dict[str, Sheet], path: Path, colu
     most = f"{max(sheet.most for sheet in found.values()):.2f}"
     if not path.exists():
         rows = [[student, "", "", student, ""] for student in found]
-        new = Table([*CANVAS, name], [[POSSIBLE, "", "", "", "", most], *([*row, ""] for row in rows)], path=path)
-        return _filled(course, new, found, 5)
+        rows = [[POSSIBLE, "", "", "", "", most], *([*row, ""] for row in rows)]
+        return _filled(assignment.course, Table([*CANVAS, assignment.name], rows, path=path), found, 5)
     export = read_table(path)
     if export.header[:2] != CANVAS[:2] or "Section" not in export.header:
         raise CourseError(f"{path} is there and is no export of Canvas's gradebook: name another file, or delete it")
     width = export.header.index("Section") + 1
-    place = _column(export.header, width, course, name, column)
+    place = _column(export.header, width, assignment, column)
     kept = [row for row in export.rows if row[0].strip() != POSSIBLE.strip() and any(row[:width])]
     possible = next((row[place] for row in export.rows if row[0].strip() == POSSIBLE.strip()), most)
     table = Table([*export.header[:width], export.header[place]], [[*r[:width], r[place]] for r in kept])
     table.encoding, table.delimiter, table.path = export.encoding, export.delimiter, path
-    marks = _filled(course, table, found, width)
+    marks = _filled(assignment.course, table, found, width)
     table.rows.insert(0, [POSSIBLE, *[""] * (width - 1), possible or most])
     return _with_scale(marks, possible, most, "Canvas")
 
 
-def _column(header: list[str], width: int, course: Course, name: str, column: str) -> int:
+def _column(header: list[str], width: int, assignment: Assignment, column: str) -> int:
     """Where the assignment stands in an export: by its title, its own name or its number; never a guess.
 
     Raises:
@@ -166,7 +166,8 @@ def _column(header: list[str], width: int, course: Course, name: str, column: st
     """
     titles = {place: title for place, title in enumerate(header) if place >= width}
     numbered = [place for place, title in titles.items() if NUMBER.search(title)] or list(titles)
-    heading = re.search(r"^# (.+)", "\n".join(c.source for c in read(course.released(name)).cells), re.MULTILINE)
+    heading = re.search(r"^# (.+)", "\n".join(c.source for c in read(assignment.released).cells), re.MULTILINE)
+    name = assignment.name
     wanted = {_words(text) for text in ([column] if column else [name, heading[1] if heading else name])}
     fits = [p for p, title in titles.items() if column and column in (title.strip(), _number(title))]
     fits = fits or [p for p, title in titles.items() if _words(NUMBER.sub("", title)) in wanted]
@@ -188,7 +189,7 @@ def _words(text: str) -> str:
 # --- Moodle and others ------------------------------------------------------------------------------------------------
 
 
-def _moodle(course: Course, name: str, found: dict[str, Sheet], path: Path, column: str) -> Marks:
+def _moodle(assignment: Assignment, found: dict[str, Sheet], path: Path, column: str) -> Marks:
     """Moodle's offline grading worksheet, every other column of it as it was."""
     if not path.exists():
         raise CourseError(f"{path} is not there: download the grading worksheet of the assignment first")
@@ -198,7 +199,7 @@ def _moodle(course: Course, name: str, found: dict[str, Sheet], path: Path, colu
         raise CourseError(
             f"{path} is no grading worksheet of Moodle's: it needs columns Identifier and {column or GRADE}"
         )
-    marks = _filled(course, table, found, place)
+    marks = _filled(assignment.course, table, found, place)
     possible = next((row[most] for row in table.rows if most is not None and row[most]), "")
     return _with_scale(marks, possible, f"{max(sheet.most for sheet in found.values()):.2f}", "Moodle")
 
@@ -231,9 +232,9 @@ def _with_scale(marks: Marks, possible: str, most: str, system: str) -> Marks:
     return marks
 
 
-def _plain(course: Course, name: str, found: dict[str, Sheet], path: Path, column: str) -> Marks:
+def _plain(assignment: Assignment, found: dict[str, Sheet], path: Path, column: str) -> Marks:
     """A table of everybody: points, what is waiting, each graded cell."""
-    names = {p.student: p.name for p in load_roster(course).people}
+    names = {p.student: p.name for p in load_roster(assignment.course).people}
     cells = list(dict.fromkeys(cell for sheet in found.values() for cell in sheet.cells))
     header = ["student", "name", "points", "of", "to be marked by hand", *(c.removeprefix("check_") for c in cells)]
     table, marks = Table(header, [], "utf-8-sig", path=path), []

@@ -20,8 +20,9 @@ from traitlets import Bool, Dict
 
 from autograder.book import late
 from autograder.book.feedback import harmless
-from autograder.course import STAGED, Course
+from autograder.course import STAGED, Assignment, Course
 from autograder.intake.repair import repair
+from autograder.intake.submissions import Submission
 from autograder.notes import NOTES, as_json, from_json, sentence
 from autograder.run.options import Options
 from autograder.run.work import fingerprint, parent, run
@@ -46,8 +47,8 @@ class SubmissionExporter(NotebookExporter):
         submitted = Path(directory.format_path(directory.submitted_directory, "x", "x")).parents[1]
         if submitted.name == STAGED or submitted not in Path(filename).parents:
             return super().from_filename(filename, resources, **kw)
-        course = Course(Path(directory.root))
-        notebook, notes = repair(Path(filename), read(course.released(name)), course.limits(name))
+        assignment = Assignment(Course(Path(directory.root)), name)
+        notebook, notes = repair(Path(filename), read(assignment.released), assignment.limits())
         notebook.metadata[NOTES] = {"notes": as_json(notes)}
         resources["metadata"] = {"name": Path(filename).stem, "path": str(Path(filename).parent)}
         return self.from_notebook_node(notebook, resources, **kw)
@@ -82,7 +83,8 @@ class Marks(GetGrades):
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         nb, resources = super().preprocess(nb, resources)
         names = resources["nbgrader"]
-        lateness = late.of_assignment(Course(Path(self.parent.parent.coursedir.root)), names["assignment"])
+        course = Course(Path(self.parent.parent.coursedir.root))
+        lateness = late.of_assignment(Assignment(course, names["assignment"]))
         if found := lateness.get(names["student"]):
             names["late"] = sentence(found.told(names["late_penalty"]))
         return nb, resources
@@ -113,11 +115,11 @@ class Execute(NbGraderPreprocessor):
         if self.sandbox and (why := provisioner.missing()):
             raise CourseError(f"{why} (without a sandbox, students' code could do all that you can: see --unsafe)")
         directory = self.parent.parent.coursedir
-        course, name = Course(Path(directory.root)), names["assignment"]
-        place = Path(directory.format_path(directory.submitted_directory, names["student"], name))
+        assignment = Assignment(Course(Path(directory.root)), names["assignment"])
+        place = Path(directory.format_path(directory.submitted_directory, names["student"], assignment.name))
         Execute.done += 1  # one kernel is as quick from cold; nbgrader may ask for a whole class
-        forks = parent(course, name) if self.sandbox and Execute.done > 1 else None
-        return run(course, name, names["student"], nb, place, Options(unsafe=not self.sandbox), forks)
+        forks = parent(assignment) if self.sandbox and Execute.done > 1 else None
+        return run(assignment, Submission(names["student"], place), nb, Options(unsafe=not self.sandbox), forks)
 
 
 class MarkSheets(GenerateFeedback):

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from autograder.book import similar
 from autograder.book.feedback import prose
 from autograder.book.sheets import Sheet, failures, graded_notebook, sheets, why
-from autograder.course import Course
+from autograder.course import Assignment
 from autograder.notes import DEATHS, TIME_OUTS, UNANSWERED, Kind, sentence
 from autograder.stock import make_gradebook
 from course_utils.cases import CASES_FILE, hints
@@ -29,30 +29,30 @@ BESIDES = {
 SHOWN = 20  # pairs of similar submissions, slowest submissions
 
 
-def write_report(course: Course, name: str) -> Path:
+def write_report(assignment: Assignment) -> Path:
     """Write `report.html` from what the gradebook and the graded notebooks say now.
 
     Raises:
         CourseError: nobody has been graded yet.
     """
-    make_gradebook(course.directory().db_url)
-    found = sheets(course, name)
+    make_gradebook(assignment.course.directory().db_url)
+    found = sheets(assignment)
     if not found:
-        raise CourseError(f"nobody has been graded in {name} yet: run `course grade {name}`")
+        raise CourseError(f"nobody has been graded in {assignment.name} yet: run `course grade {assignment.name}`")
     marks = [sheet.points for sheet in found]
     most = max(sheet.most for sheet in found)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
-    exercises, mistakes = _exercises(course, name, found), _mistakes(course, name, found)
-    pages = {s.student: f"feedback/{s.student}/{name}/{name}.html" for s in found}
-    pages = {student: quote(page) for student, page in pages.items() if (course.root / page).is_file()}
-    pairs = _similar(course, name, found)
+    exercises, mistakes = _exercises(assignment, found), _mistakes(assignment, found)
+    pages = {s.student: f"feedback/{s.student}/{assignment.name}/{assignment.name}.html" for s in found}
+    pages = {student: quote(page) for student, page in pages.items() if (assignment.root / page).is_file()}
+    pairs = _similar(assignment, found)
     page = environment.get_template("report.html.j2").render(
-        name=name,
+        name=assignment.name,
         sheets=found,
         hardest=_hardest(exercises, mistakes),
-        attention=_attention(found, failures(course, name)),
+        attention=_attention(found, failures(assignment)),
         exercises=exercises,
         mistakes=mistakes,
         histogram=_histogram(marks, most),
@@ -67,7 +67,7 @@ def write_report(course: Course, name: str) -> Path:
         sentence=sentence,
         pages=pages,
     )
-    path = course.root / "report.html"
+    path = assignment.root / "report.html"
     write(path, page)
     return path
 
@@ -140,9 +140,9 @@ def _first(sheet: Sheet, kinds: frozenset[Kind]) -> str:
     return next((sentence(note) for note in sheet.trouble if note.kind in kinds), "")
 
 
-def _similar(course: Course, name: str, found: list[Sheet]) -> list[similar.Pair]:
-    released = [c.source for c in read(course.released(name)).cells if c.cell_type == "code"]
-    return similar.alike({s.student: similar.code(graded_notebook(course, name, s.student)) for s in found}, released)
+def _similar(assignment: Assignment, found: list[Sheet]) -> list[similar.Pair]:
+    released = [c.source for c in read(assignment.released).cells if c.cell_type == "code"]
+    return similar.alike({s.student: similar.code(graded_notebook(assignment, s.student)) for s in found}, released)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -160,10 +160,10 @@ def _usage(found: list[Sheet]) -> dict[str, Any] | None:
     }
 
 
-def _exercises(course: Course, name: str, found: list[Sheet]) -> list[dict[str, Any]]:
+def _exercises(assignment: Assignment, found: list[Sheet]) -> list[dict[str, Any]]:
     """A row per graded cell, in the order of the notebook: how the class did, and who gave the verdict."""
     rows = []
-    for cell in read(course.released(name)).cells:
+    for cell in read(assignment.released).cells:
         grading = cell.metadata.get("nbgrader", {})
         grade_id = grading.get("grade_id")
         marks = [sheet.cells[grade_id] for sheet in found if grade_id in sheet.cells]
@@ -186,10 +186,10 @@ def _exercises(course: Course, name: str, found: list[Sheet]) -> list[dict[str, 
     return rows
 
 
-def _mistakes(course: Course, name: str, found: list[Sheet]) -> list[tuple[str, str, list[str], str]]:
+def _mistakes(assignment: Assignment, found: list[Sheet]) -> list[tuple[str, str, list[str], str]]:
     """(exercise, mistake, who made it, hint), the commonest first."""
     try:
-        said = hints(course.released(name).with_name(CASES_FILE))
+        said = hints(assignment.released.with_name(CASES_FILE))
     except (FileNotFoundError, ValueError):
         said = {}
     made = [((v.exercise, v.mistake), s.student) for s in found for v in s.verdicts.values() if v.mistake]

@@ -5,33 +5,33 @@ from contextlib import contextmanager
 from typing import Any
 
 from autograder.book.sheets import graded_notebook
-from autograder.course import Course
+from autograder.course import Assignment
 from autograder.stock import opened
 
 
 @contextmanager
-def where_something_changed(course: Course, name: str, student: str) -> Iterator[None]:
+def where_something_changed(assignment: Assignment, student: str) -> Iterator[None]:
     """nbgrader asks for every mark by hand to be looked at again when it records; take back what has no cause."""
-    settled = _given(course, name, student, again=False)
-    before = _texts(graded_notebook(course, name, student))
+    settled = _given(assignment, student, again=False)
+    before = _texts(graded_notebook(assignment, student))
     yield
-    after = _texts(graded_notebook(course, name, student))
+    after = _texts(graded_notebook(assignment, student))
     same = {cell for cell in settled if _answer(before, cell) == _answer(after, cell)}
 
-    with opened(course) as gradebook:
-        for cell, score in _given(course, name, student, again=True).items():
+    with opened(assignment.course) as gradebook:
+        for cell, score in _given(assignment, student, again=True).items():
             if cell in same and settled[cell] == score:
-                gradebook.find_grade(cell, name, name, student).needs_manual_grade = False
+                gradebook.find_grade(cell, assignment.name, assignment.name, student).needs_manual_grade = False
         gradebook.db.commit()
 
 
-def _given(course: Course, name: str, student: str, again: bool) -> dict[str, float | None]:
+def _given(assignment: Assignment, student: str, again: bool) -> dict[str, float | None]:
     """The cells that a person marked -> the grader's own mark; those to be looked at again, or the others."""
     from nbgrader.api import MissingEntry
 
-    with opened(course) as gradebook:
+    with opened(assignment.course) as gradebook:
         try:
-            grades = gradebook.find_submission_notebook(name, name, student).grades
+            grades = gradebook.find_submission_notebook(assignment.name, assignment.name, student).grades
         except MissingEntry:
             return {}
         marked = [g for g in grades if g.manual_score is not None and g.needs_manual_grade == again]

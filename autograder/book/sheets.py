@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from autograder.book import late
-from autograder.course import Course
+from autograder.course import Assignment
 from autograder.notes import NOTES, UNANSWERED, Kind, Note, brief, from_json, note, sentence
 from autograder.stock import opened
 from course_utils.check import Verdict
@@ -14,7 +14,7 @@ from course_utils.notebook import grade_id, read
 if TYPE_CHECKING:
     from nbgrader.api import Grade
 
-FAILED = "failed.json"  # in `Course.private`
+FAILED = "failed.json"  # in `Assignment.private`
 
 
 @dataclass
@@ -75,21 +75,21 @@ def why(verdict: Verdict) -> str:
     return f"{verdict.held} of {verdict.cases} cases, {said}." if verdict.cases else f"0 points, {said}."
 
 
-def sheets(course: Course, name: str, students: list[str] | None = None) -> list[Sheet]:
+def sheets(assignment: Assignment, students: list[str] | None = None) -> list[Sheet]:
     """The sheets of all who are in the gradebook (or of some), as it now stands, marks given by hand included."""
 
     found = []
-    cells = read(course.released(name)).cells
+    cells = read(assignment.released).cells
     order = {grade_id(c): number for number, c in enumerate(cells)}
-    lateness = late.of_assignment(course, name)
-    with opened(course) as gradebook:
+    lateness = late.of_assignment(assignment)
+    with opened(assignment.course) as gradebook:
         if students is None:
-            submissions = gradebook.assignment_submissions(name)
+            submissions = gradebook.assignment_submissions(assignment.name)
         else:
-            submissions = [gradebook.find_submission(name, student) for student in students]
+            submissions = [gradebook.find_submission(assignment.name, student) for student in students]
         for submission in submissions:
             student = submission.student_id
-            lost = late.penalty(course, submission, lateness.get(student))
+            lost = late.penalty(assignment.course, submission, lateness.get(student))
             sheet = Sheet(student, submission.score - lost, submission.max_score)
             sheet.remarks = [lateness[student].told(lost)] if student in lateness else []
             grades = [g for notebook in submission.notebooks for g in notebook.grades]
@@ -97,7 +97,7 @@ def sheets(course: Course, name: str, students: list[str] | None = None) -> list
                 sheet.remarks += _by_hand(grade)
                 unmarked = grade.auto_score is None and grade.manual_score is None
                 sheet.cells[grade.cell.name] = (None if unmarked else grade.score, grade.max_score)
-            grader = remarks(course, name, student)
+            grader = remarks(assignment, student)
             verdicts = grader.get("verdicts", {})
             sheet.verdicts = {n: verdict_from(verdicts[n]) for n in sheet.cells if n in verdicts}
             sheet.notes, sheet.usage = from_json(grader.get("notes", [])), dict(grader.get("usage", {}))
@@ -124,23 +124,23 @@ def verdict_from(found: dict[str, Any]) -> Verdict:
     return Verdict(**{name: value for name, value in found.items() if name in known})
 
 
-def graded_notebook(course: Course, name: str, student: str) -> dict[str, Any]:
+def graded_notebook(assignment: Assignment, student: str) -> dict[str, Any]:
     """The graded notebook as JSON; empty where there is none."""
     try:
-        found = json.loads((course.root / "autograded" / student / name / f"{name}.ipynb").read_text())
+        found = json.loads(assignment.graded(student).read_text())
         return found if isinstance(found, dict) else {}
     except (OSError, ValueError):
         return {}
 
 
-def remarks(course: Course, name: str, student: str) -> dict[str, Any]:
+def remarks(assignment: Assignment, student: str) -> dict[str, Any]:
     """What the grader left in the graded notebook: verdicts, notes, usage, key."""
-    return graded_notebook(course, name, student).get("metadata", {}).get(NOTES, {})
+    return graded_notebook(assignment, student).get("metadata", {}).get(NOTES, {})
 
 
-def failures(course: Course, name: str) -> dict[str, str]:
+def failures(assignment: Assignment) -> dict[str, str]:
     """The students for whom the grader could not do its work when it last tried, and why."""
     try:
-        return json.loads((course.private(name) / FAILED).read_text())
+        return json.loads((assignment.private / FAILED).read_text())
     except (FileNotFoundError, ValueError):
         return {}

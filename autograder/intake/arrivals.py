@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from autograder.course import Course
+from autograder.course import Assignment, Course
 from autograder.intake import lms
 from autograder.intake.bundle import Item, Refused, items
 from autograder.intake.lms import Claim
@@ -27,7 +27,7 @@ from course_utils.notebook import read
 from course_utils.paths import CourseError, write
 from course_utils.student import RECEIPT, TIMESTAMP
 
-KEPT = "earlier"  # folder in `Course.private`: hand-ins that were replaced
+KEPT = "earlier"  # folder in `Assignment.private`: hand-ins that were replaced
 STAMP = "%Y-%m-%d %H:%M:%S.%f"
 DOUBT = timedelta(minutes=10)  # by so much a receipt's clock may differ without a word
 UNSIGNED = "it does not say whose it is: call it after the student"
@@ -57,6 +57,15 @@ class _Unit:
     files: list[Item]
 
 
+@dataclass(frozen=True)
+class _Receipt:
+    """What came with a hand-in, if anything did; `fits` says that it is of this very notebook."""
+
+    data: bytes | None
+    says: dict[str, Any]
+    fits: bool
+
+
 @dataclass
 class _HandIn:
     file: str
@@ -73,7 +82,7 @@ class _HandIn:
         return bool(self.claim.number), self.claim.number, self.time
 
 
-def take_in(course: Course, name: str, place: Path, roster: Path | None = None) -> list[Arrival]:
+def take_in(assignment: Assignment, place: Path, roster: Path | None = None) -> list[Arrival]:
     """Put what a download holds for an assignment into `submitted/`; a sentence for every hand-in and odd file.
 
     Of several for one student the last one is taken. What is in `submitted/` already stays if it is newer; what is
@@ -90,23 +99,23 @@ def take_in(course: Course, name: str, place: Path, roster: Path | None = None) 
         raise CourseError(f"{place} is not there: name the folder or the zip that holds the hand-ins")
     if not place.is_dir() and place.suffix.lower() != ".zip":
         raise CourseError(f"{place} is no folder and no zip: name the one that holds the hand-ins (*.zip, *.ipynb)")
-    who, limits = load_roster(course, roster), course.limits(name)
+    who, limits = load_roster(assignment.course, roster), assignment.limits()
     arrivals: list[Arrival] = []
     found: list[_HandIn] = []
     idle: list[tuple[str, str]] = []  # files beside a hand-in: student, label
-    for unit in _units(course, name, list(items(place, limits)), who):
+    for unit in _units(assignment, list(items(place, limits)), who):
         try:
-            found += _hand_ins(course, name, unit, who, limits)
+            found += _hand_ins(assignment, unit, who, limits)
         except _Beside as reason:
             idle.append((reason.student, unit.label))
         except Refused as reason:
             arrivals.append(Arrival(unit.label, f"left where it is: {reason}", left=True))
-    clear, ambiguous = _told_apart(course, found, who)
+    clear, ambiguous = _told_apart(assignment.course, found, who)
     arrivals += ambiguous
     clear.sort(key=lambda h: h.order)
     last = {hand_in.student: hand_in for hand_in in clear}
     for hand_in in clear:
-        arrivals.append(_arrive(course, name, hand_in, last[hand_in.student]))
+        arrivals.append(_arrive(assignment, hand_in, last[hand_in.student]))
     for student, label in idle:
         arrivals.append(Arrival(label, "left where it is: it is neither a zip nor a notebook", student not in last))
     return sorted(arrivals, key=lambda a: a.file)
@@ -119,11 +128,11 @@ class _Beside(Exception):
         self.student = student
 
 
-def _arrive(course: Course, name: str, hand_in: _HandIn, best: _HandIn) -> Arrival:
+def _arrive(assignment: Assignment, hand_in: _HandIn, best: _HandIn) -> Arrival:
     if hand_in is not best:
         return Arrival(hand_in.file, f"left where it is: {best.file} is taken for {hand_in.student}")
     try:
-        return Arrival(hand_in.file, " ".join([_put(course, name, hand_in), *hand_in.notes]))
+        return Arrival(hand_in.file, " ".join([_put(assignment, hand_in), *hand_in.notes]))
     except Refused as reason:
         return Arrival(hand_in.file, f"left where it is: {reason}", left=True)
 
@@ -131,7 +140,7 @@ def _arrive(course: Course, name: str, hand_in: _HandIn, best: _HandIn) -> Arriv
 # --- what belongs together --------------------------------------------------------------------------------------------
 
 
-def _units(course: Course, name: str, found: list[Item], roster: Roster) -> list[_Unit]:
+def _units(assignment: Assignment, found: list[Item], roster: Roster) -> list[_Unit]:
     """The files by hand-in: by the part of their path that a system has named, else by the first that is a person."""
     units: dict[tuple[str, ...], _Unit] = {}
     people = {item.parts[:-1]: lms.gradescope(_quietly(item)) for item in found if item.name == lms.METADATA}
@@ -142,17 +151,21 @@ def _units(course: Course, name: str, found: list[Item], roster: Roster) -> list
             continue
         for depth, part in enumerate(item.parts, start=1):
             folder = depth < len(item.parts)
-            if claim := lms.claim(part.removesuffix(".zip") if folder else part, name, folder or bool(item.why)):
+            if claim := lms.claim(
+                part.removesuffix(".zip") if folder else part, assignment.name, folder or bool(item.why)
+            ):
                 where = item.parts[:depth]
                 claims = [replace(c, number=claim.number) for c in known.get(where, ())] or [claim]
                 units.setdefault(where, _Unit("/".join(map(shown, where)), claims, [])).files.append(item)
                 break
         else:
             plain.append(item)
-    for item, depth in _plain_places(course, name, plain, roster):
+    for item, depth in _plain_places(assignment, plain, roster):
         where = item.parts[:depth]
-        text = _bare(where[-1], name, depth < len(item.parts))
-        claim = Claim("", name="" if text in course.names() else text, ends=text if depth < len(item.parts) else "")
+        text = _bare(where[-1], assignment.name, depth < len(item.parts))
+        claim = Claim(
+            "", name="" if text in assignment.course.names() else text, ends=text if depth < len(item.parts) else ""
+        )
         units.setdefault(where, _Unit("/".join(map(shown, where)), [claim], [])).files.append(item)
     return list(units.values())
 
@@ -164,12 +177,12 @@ def _quietly(item: Item) -> bytes:
         return b""
 
 
-def _plain_places(course: Course, name: str, found: list[Item], roster: Roster) -> Iterable[tuple[Item, int]]:
+def _plain_places(assignment: Assignment, found: list[Item], roster: Roster) -> Iterable[tuple[Item, int]]:
     """Each file, and how many parts of its path lead to what is called after its student."""
-    wrappers = _wrappers(course, found) if not roster else 0
+    wrappers = _wrappers(assignment.course, found) if not roster else 0
     for item in found:
         depths = range(1, len(item.parts) + 1)
-        named = (d for d in depths if _somebody(_bare(item.parts[d - 1], name, d < len(item.parts)), roster))
+        named = (d for d in depths if _somebody(_bare(item.parts[d - 1], assignment.name, d < len(item.parts)), roster))
         yield item, next(named, min(1 + wrappers, len(item.parts)))
 
 
@@ -275,61 +288,60 @@ def _told_apart(course: Course, found: list[_HandIn], roster: Roster) -> tuple[l
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _hand_ins(course: Course, name: str, unit: _Unit, roster: Roster, limits: Limits) -> list[_HandIn]:
+def _hand_ins(assignment: Assignment, unit: _Unit, roster: Roster, limits: Limits) -> list[_HandIn]:
     """The hand-in of a unit; of a group's one for each of its people."""
     for item in unit.files:
         if item.why:
             raise Refused(item.why)
     kept = [item for item in unit.files if not item.name.startswith("._")]
-    chosen = _notebook(course, name, unit, kept, roster, limits)
+    chosen = _notebook(assignment, unit, kept, roster, limits)
     notebook = chosen.read(limits.notebook_bytes)
     receipts = [i for i in kept if i.name == RECEIPT]
-    receipt = receipts[0].read(10_000) if receipts else None
-    says = _receipt(receipt)
-    if says.get("assignment", name) != name:
-        raise Refused(f"it is for {shown(str(says['assignment']))}, by its receipt")
-    fits = says.get("sha256") == hashlib.sha256(notebook).hexdigest()
+    receipt = _receipt(receipts[0].read(10_000) if receipts else None, notebook)
+    if receipt.says.get("assignment", assignment.name) != assignment.name:
+        raise Refused(f"it is for {shown(str(receipt.says['assignment']))}, by its receipt")
     others = [shown("/".join(i.parts[-2:])) for i in kept if i is not chosen and i not in receipts[:1]]
     hand_ins = []
     for claim in unit.claims:
         try:
             student = _whose(claim, roster)
         except Refused as reason:
-            advice = f"; its receipt says {shown(str(says['name']))!r}" if says.get("name") else ""
+            name = receipt.says.get("name")
+            advice = f"; its receipt says {shown(str(name))!r}" if name else ""
             raise Refused(f"{reason}{advice}") from None
         time = claim.time or chosen.time
-        notes = list(_remarks(unit, says, receipt, fits, student, time, claim))
+        notes = list(_remarks(unit, receipt, student, time, claim))
         if others:
             notes.append(f"Not taken with it: {', '.join(others[:5])}{' …' if len(others) > 5 else ''}.")
-        kept_receipt = receipt if fits else None
-        hand_ins.append(_HandIn(unit.label, student, claim, notebook, time, kept_receipt, tuple(notes)))
+        its_receipt = receipt.data if receipt.fits else None
+        hand_ins.append(_HandIn(unit.label, student, claim, notebook, time, its_receipt, tuple(notes)))
     return hand_ins
 
 
-def _remarks(
-    unit: _Unit, says: dict[str, Any], receipt: bytes | None, fits: bool, student: str, time: datetime, claim: Claim
-) -> Iterable[str]:
+def _remarks(unit: _Unit, receipt: _Receipt, student: str, time: datetime, claim: Claim) -> Iterable[str]:
     """What a receipt, which any student can write, says other than the download does."""
     if claim.late:
         yield f"{claim.system} marks it as late."
-    if receipt is None:
+    says = receipt.says
+    if receipt.data is None:
         if unit.label.lower().endswith(".zip"):
             yield "It has no receipt."
         return
-    if not fits:
+    if not receipt.fits:
         yield "Its receipt is of another notebook: it was changed after it was packed."
     if "name" in says and folded(str(says["name"])) not in (folded(student), folded(claim.name)):
         yield f"Its receipt says {shown(str(says['name']))!r}; whose it is was decided by the download."
-    if fits and (packed := _time(str(says.get("time")))) and abs(packed - time) > DOUBT:
+    if receipt.fits and (packed := _time(str(says.get("time")))) and abs(packed - time) > DOUBT:
         yield f"Its receipt says {packed:%Y-%m-%d %H:%M} UTC, by the student's clock; {time:%Y-%m-%d %H:%M} UTC counts."
 
 
-def _notebook(course: Course, name: str, unit: _Unit, files: list[Item], roster: Roster, limits: Limits) -> Item:
+def _notebook(assignment: Assignment, unit: _Unit, files: list[Item], roster: Roster, limits: Limits) -> Item:
     """The notebook to take: the only one, the only one that is called after the assignment, or that has answers."""
     found = [i for i in files if is_notebook(Path(i.name))]
     stems = {i.parts: _stem(unit, i) for i in found}
+    others = [n for n in assignment.course.names() if n != assignment.name]
     for item in found:
-        other = next((n for n in course.names() if n != name and re.search(rf"(^|[_ -]){n}$", stems[item.parts])), None)
+        other = next((n for n in others if re.search(rf"(^|[_ -]){n}$", stems[item.parts])), None)
         if other and len(found) == 1:
             raise Refused(f"it is for {other}, by its name")
     if not found:
@@ -339,11 +351,11 @@ def _notebook(course: Course, name: str, unit: _Unit, files: list[Item], roster:
             raise Refused("it is neither a zip nor a notebook")
         names = ", ".join(shown(i.name) for i in files[:5])
         raise Refused(f"it holds no notebook; it must hold one ({names or 'nothing'} is there)")
-    called = [i for i in found if stems[i.parts] == name]
+    called = [i for i in found if stems[i.parts] == assignment.name]
     for some in (found, called):
         if len(some) == 1:
             return some[0]
-    written = [i for i in called or found if _answered(i, course, name, limits)]
+    written = [i for i in called or found if _answered(i, assignment, limits)]
     if len(written) == 1:
         return written[0]
     names = ", ".join(shown(i.name) for i in found[:5])
@@ -356,22 +368,23 @@ def _stem(unit: _Unit, item: Item) -> str:
     return ATTEMPT.sub("", file[: file.lower().rindex(".ipynb")])
 
 
-def _answered(item: Item, course: Course, name: str, limits: Limits) -> bool:
+def _answered(item: Item, assignment: Assignment, limits: Limits) -> bool:
     """Whether a notebook holds a cell that the released one does not."""
     try:
         cells = json.loads(item.read(limits.notebook_bytes))["cells"]
         sources = {"".join(cell["source"]).strip() for cell in cells}
     except (Refused, ValueError, KeyError, TypeError, RecursionError):
         return False
-    return not sources <= {cell.source.strip() for cell in read(course.released(name)).cells} | {""}
+    return not sources <= {cell.source.strip() for cell in read(assignment.released).cells} | {""}
 
 
-def _receipt(data: bytes | None) -> dict[str, Any]:
+def _receipt(data: bytes | None, notebook: bytes) -> _Receipt:
     try:
         says = json.loads(data or b"{}")
-        return says if isinstance(says, dict) else {}
     except (ValueError, RecursionError):
-        return {}
+        says = {}
+    says = says if isinstance(says, dict) else {}
+    return _Receipt(data, says, says.get("sha256") == hashlib.sha256(notebook).hexdigest())
 
 
 def _time(text: str) -> datetime | None:
@@ -386,15 +399,15 @@ def _time(text: str) -> datetime | None:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def _put(course: Course, name: str, hand_in: _HandIn) -> str:
+def _put(assignment: Assignment, hand_in: _HandIn) -> str:
     """Write a hand-in to its place; what was done."""
-    folder = course.root / "submitted" / hand_in.student / name
+    folder = assignment.submitted(hand_in.student)
     for place in (folder.parent, folder):
         if place.is_symlink() or (place.exists() and not place.is_dir()):
-            raise Refused(f"{place.relative_to(course.root)} is there already, and is no folder")
-    path = folder / f"{name}.ipynb"
+            raise Refused(f"{place.relative_to(assignment.root)} is there already, and is no folder")
+    path = folder / f"{assignment.name}.ipynb"
     if path.is_symlink():
-        raise Refused(f"{path.relative_to(course.root)} is there already, and is a link")
+        raise Refused(f"{path.relative_to(assignment.root)} is there already, and is a link")
     said = f"taken for {hand_in.student}."
     if path.exists():
         before = path.read_bytes()
@@ -403,9 +416,9 @@ def _put(course: Course, name: str, hand_in: _HandIn) -> str:
         there = _time_of(folder, path)
         if there > hand_in.time:
             raise Refused(f"submitted/{hand_in.student} holds a newer one, of {there:%Y-%m-%d %H:%M:%S} UTC")
-        kept = course.private(name) / KEPT / hand_in.student / f"{there:%Y-%m-%d %H-%M-%S-%f}.ipynb"
+        kept = assignment.private / KEPT / hand_in.student / f"{there:%Y-%m-%d %H-%M-%S-%f}.ipynb"
         write(kept, before, 0o600)
-        said = f"taken for {hand_in.student}; the earlier one is kept as {kept.relative_to(course.root)}."
+        said = f"taken for {hand_in.student}; the earlier one is kept as {kept.relative_to(assignment.root)}."
     write(path, hand_in.notebook)
     write(folder / TIMESTAMP, f"{hand_in.time:{STAMP}} UTC\n")  # nbgrader reads it
     if hand_in.receipt is not None:

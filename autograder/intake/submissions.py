@@ -13,7 +13,7 @@ from unicodedata import category, normalize
 
 from nbformat import NotebookNode
 
-from autograder.course import Course, is_ours
+from autograder.course import Assignment, is_ours
 from autograder.intake.plain_file import NotPlain, open_plain
 from autograder.intake.repair import answered, blank, repair
 from autograder.limits import Limits, mib
@@ -49,12 +49,12 @@ class Submission:
     refused: bool = False
 
 
-def submissions(course: Course, name: str) -> list[Submission]:
+def submissions(assignment: Assignment) -> list[Submission]:
     """Every entry of `submitted/`, so that nobody is lost: folders, misplaced files, students who handed in nothing.
 
     An entry that is called exactly as its student goes before others; what then has a name that is taken is refused.
     """
-    room = course.root / "submitted"
+    room = assignment.root / "submitted"
     found: list[Submission] = []
     entries = (
         sorted((e for e in os.scandir(room) if not e.name.startswith(".")), key=lambda e: e.name)
@@ -62,7 +62,7 @@ def submissions(course: Course, name: str) -> list[Submission]:
         else []
     )
     for entry in sorted(entries, key=lambda e: (not e.is_dir(follow_symlinks=False), student_name(e.name) != e.name)):
-        submission = _submission(Path(entry.path), entry, name)
+        submission = _submission(Path(entry.path), entry, assignment.name)
         if submission.student in {s.student for s in found}:
             taken = note(Kind.NAME_TAKEN, shown(entry.name), submission.student)
             label = f"{shown(entry.name)} ({len(found) + 1})"  # nobody's name, and not that of another one refused
@@ -98,21 +98,21 @@ def student_name(name: str) -> str:
     return re.sub(r'[,"*?\[\]]', "_", seen(name, "_")).strip().lstrip(FORMULA) or "nameless"
 
 
-def stage(course: Course, name: str, submission: Submission, target: Path) -> NotebookNode:
+def stage(assignment: Assignment, submission: Submission, target: Path) -> NotebookNode:
     """Copy a submission into an empty folder, its notebook repaired; the notebook, with all notes in its metadata."""
     notes = list(submission.notes)
     place = submission.place
-    release = read(course.released(name))
+    release = read(assignment.released)
     try:
-        notebook, said = _take(name, place, target, release, notes, course.limits(name))
-        _give_way(target, course.released(name).parent, said)
+        notebook, said = _take(assignment.name, place, target, release, notes, assignment.limits())
+        _give_way(target, assignment.released.parent, said)
     except OSError as error:
         if place is None or place not in (Path(error.filename or "/"), *Path(error.filename or "/").parents):
             raise  # not the student's doing
         notebook, said = blank(release, note(Kind.UNREADABLE, error.strerror))
     notes += said
     notebook.metadata[NOTES] = {"notes": as_json(notes)}
-    write(target / f"{name}.ipynb", text(notebook))
+    write(target / f"{assignment.name}.ipynb", text(notebook))
     return notebook
 
 

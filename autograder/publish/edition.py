@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 
 from autograder.author import install_cell
 from autograder.author.generate import CHECKSUMS, changed_since
-from autograder.course import Course
+from autograder.course import Assignment, Course
 from course_utils.notebook import normalise, read, text
 from course_utils.paths import CourseError
 from course_utils.update import EDITION, git, is_repository, read_edition
@@ -70,7 +70,7 @@ def publish(course: Course, target: str, address: str | None = None) -> Publishe
     Raises:
         CourseError: the target holds something else, or an assignment has changed since its release.
     """
-    stale = [line for name in course.names() for line in changed_since(course, name)]
+    stale = [line for name in course.names() for line in changed_since(Assignment(course, name))]
     if stale:
         raise CourseError(f"{stale[0]}: run `course release` first, so that students get what you wrote")
     with _work_tree(course, target) as (tree, remote), tempfile.TemporaryDirectory() as temporary:
@@ -187,7 +187,7 @@ def build(course: Course, folder: Path, address: str, branch: str, tag: str) -> 
         _put(folder / source.relative_to(root), _notebook(source, cell))
     for name in course.names():
         if course.released(name).exists():
-            _assignment(course, name, folder, cell)
+            _assignment(Assignment(course, name), folder, cell)
     for template, name in NAMES.items():
         _put(folder / name, (TEMPLATES / template).read_bytes(), 0o755 if template == "postBuild" else 0o644)
     _put(folder / "pyproject.toml", student_project((root / "pyproject.toml").read_text(encoding="utf-8"), address))
@@ -224,12 +224,12 @@ def _notebook(source: Path, cell: str) -> str:
     return install_cell.rewritten(text(normalise(read(source))), cell)
 
 
-def _assignment(course: Course, name: str, folder: Path, cell: str) -> None:
-    room = course.released(name).parent
-    files = {p.relative_to(course.root).as_posix(): p.read_bytes() for p in sorted(room.iterdir()) if p.is_file()}
+def _assignment(assignment: Assignment, folder: Path, cell: str) -> None:
+    room = assignment.released.parent
+    files = {p.relative_to(assignment.root).as_posix(): p.read_bytes() for p in sorted(room.iterdir()) if p.is_file()}
     files = {n: data for n, data in files.items() if not n.rpartition("/")[2].startswith(".")}
-    files[f"assignments/{name}/{name}.ipynb"] = _notebook(course.released(name), cell).encode()
-    files.pop(sums := f"assignments/{name}/{CHECKSUMS}", None)
+    files[f"assignments/{assignment.name}/{assignment.name}.ipynb"] = _notebook(assignment.released, cell).encode()
+    files.pop(sums := f"assignments/{assignment.name}/{CHECKSUMS}", None)
     lines = [f"{sha256(data).hexdigest()}  {n}\n" for n, data in sorted(files.items())]
     for path, data in (files | {sums: "".join(lines).encode()}).items():
         _put(folder / path, data)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import autograder
 import course_utils
 from autograder.author.generate import copy, points_of
-from autograder.course import Course
+from autograder.course import Assignment
 from autograder.notes import sentence
 from autograder.temporary import temporary_folder
 from course_utils.cases import ExerciseCases, load_cases, save_cases
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from autograder.sandbox.warm import Parent
 
 
-def build_cases(
-    course: Course, name: str, seed: int | bytes, forks: "Parent | None" = None
-) -> dict[str, ExerciseCases]:
+def build_cases(assignment: Assignment, seed: int | bytes, forks: "Parent | None" = None) -> dict[str, ExerciseCases]:
     """The cases drawn with a seed, with the answers of the solution notebook, which runs as students' notebooks do.
 
     Args:
@@ -42,8 +40,8 @@ def build_cases(
     """
     from autograder.author.exercise import VISIBLE_SEED
 
-    exercises = _exercises(course, name)
-    (cases,) = _built(course, name, exercises, [lambda _: seed], forks)
+    exercises = _exercises(assignment)
+    (cases,) = _built(assignment, exercises, [lambda _: seed], forks)
     if seed != VISIBLE_SEED:
         for n, e in exercises.items():
             cases[n].seen = e.seen(cases[n])
@@ -54,15 +52,14 @@ class _Unfit(CourseError):
     """Cases that could not do their work; others, of another seed, may."""
 
 
-def _exercises(course: Course, name: str) -> dict[str, "Exercise"]:
+def _exercises(assignment: Assignment) -> dict[str, "Exercise"]:
     from autograder.author.exercise import load_exercises
 
-    return load_exercises(course.solution(name).parent) if points_of(course, name) else {}
+    return load_exercises(assignment.solution.parent) if points_of(assignment) else {}
 
 
 def _built(
-    course: Course,
-    name: str,
+    assignment: Assignment,
     exercises: dict[str, "Exercise"],
     sets: list[Callable[["Exercise"], int | bytes]],
     forks: "Parent | None",
@@ -80,42 +77,42 @@ def _built(
     with ThreadPoolExecutor(1) as thread:
         # while the solution runs in its kernel
         wrong = thread.submit(lambda: [e.add_mistakes(c) for n, e in exercises.items() for c in drawn[n].values()])
-        answers = _solved(course, name, {n: list(cases.values()) for n, cases in drawn.items()}, forks)
+        answers = _solved(assignment, {n: list(cases.values()) for n, cases in drawn.items()}, forks)
         wrong.result()
     for n, cases in drawn.items():
         for one in cases.values():
             try:
                 complete(one, [next(answers[n]) for _ in one.asks])
             except ValueError as error:
-                raise _Unfit(f"{name}: {error}") from None
+                raise _Unfit(f"{assignment.name}: {error}") from None
     return [{n: drawn[n][of(e)] for n, e in exercises.items()} for of in sets]
 
 
 def _solved(
-    course: Course, name: str, cases: dict[str, list[ExerciseCases]], forks: "Parent | None"
+    assignment: Assignment, cases: dict[str, list[ExerciseCases]], forks: "Parent | None"
 ) -> dict[str, Iterator[Answer]]:
     """What the solution notebook answers, for each exercise to one set after the other."""
     from autograder.run.execute import execute
     from autograder.run.judge import Recorder
     from autograder.sandbox import provisioner
 
-    notebook, limits, most = read(course.solution(name)), course.limits(name), max(map(len, cases.values()))
-    sync(notebook, points_of(course, name))
+    notebook, limits, most = read(assignment.solution), assignment.limits(), max(map(len, cases.values()))
+    sync(notebook, points_of(assignment))
     asked = {n: replace(c[0], inputs=[ask for one in c for ask in one.asks], promises=[]) for n, c in cases.items()}
     # it is the course's own code: an ordinary kernel does, too
     sandboxed = forks is not None or provisioner.missing() is None
     limits = replace(limits, cell_s=most * limits.cell_s, notebook_s=most * limits.notebook_s)
     with temporary_folder() as files:
-        copy(course.solution(name).parent, Path(files), notebooks=False)
+        copy(assignment.solution.parent, Path(files), notebooks=False)
         options = {"files": Path(files), "limits": limits, "judge_class": Recorder}
         try:
             result = execute(notebook, asked, **options, sandbox=sandboxed, warm=forks)
         except provisioner.SandboxError as error:
-            raise CourseError(f"{name}: the solution did not run: {error}") from None
+            raise CourseError(f"{assignment.name}: the solution did not run: {error}") from None
     for n, one in asked.items():
         if len(result.answers.get(n, ())) < len(one.inputs):
             said = " ".join(map(sentence, result.notes))
-            raise CourseError(f"{name}: the solution gave no answer to {n}. {said}".strip())
+            raise CourseError(f"{assignment.name}: the solution gave no answer to {n}. {said}".strip())
     return {n: iter(found) for n, found in result.answers.items()}
 
 
@@ -127,12 +124,12 @@ def _solved(
 # (`Exercise.slow`) has one for all.
 TURNS, VARIANTS = 2, 4
 MOST_TURNS = 40  # then they come again
-HAND_INS = "hand_ins"  # folder in `Course.private`: what each student has handed in
+HAND_INS = "hand_ins"  # folder in `Assignment.private`: what each student has handed in
 TRIES = 3  # to draw cases that do their work: a mistake may pass all of them by chance
 
 
 def hidden_cases(
-    course: Course, name: str, student: str, number: int = 0, forks: "Parent | None" = None
+    assignment: Assignment, student: str, number: int = 0, forks: "Parent | None" = None
 ) -> dict[str, ExerciseCases]:
     """What a student is asked: drawn with the assignment's private key, answered by the solution, kept beside the key.
 
@@ -140,21 +137,21 @@ def hidden_cases(
         number: of other versions that the student handed in before.
     """
     turn = number % MOST_TURNS
-    chosen = hmac.digest(_key(course, name), b"%d %s" % (number, os.fsencode(student)), "sha256")
-    path = _path(course, name, turn, chosen[0] % VARIANTS)
+    chosen = hmac.digest(_key(assignment), b"%d %s" % (number, os.fsencode(student)), "sha256")
+    path = _path(assignment, turn, chosen[0] % VARIANTS)
     try:
         return _cases_in(path)
     except (FileNotFoundError, ValueError):
-        _make(course, name, turn // TURNS, forks)
+        _make(assignment, turn // TURNS, forks)
     return load_cases(path)
 
 
-def prepare(course: Course, name: str, forks: "Parent | None" = None) -> None:
+def prepare(assignment: Assignment, forks: "Parent | None" = None) -> None:
     """Have those hidden cases made that the next hand-in of anybody may want."""
-    counts = [0, *(len(_handed_in(path)) for path in (_folder(course, name) / HAND_INS).glob("*.json"))]
+    counts = [0, *(len(_handed_in(path)) for path in (_folder(assignment) / HAND_INS).glob("*.json"))]
     for batch in {count % MOST_TURNS // TURNS for count in counts}:
-        if not all(_path(course, name, *place).exists() for place in _places(batch)):
-            _make(course, name, batch, forks)
+        if not all(_path(assignment, *place).exists() for place in _places(batch)):
+            _make(assignment, batch, forks)
 
 
 def _places(batch: int) -> list[tuple[int, int]]:
@@ -162,12 +159,12 @@ def _places(batch: int) -> list[tuple[int, int]]:
     return list(product(range(batch * TURNS, (batch + 1) * TURNS), range(VARIANTS)))
 
 
-def _make(course: Course, name: str, batch: int, forks: "Parent | None") -> None:
-    exercises, key = _exercises(course, name), _key(course, name)
+def _make(assignment: Assignment, batch: int, forks: "Parent | None") -> None:
+    exercises, key = _exercises(assignment), _key(assignment)
     for attempt in range(TRIES):
         seed = partial(_seed, key, attempt)
         try:
-            made = _built(course, name, exercises, [partial(seed, *place) for place in _places(batch)], forks)
+            made = _built(assignment, exercises, [partial(seed, *place) for place in _places(batch)], forks)
             break
         except _Unfit:
             if attempt == TRIES - 1:
@@ -179,24 +176,24 @@ def _make(course: Course, name: str, batch: int, forks: "Parent | None") -> None
             for _, cases in those:
                 cases[n].seen = e.seen(cases[n], known)
     for place, cases in zip(_places(batch), made):
-        write(_path(course, name, *place), save_cases(cases), 0o600)
+        write(_path(assignment, *place), save_cases(cases), 0o600)
 
 
 def _seed(key: bytes, attempt: int, turn: int, variant: int, exercise: "Exercise") -> bytes:
     return hmac.digest(key, b"%d %d %d" % (turn, 0 if exercise.slow else variant, attempt), "sha256")
 
 
-def _path(course: Course, name: str, turn: int, variant: int) -> Path:
+def _path(assignment: Assignment, turn: int, variant: int) -> Path:
     """Where a set of hidden cases lies: others of the same solution, library and packages have the same beginning.
 
     Raises:
         CourseError: the solution is missing.
     """
-    source = course.solution(name).parent
+    source = assignment.solution.parent
     if not source.is_dir():
         raise CourseError(f"{source} is missing: without the solution nobody knows what is right")
-    parts = [_key(course, name).hex(), digests(source), version(course.root)]
-    return _folder(course, name) / "cases" / f"{sha(parts)[:32]}-{turn}-{variant}.safetensors"
+    parts = [_key(assignment).hex(), digests(source), version(assignment.root)]
+    return _folder(assignment) / "cases" / f"{sha(parts)[:32]}-{turn}-{variant}.safetensors"
 
 
 @lru_cache(VARIANTS)
@@ -204,29 +201,29 @@ def _cases_in(path: Path) -> dict[str, ExerciseCases]:
     return load_cases(path)
 
 
-def _folder(course: Course, name: str) -> Path:
+def _folder(assignment: Assignment) -> Path:
     """The assignment's private folder, for the grader alone."""
-    folder = course.private(name)
+    folder = assignment.private
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     return folder
 
 
-def _key(course: Course, name: str) -> bytes:
+def _key(assignment: Assignment) -> bytes:
     """The assignment's 256-bit key, made when it is first wanted."""
-    path = _folder(course, name) / "seed"
+    path = _folder(assignment) / "seed"
     if not path.exists():
         write(path, secrets.token_hex(32), 0o600)
     return path.read_text().strip().encode()
 
 
-def hand_in_number(course: Course, name: str, student: str, content: str) -> int:
+def hand_in_number(assignment: Assignment, student: str, content: str) -> int:
     """How many other versions the student handed in before this one; what was handed in once keeps its number.
 
     Args:
         content: a digest of the hand-in.
     """
-    path = _folder(course, name) / HAND_INS / f"{sha(student)[:32]}.json"
+    path = _folder(assignment) / HAND_INS / f"{sha(student)[:32]}.json"
     known = _handed_in(path)
     if content not in known:
         known.append(content)
@@ -234,12 +231,12 @@ def hand_in_number(course: Course, name: str, student: str, content: str) -> int
     return known.index(content)
 
 
-def handed_in_elsewhere(course: Course, name: str, student: str, times: int) -> None:
+def handed_in_elsewhere(assignment: Assignment, student: str, times: int) -> None:
     """Where each version comes to a new machine: have the next one asked other cases than the one before it.
 
     The turns that are made together take turns, so that the solution need not run for each hand-in.
     """
-    path = _folder(course, name) / HAND_INS / f"{sha(student)[:32]}.json"
+    path = _folder(assignment) / HAND_INS / f"{sha(student)[:32]}.json"
     write(path, json.dumps([f"elsewhere {n}" for n in range(times % TURNS)]), 0o600)
 
 

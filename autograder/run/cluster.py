@@ -19,7 +19,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autograder.course import Blocked, Course
+from autograder.course import Assignment, Blocked, Course
 from autograder.run.options import Cluster, Options
 from autograder.run.pool import Here, Lost
 from course_utils.paths import CourseError, explain
@@ -88,16 +88,16 @@ class Remote(Here):
         self._looked, self._slots = 0.0, 0
         self._suspected: set[str] = set()  # students whose notebooks were on workers that died
 
-    def grade(self, course: Course, name: str, submission: Any, options: Options) -> dict[str, Any]:
+    def grade(self, assignment: Assignment, submission: Any, options: Options) -> dict[str, Any]:
         from autograder.run.work import grade_one
         from autograder.sandbox.warm import imports
         from course_utils.notebook import read
 
-        self._modules = self._modules or imports(read(course.solution(name)))
+        self._modules = self._modules or imports(read(assignment.solution))
         student = submission.student
         compute = partial(self._compute, alone=student in self._suspected)
         try:
-            return grade_one(course, name, submission, options, compute=compute)
+            return grade_one(assignment, submission, options, compute=compute)
         except Lost:
             self._suspected.add(student)
             raise

@@ -30,7 +30,7 @@ from autograder.run.apart import NO_BOUNDS, Bounds, Exceeded, bind
 from autograder.temporary import end_with_parent
 
 if TYPE_CHECKING:
-    from autograder.course import Course
+    from autograder.course import Assignment
     from autograder.intake.submissions import Submission
     from autograder.run.options import Options
     from autograder.sandbox.warm import Parent
@@ -64,16 +64,16 @@ class Here:
     def __init__(self):
         self.forks: Parent | None = None
 
-    def grade(self, course: "Course", name: str, submission: "Submission", options: "Options") -> dict[str, Any]:
+    def grade(self, assignment: "Assignment", submission: "Submission", options: "Options") -> dict[str, Any]:
         """`work.grade_one`, for one submission.
 
         Raises:
             Exceeded: it used more than is given to anybody.
             Lost: its process has gone, whoever is to blame.
         """
-        limits = course.limits(name)
+        limits = assignment.limits()
         bounds = Bounds(options.patience * limits.path_s, memory_bytes=limits.grader_bytes)
-        return self.call(OfWork("grade_one"), course, name, submission, options, bounds=bounds)
+        return self.call(OfWork("grade_one"), assignment, submission, options, bounds=bounds)
 
     def call(self, function: Callable, *arguments: Any, bounds: Bounds = NO_BOUNDS) -> Any:
         return function(*arguments, forks=self.forks)

@@ -15,7 +15,7 @@ from typing import Any
 from nbformat import NotebookNode
 
 from autograder.author.generate import CHECKSUMS, points_of
-from autograder.course import STAGED, Course
+from autograder.course import Assignment
 from autograder.intake.submissions import Submission, copy_files, stage
 from autograder.notes import NOTES, Kind, as_json, from_json
 from autograder.run import execute as executor
@@ -32,27 +32,24 @@ VISIBLE = {name.encode().hex() for name in (CASES_FILE, CHECKSUMS)}  # of the re
 
 
 def grade_one(
-    course: Course,
-    name: str,
+    assignment: Assignment,
     submission: Submission,
     options: Options,
     compute: Callable[..., dict[str, Any]] | None = None,
     forks: Parent | None = None,
 ) -> dict[str, Any]:
     """The outcome for one entry of `submitted/`, with what was odd about it as `staged`."""
-    place = course.private(name) / STAGED / submission.student / name
+    place = assignment.staged(submission.student)
     shutil.rmtree(place, ignore_errors=True)  # of a process that was lost
-    notebook = stage(course, name, submission, place)
-    outcome = run(course, name, submission.student, notebook, place, options, forks, compute)
+    notebook = stage(assignment, submission, place)
+    outcome = run(assignment, Submission(submission.student, place), notebook, options, forks, compute)
     return outcome | {"staged": notebook.metadata[NOTES]["notes"]}
 
 
 def run(
-    course: Course,
-    name: str,
-    student: str,
+    assignment: Assignment,
+    submission: Submission,
     notebook: NotebookNode,
-    place: Path,
     options: Options,
     forks: Parent | None = None,
     compute: Callable[..., dict[str, Any]] | None = None,
@@ -62,25 +59,26 @@ def run(
     Where only some exercises' cases have changed since, only their check cells run again, beside all that is no check.
 
     Args:
-        place: the submission's folder; its files are there when the notebook runs, but the release's win.
+        submission: the files in its place are there when the notebook runs, but the release's win.
         forks: the warm parent of the kernels.
         compute: gives what is `told` of it, in place of `execute` here.
     """
-    limits = replace(course.limits(name), device=options.device)
+    limits = replace(assignment.limits(), device=options.device)
     with temporary_folder() as temporary:
         files, notes = Path(temporary), []
-        if course.released(name).parent.is_dir():
-            copy_files(course.released(name).parent, files, [], limits)
+        if assignment.released.parent.is_dir():
+            copy_files(assignment.released.parent, files, [], limits)
         released = digests(files).keys()
-        if place.is_dir():
-            copy_files(place, files, notes, limits)
+        if submission.place.is_dir():
+            copy_files(submission.place, files, notes, limits)
         around = {path: digest for path, digest in digests(files).items() if path not in VISIBLE}
         own = sha([content(notebook), {path: d for path, d in around.items() if path not in released}])
-        cases = hidden_cases(course, name, student, hand_in_number(course, name, student, own), forks)
+        number = hand_in_number(assignment, submission.student, own)
+        cases = hidden_cases(assignment, submission.student, number, forks)
         asked = _asked(cases)
-        ran = sha([content(notebook), around, repr(limits), options.sandboxed, version(course.root)])[:32]
+        ran = sha([content(notebook), around, repr(limits), options.sandboxed, version(assignment.root)])[:32]
         key = sha([ran, asked])
-        kept = course.private(name) / "results" / f"{ran}-{key}.json"
+        kept = assignment.private / "results" / f"{ran}-{key}.json"
         if not options.again and (outcome := _load(kept)):
             return outcome | {"notes": as_json(notes) + outcome["notes"]}
         earlier, same = ({}, set()) if options.again else _earlier(kept.parent, ran, asked, notebook)
@@ -156,19 +154,19 @@ def fingerprint(notebook: NotebookNode) -> str:
     return sha(content(notebook))
 
 
-def parent(course: Course, name: str) -> Parent | None:
+def parent(assignment: Assignment) -> Parent | None:
     """The warm parent for an assignment: it has imported what the solution imports."""
-    return warm.shared(imports(read(course.solution(name))), course.limits(name))
+    return warm.shared(imports(read(assignment.solution)), assignment.limits())
 
 
-def points(course: Course, name: str, forks: Parent | None = None) -> dict[str, float]:
+def points(assignment: Assignment, forks: Parent | None = None) -> dict[str, float]:
     """`points_of`, for another process to ask."""
-    return points_of(course, name)
+    return points_of(assignment)
 
 
-def prepare_cases(course: Course, name: str, forks: "Parent | None" = None) -> None:
+def prepare_cases(assignment: Assignment, forks: "Parent | None" = None) -> None:
     """Have the hidden cases made, for another process to ask."""
-    prepare(course, name, forks)
+    prepare(assignment, forks)
 
 
 def _load(path: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from assignment_tests import ROOT, source
 from effort import SOAK
 
 from autograder.author.exercise import load_exercises
-from autograder.course import Course
+from autograder.course import Assignment, Course
 from autograder.release import build_cases
 from autograder.run import work
 from autograder.run.execute import execute
@@ -30,15 +30,15 @@ def course(request, tmp_path_factory):
     """(exercises, a function that grades a notebook on hidden cases, its release)."""
     name, folder = request.param, tmp_path_factory.mktemp("files")
     course = Course(ROOT)
-    forks = None if SOAK else work.parent(course, name)
-    cases = build_cases(course, name, seed=12345, forks=forks)
+    forks = None if SOAK else work.parent(Assignment(course, name))
+    cases = build_cases(Assignment(course, name), seed=12345, forks=forks)
     released = ROOT / "assignments" / name
     for path in released.iterdir():
         if path.suffix != ".ipynb" and path.is_file():
             shutil.copy(path, folder)
 
     def grade(notebook):
-        result = execute(notebook, cases, files=Path(folder), limits=course.limits(name), warm=forks)
+        result = execute(notebook, cases, files=Path(folder), limits=Assignment(course, name).limits(), warm=forks)
         return result, {v.exercise: v for v in result.verdicts.values()}
 
     yield load_exercises(ROOT / "solutions" / name), grade, nbformat.read(released / f"{name}.ipynb", as_version=4)

@@ -16,7 +16,7 @@ from autograder.author.mutant_worker import Worker
 from autograder.author.mutants import mutants
 from autograder.author.mutation_scores import SAMPLE, Score, score, scores, write_table
 from autograder.cli import app
-from autograder.course import Course
+from autograder.course import Assignment, Course
 from course_utils.paths import CourseError
 
 SETUP = "import torch\nfrom course_utils.check import Checker\ncheck = Checker('a0')"
@@ -234,10 +234,10 @@ def test_solution_that_does_not_stand_alone_is_refused(worker):
 def test_release_says_what_the_cases_miss(tmp_path, monkeypatch):
     course = small_course(tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*.*")}
-    found = list(scores(course, NAME))
+    found = list(scores(Assignment(course, NAME)))
     assert [s.exercise for s in found] == ["double", "total"]
     assert all(all(s.mistakes.values()) and s.good for s in found), [s.lines() for s in found]
-    assert list(scores(Course(tmp_path), NAME, only="total"))[0].exercise == "total"
+    assert list(scores(Assignment(Course(tmp_path), NAME), only="total"))[0].exercise == "total"
     monkeypatch.chdir(tmp_path)
     said = CliRunner().invoke(app, ["release", NAME, "--mutants"])
     assert said.exit_code == 0, said.output
@@ -295,7 +295,7 @@ def test_table_does_not_overwrite_another_file(tmp_path):
 def test_release_writes_the_table(tmp_path, monkeypatch):
     small_course(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("autograder.author.mutation_scores.scores", lambda course, name: iter(FOUND))
+    monkeypatch.setattr("autograder.author.mutation_scores.scores", lambda assignment: iter(FOUND))
     said = CliRunner().invoke(app, ["release", "--table", "scores.md"])
     assert said.exit_code == 1 and not (tmp_path / "scores.md").exists()
     said = CliRunner().invoke(app, ["release", "--mutants", "--table", "scores.md"])

@@ -11,6 +11,7 @@ import pytest
 from nbgrader.api import Gradebook
 from small_course import MISTAKES, NAME, install, released_course, small_course
 
+from autograder.course import Assignment
 from autograder.release import CASES_FILE, CHECKSUMS, _same, check_release, release
 from course_utils.cases import load_cases, save_cases
 from course_utils.paths import CourseError
@@ -92,22 +93,22 @@ def test_the_gradebook_knows_what_was_released(course):
 
 def test_releasing_again_changes_nothing(course):
     before = {p: p.read_bytes() for p in course.root.rglob("*") if p.is_file() and "gradebook" not in p.name}
-    assert release(course, NAME) == []
+    assert release(Assignment(course, NAME)) == []
     assert before == {p: p.read_bytes() for p in course.root.rglob("*") if p.is_file() and "gradebook" not in p.name}
 
 
 def test_a_change_of_points_reaches_all_places(course):
     path = course.solution(NAME).parent / "mistakes.py"
     path.write_text(MISTAKES.replace('"double", points=2', '"double", points=5'))
-    assert f"assignments/{NAME}/{NAME}.ipynb" in release(course, NAME)
+    assert f"assignments/{NAME}/{NAME}.ipynb" in release(Assignment(course, NAME))
     with Gradebook(course.directory().db_url) as gradebook:
         assert gradebook.find_grade_cell("check_double", NAME, NAME).max_score == 5
-    assert check_release(course, NAME) == []
+    assert check_release(Assignment(course, NAME)) == []
 
 
 def test_check_agrees_with_what_release_made(course):
     stat = {p: p.stat().st_mtime_ns for p in course.root.rglob("*")}
-    assert check_release(course, NAME) == []
+    assert check_release(Assignment(course, NAME)) == []
     assert stat == {p: p.stat().st_mtime_ns for p in course.root.rglob("*")}  # and touches nothing
 
 
@@ -133,22 +134,22 @@ def test_one_changed_character_is_seen(course, path, old, new):
     data = file.read_bytes()
     assert old.encode() in data
     file.write_bytes(data.replace(old.encode(), new.encode(), 1))
-    problems = " ".join(check_release(course, NAME))
+    problems = " ".join(check_release(Assignment(course, NAME)))
     assert problems and (path.rpartition("/")[2] in problems or CHECKSUMS in path)
 
 
 @pytest.mark.parametrize("name", [f"{NAME}.ipynb", CASES_FILE, "data.txt", CHECKSUMS])
 def test_a_missing_file_is_seen(course, name):
     (course.released(NAME).parent / name).unlink()
-    assert any(name in problem and "missing" in problem for problem in check_release(course, NAME))
+    assert any(name in problem and "missing" in problem for problem in check_release(Assignment(course, NAME)))
 
 
 def test_a_file_too_many_is_seen_and_taken_away(course):
     extra = course.released(NAME).parent / "mistakes.py"
     shutil.copy(course.solution(NAME).parent / "mistakes.py", extra)
     (course.released(NAME).parent / "old.txt").write_text("old")
-    assert any("old.txt" in problem for problem in check_release(course, NAME))
-    release(course, NAME)
+    assert any("old.txt" in problem for problem in check_release(Assignment(course, NAME)))
+    release(Assignment(course, NAME))
     assert not (course.released(NAME).parent / "old.txt").exists()
 
 
@@ -158,7 +159,7 @@ def test_answers_of_another_cpu_are_the_same_answers(course, shift, same):
     cases = load_cases(path)
     cases["double"].expected[1]["value"] += shift
     path.write_bytes(save_cases(cases))
-    problems = [p for p in check_release(course, NAME) if "changed since" not in p]
+    problems = [p for p in check_release(Assignment(course, NAME)) if "changed since" not in p]
     assert (problems == []) is same
 
 
@@ -218,7 +219,7 @@ def _mistaken(notebook):
 def test_what_an_instructor_forgot_is_said(source, change, said):
     course = source(change)
     with pytest.raises(CourseError, match=said):
-        release(course, NAME)
+        release(Assignment(course, NAME))
     assert not course.released(NAME).exists()  # nothing half made
 
 
@@ -229,9 +230,9 @@ def test_an_assignment_of_plain_cells_needs_no_mistakes_py(source):
 
     course = source(keep)
     (course.solution(NAME).parent / "mistakes.py").unlink()
-    release(course, NAME)
+    release(Assignment(course, NAME))
     assert not course.released(NAME).with_name(CASES_FILE).exists()
-    assert check_release(course, NAME) == []
+    assert check_release(Assignment(course, NAME)) == []
 
 
 def test_formgraders_generate_makes_cases_and_checksums_or_nothing(course):
@@ -253,4 +254,4 @@ def files(course):
 def test_a_damaged_source_is_named(course):
     course.solution(NAME).write_text("{")
     with pytest.raises(CourseError, match=rf"{NAME}\.ipynb is not a notebook"):
-        release(course, NAME)
+        release(Assignment(course, NAME))

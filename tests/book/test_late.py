@@ -9,6 +9,7 @@ from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 from autograder.book.late import read_rules
 from autograder.book.report import write_report
 from autograder.book.sheets import sheets
+from autograder.course import Assignment
 from autograder.grade import grade
 from autograder.run.options import Options
 from course_utils.paths import CourseError
@@ -23,7 +24,7 @@ def course(tmp_path, monkeypatch):
 
 
 def graded(course, **options):
-    return {sheet.student: sheet for _, _, sheet in grade(course, NAME, [], Options(**options))}
+    return {sheet.student: sheet for _, _, sheet in grade(Assignment(course, NAME), [], Options(**options))}
 
 
 def arrive(course, student, time, answers=RIGHT):
@@ -128,7 +129,7 @@ def test_a_mark_by_hand_for_an_earlier_text_is_named_everywhere(course):
     hand_in(course, "ann", RIGHT | {"why": "Because."})
     line = graded(course)["ann"].line()
     assert "why: the mark by hand (4) is for an earlier hand-in; look at it again." in line and "All right" not in line
-    assert "look at it again" in write_report(course, NAME).read_text()
+    assert "look at it again" in write_report(Assignment(course, NAME)).read_text()
     assert "This mark was given for an earlier hand-in" in page(course, "ann")
     give(course, "why", 3)
     assert graded(course)["ann"].line() == "ann: 9 of 10. why: 3 of 4."
@@ -143,4 +144,4 @@ def test_a_judged_cell_that_was_marked_by_hand_says_so(course):
     assert "Marked by a person in place of the grader" in page(course, "ann")
     hand_in(course, "ann", RIGHT | {"why": "x"})
     assert "the mark by hand (1.5) is for an earlier hand-in" in graded(course)["ann"].line()
-    assert any(note.cell == "double" for sheet in sheets(course, NAME) for note in sheet.remarks)
+    assert any(note.cell == "double" for sheet in sheets(Assignment(course, NAME)) for note in sheet.remarks)

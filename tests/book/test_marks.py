@@ -10,6 +10,7 @@ from small_course import NAME, install, released_course
 from autograder.book import marks
 from autograder.book.marks import results, write_marks
 from autograder.book.sheets import Sheet
+from autograder.course import Assignment
 from autograder.notes import Kind, note
 from autograder.table import read_table
 from course_utils.check import Verdict
@@ -66,7 +67,7 @@ def table(path, encoding="utf-8"):
 def test_an_export_of_canvas_is_filled_beside_it_by_number_and_title(graded, tmp_path, encoding):
     course, path = graded(okafor=9, lee2=8, **{"José Núñez": 7}), export(tmp_path, encoding=encoding)
     before = path.read_bytes()
-    said = write_marks(course, NAME, "canvas", path)
+    said = write_marks(Assignment(course, NAME), "canvas", path)
     filled = tmp_path / f"export_{NAME}.csv"
     assert table(filled, encoding) == [
         ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", TITLE],
@@ -83,47 +84,47 @@ def test_an_export_of_canvas_is_filled_beside_it_by_number_and_title(graded, tmp
 
 def test_namesakes_are_told_apart_or_left_out(graded, tmp_path):
     course, path = graded(okafor=9, **{"Ann Lee": 8}), export(tmp_path)
-    said = write_marks(course, NAME, "canvas", path)
+    said = write_marks(Assignment(course, NAME), "canvas", path)
     assert "Ann Lee is left out: 2 rows of export.csv are called so; say who in a roster" in said
     course = graded(a1=8, a2=6)
     (course.root / "roster.csv").write_text("login,id,name\na1,103,Ann Lee\na2,102,Ann Lee\n")
-    write_marks(course, NAME, "canvas", path)
+    write_marks(Assignment(course, NAME), "canvas", path)
     rows = {row[1]: row[5] for row in table(tmp_path / f"export_{NAME}.csv")}
     assert (rows["103"], rows["102"]) == ("8.0", "6.00")
 
 
 def test_another_in_capitals_takes_nobodys_row(graded, tmp_path):
     course, path = graded(lee1=9, LEE1=2, LEE2=5), export(tmp_path)
-    said = write_marks(course, NAME, "canvas", path)
+    said = write_marks(Assignment(course, NAME), "canvas", path)
     rows = {row[1]: row[5] for row in table(tmp_path / f"export_{NAME}.csv")}
     assert rows["102"] == "9.00" and any(line.startswith("LEE1 is left out") for line in said)
-    assert "nobody is not in export.csv" in write_marks(graded(nobody=1), NAME, "canvas", path)
+    assert "nobody is not in export.csv" in write_marks(Assignment(graded(nobody=1), NAME), "canvas", path)
 
 
 @pytest.mark.parametrize("title", [NAME, f"{NAME} (5)", "A Small  Assignment (5)", "a small assignment"])
 def test_the_assignment_is_found_by_its_own_title(graded, tmp_path, title):
     path = export(tmp_path, CANVAS.replace(TITLE, title))
-    write_marks(graded(okafor=9), NAME, "canvas", path)
+    write_marks(Assignment(graded(okafor=9), NAME), "canvas", path)
     assert table(tmp_path / f"export_{NAME}.csv")[0][5] == title
 
 
 def test_where_the_assignment_is_not_clear_it_is_asked_for(graded, tmp_path):
     course, path = graded(okafor=9), export(tmp_path, CANVAS.replace("A small assignment", "Homework one"))
     with pytest.raises(CourseError, match=r"--column, one of: 'Essay \(7\)', 'Homework one \(98765\)'"):
-        write_marks(course, NAME, "canvas", path)
+        write_marks(Assignment(course, NAME), "canvas", path)
     twice = export(tmp_path, CANVAS.replace("Essay (7)", "A small assignment (7)"))
     with pytest.raises(CourseError, match="which assignment"):
-        write_marks(course, NAME, "canvas", twice)
+        write_marks(Assignment(course, NAME), "canvas", twice)
     for column in ("98765", TITLE):
-        write_marks(course, NAME, "canvas", twice, column=column)
+        write_marks(Assignment(course, NAME), "canvas", twice, column=column)
         assert table(tmp_path / f"export_{NAME}.csv")[0][5] == TITLE
     with pytest.raises(CourseError, match="which assignment"):
-        write_marks(course, NAME, "canvas", twice, column="5")
+        write_marks(Assignment(course, NAME), "canvas", twice, column="5")
 
 
 def test_dry_says_what_would_change_and_writes_nothing(graded, tmp_path):
     course, path = graded(okafor=9, lee2=8, lee1=1), export(tmp_path)
-    said = write_marks(course, NAME, "canvas", path, dry=True)
+    said = write_marks(Assignment(course, NAME), "canvas", path, dry=True)
     assert set(said[:2]) == {"okafor: 3 → 9.00", "lee1: nothing → 1.00"}
     assert said[2] == f"2 marks would change in {tmp_path}/export_{NAME}.csv; nothing was written"
     assert [p.name for p in tmp_path.iterdir()] == ["export.csv"]
@@ -134,11 +135,11 @@ def test_the_export_is_never_written_over(graded, tmp_path):
     before = path.read_bytes()
     for system in ("canvas", "moodle"):
         with pytest.raises(CourseError):
-            write_marks(course, NAME, system, path, to=path)
+            write_marks(Assignment(course, NAME), system, path, to=path)
     assert path.read_bytes() == before
     (tmp_path / "link.csv").symlink_to(path)
     with pytest.raises(CourseError, match="the export itself"):
-        write_marks(course, NAME, "canvas", path, to=tmp_path / "link.csv")
+        write_marks(Assignment(course, NAME), "canvas", path, to=tmp_path / "link.csv")
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00"])
@@ -146,12 +147,12 @@ def test_another_file_is_no_export(graded, tmp_path, content):
     (tmp_path / "precious.csv").write_bytes(content)
     for system in ("canvas", "moodle"):
         with pytest.raises(CourseError):
-            write_marks(graded(okafor=9), NAME, system, tmp_path / "precious.csv")
+            write_marks(Assignment(graded(okafor=9), NAME), system, tmp_path / "precious.csv")
     assert (tmp_path / "precious.csv").read_bytes() == content and len(list(tmp_path.iterdir())) == 1
 
 
 def test_without_an_export_canvas_gets_a_new_table(graded, tmp_path):
-    write_marks(graded(okafor=9, lee=8), NAME, "canvas", tmp_path / "new.csv")
+    write_marks(Assignment(graded(okafor=9, lee=8), NAME), "canvas", tmp_path / "new.csv")
     header, possible, *rows = table(tmp_path / "new.csv")
     assert header == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", NAME]
     assert possible == ["    Points Possible", "", "", "", "", "10.00"]
@@ -161,12 +162,12 @@ def test_without_an_export_canvas_gets_a_new_table(graded, tmp_path):
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_moodles_worksheet_keeps_all_its_other_columns(graded, tmp_path, newline):
     path = export(tmp_path, WORKSHEET.replace("\n", newline), "utf-8-sig")
-    said = write_marks(graded(okafor=9, u3=8), NAME, "moodle", path, to=tmp_path / "out.csv")
+    said = write_marks(Assignment(graded(okafor=9, u3=8), NAME), "moodle", path, to=tmp_path / "out.csv")
     wanted = WORKSHEET.replace("3.00,10.00", "9.00,10.00", 1).replace("\n", newline)
     assert (tmp_path / "out.csv").read_bytes() == wanted.encode("utf-8-sig")
     assert said[0].startswith("2 marks written") and "1 of them new" in said[0]
     path = export(tmp_path, WORKSHEET.replace("10.00", "100.00"))
-    assert any("100.00 points at most" in line for line in write_marks(graded(u1=9), NAME, "moodle", path))
+    assert any("100.00 points at most" in line for line in write_marks(Assignment(graded(u1=9), NAME), "moodle", path))
 
 
 def test_gradescope_and_a_plain_table(graded, released, tmp_path):
@@ -178,9 +179,9 @@ def test_gradescope_and_a_plain_table(graded, released, tmp_path):
     assert [t["max_score"] for t in found["tests"]] == [2.0, 3.0, 4.0] and "by hand" in found["tests"][2]["output"]
     assert "1 of 3 cases" in found["tests"][1]["output"] and "empty file" in found["output"]
     course = graded(ann=3, bob=4)
-    write_marks(course, NAME, "gradescope", tmp_path / "results")
+    write_marks(Assignment(course, NAME), "gradescope", tmp_path / "results")
     assert json.loads((tmp_path / "results" / "bob" / "results.json").read_text())["score"] == 4.0
-    write_marks(course, NAME, "csv", tmp_path / "all.csv")
+    write_marks(Assignment(course, NAME), "csv", tmp_path / "all.csv")
     rows = table(tmp_path / "all.csv", "utf-8-sig")
     assert rows[0] == ["student", "name", "points", "of", "to be marked by hand", "double"]
     assert rows[1:] == [["ann", "", "3", "10", "0", "3"], ["bob", "", "4", "10", "0", "4"]]

@@ -14,6 +14,7 @@ from nbgrader.api import Gradebook
 from nbgrader.apps import AutogradeApp
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
+from autograder.course import Assignment
 from autograder.grade import grade
 from autograder.notes import Kind, sentence
 from autograder.release import release
@@ -37,7 +38,7 @@ def course(tmp_path, executor):
 
 
 def graded(course, students=(), **options):
-    return {sheet.student: sheet for _, _, sheet in grade(course, NAME, list(students), Options(**options))}
+    return {sheet.student: sheet for _, _, sheet in grade(Assignment(course, NAME), list(students), Options(**options))}
 
 
 def page(course, student):
@@ -78,10 +79,10 @@ def test_marks_and_reasons(course):
 def test_the_cases_are_not_the_visible_ones_and_stay_private(course):
     hand_in(course, "ann", RIGHT)
     graded(course)
-    hidden = hidden_cases(course, NAME, "ann")["double"].inputs
+    hidden = hidden_cases(Assignment(course, NAME), "ann")["double"].inputs
     visible = load_cases(course.released(NAME).with_name(CASES_FILE))["double"].inputs
     assert torch.equal(hidden[0][0], visible[0][0]) and not torch.equal(hidden[1][0], visible[1][0])
-    private = course.private(NAME)
+    private = Assignment(course, NAME).private
     assert private.stat().st_mode & 0o077 == 0
     assert (private / "seed").stat().st_mode & 0o077 == 0
     shown = page(course, "ann") + (course.root / "autograded/ann" / NAME / f"{NAME}.ipynb").read_text()
@@ -203,7 +204,7 @@ def test_a_new_hand_in_is_graded_anew_and_keeps_what_was_given_by_hand(course):
 def test_a_grader_that_was_killed_goes_on(course, executor):
     for name in ("ann", "bob", "cyd"):
         hand_in(course, name, RIGHT | {"why": name})
-    work = grade(course, NAME, [], Options(workers=1))
+    work = grade(Assignment(course, NAME), [], Options(workers=1))
     next(work)
     work.close()
     sheets = graded(course)
@@ -237,7 +238,7 @@ def test_points_that_changed_after_grading_reach_the_marks(course):
     graded(course)
     mistakes = course.solution(NAME).parent / "mistakes.py"
     mistakes.write_text(mistakes.read_text().replace('"double", points=2', '"double", points=5'))
-    release(course, NAME)
+    release(Assignment(course, NAME))
     sheet = graded(course)["ann"]
     assert (sheet.points, sheet.most) == (9, 13)
 
@@ -271,7 +272,7 @@ def test_a_gradebook_that_others_hold_is_waited_for(course, monkeypatch):
 
 def test_two_graders_do_not_undo_each_others_work(course):
     hand_in(course, "ann", RIGHT)
-    first = grade(course, NAME, [])
+    first = grade(Assignment(course, NAME), [])
     next(first)
     with pytest.raises(CourseError, match="being graded already"):
         graded(course)
@@ -306,7 +307,7 @@ def test_files_beside_the_notebook(course, executor, tmp_path, monkeypatch):
     assert executor.seen_files == ["cases.safetensors", "checksums.sha256", "data.txt", "helper.py"]
     assert sheet.points == 6
     assert {"secret.db", "everything", "timestamp.txt"} == {n.text[0] for n in sheet.notes}
-    staged = course.private(NAME) / "staged" / "ann" / NAME
+    staged = Assignment(course, NAME).private / "staged" / "ann" / NAME
     assert not any(p.is_symlink() for p in staged.rglob("*"))
     (course.root / "limits.toml").write_text(f"[{NAME}]\nfiles = 1\n")
     assert Kind.TOO_MUCH in {note.kind for note in graded(course)["ann"].notes}
@@ -404,7 +405,7 @@ def test_no_points_where_none_can_be_read(course, executor, monkeypatch, outputs
                 cell.outputs = outputs
         return result
 
-    hidden_cases(course, NAME, "ann")
+    hidden_cases(Assignment(course, NAME), "ann")
     monkeypatch.setattr("autograder.run.execute.execute", execute)
     assert graded(course)["ann"].cells["check_total"] == (0, 3)
 
@@ -472,7 +473,7 @@ def test_the_stock_command_refuses_without_a_sandbox(course, monkeypatch):
 def test_notebooks_run_side_by_side(course, executor, monkeypatch):
     for name in "abcd":
         hand_in(course, name, RIGHT | {"why": name})
-    hidden_cases(course, NAME, "ann")
+    hidden_cases(Assignment(course, NAME), "ann")
     run, running, most = executor.execute, [], []
 
     def execute(*args, **kwargs):

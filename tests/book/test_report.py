@@ -12,6 +12,7 @@ from test_similar import dressed_up, program
 from autograder.book import report
 from autograder.book.report import write_report
 from autograder.book.sheets import Sheet
+from autograder.course import Assignment
 from autograder.grade import grade
 from autograder.notes import Kind, note
 
@@ -25,13 +26,13 @@ def course(tmp_path_factory):
         hand_in(course, "bob & <b>co", HALF)
         hand_in(course, "cyd", HALF | {"total": RIGHT["total"]})
         hand_in(course, "dan").write_text("{")
-        list(grade(course, NAME, []))
+        list(grade(Assignment(course, NAME), []))
     return course
 
 
 @pytest.fixture
 def page(course):
-    return BeautifulSoup(write_report(course, NAME).read_text(), "html.parser")
+    return BeautifulSoup(write_report(Assignment(course, NAME)).read_text(), "html.parser")
 
 
 def table(page, title):
@@ -106,7 +107,7 @@ def test_marks_given_by_hand_are_there_the_next_time(course):
     with Gradebook(course.directory().db_url) as gradebook:
         gradebook.find_grade("why", NAME, NAME, "ann").manual_score = 3.5
         gradebook.db.commit()
-    students = table(BeautifulSoup(write_report(course, NAME).read_text(), "html.parser"), "Students")
+    students = table(BeautifulSoup(write_report(Assignment(course, NAME)).read_text(), "html.parser"), "Students")
     assert students[0][:2] == ["ann", "9.5"] and students[0][4] == "3.5"
 
 
@@ -163,7 +164,7 @@ def fabricate(course, monkeypatch, found, written):
     monkeypatch.setattr(report, "sheets", lambda *_: found)
     monkeypatch.setattr(report, "make_gradebook", lambda url: None)
 
-    def notebook(course, name, student):
+    def notebook(assignment, student):
         return {"cells": [{"cell_type": "code", "source": s, "metadata": {}} for s in written.get(student, [])]}
 
     monkeypatch.setattr(report, "graded_notebook", notebook)
@@ -171,7 +172,7 @@ def fabricate(course, monkeypatch, found, written):
         path = course.root / "feedback" / s.student / NAME / f"{NAME}.html"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    return BeautifulSoup(write_report(course, NAME).read_text(), "html.parser")
+    return BeautifulSoup(write_report(Assignment(course, NAME)).read_text(), "html.parser")
 
 
 def test_a_fabricated_class(tmp_path, monkeypatch):

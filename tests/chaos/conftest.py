@@ -17,7 +17,7 @@ import small_course
 from effort import often
 
 from autograder import release
-from autograder.course import Course
+from autograder.course import Assignment, Course
 from autograder.sandbox import provisioner
 
 NAME = small_course.NAME
@@ -78,12 +78,12 @@ def release_to(root: Path, handed_in: dict[str, dict[str, str]]) -> Path:
         patch.setattr(small_course, "MISTAKES", MISTAKES)
         patch.setattr(small_course, "SOLUTION", SOLUTION)
         course = small_course.small_course(root)
-        release.release(course, NAME)
+        release.release(Assignment(course, NAME))
         for student, answers in handed_in.items():
             small_course.hand_in(course, student, answers)
     shutil.rmtree(root / ".grading", ignore_errors=True)
-    course.private(NAME).mkdir(parents=True)
-    (course.private(NAME) / "seed").write_text("7")
+    Assignment(course, NAME).private.mkdir(parents=True)
+    (Assignment(course, NAME).private / "seed").write_text("7")
     return root
 
 

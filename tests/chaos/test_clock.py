@@ -7,6 +7,7 @@ import pytest
 from kernels import ASK, QUICK, check, run, said
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
+from autograder.course import Assignment
 from autograder.grade import grade, watch
 from autograder.notes import Kind, Note
 from autograder.sandbox import provisioner
@@ -44,7 +45,6 @@ def test_a_class_is_graded_and_watched_while_the_clock_jumps(jumping, tmp_path, 
     course = released_course(tmp_path / "course")
     hand_in(course, "ann", RIGHT)
     hand_in(course, "bob", HALF)
-    assert {s.student: s.points for _, _, s in grade(course, NAME, [])} == {"ann": 6, "bob": 3}
-    looks = iter([False, False, False, True])
-    found = list(watch(course, NAME, [], stop=lambda: next(looks), pause=lambda seconds: None))
+    assert {s.student: s.points for _, _, s in grade(Assignment(course, NAME), [])} == {"ann": 6, "bob": 3}
+    found = list(watch(Assignment(course, NAME), [], looks=range(3)))
     assert [s.points for _, _, s in found] == [6, 3]

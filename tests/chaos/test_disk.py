@@ -7,6 +7,7 @@ import subprocess
 import pytest
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
+from autograder.course import Assignment
 from autograder.grade import grade
 from course_utils.paths import CourseError, explain
 
@@ -39,7 +40,7 @@ def course(disk, executor):
 
 
 def points(course) -> dict[str, float]:
-    return {sheet.student: sheet.points for _, _, sheet in grade(course, NAME, [])}
+    return {sheet.student: sheet.points for _, _, sheet in grade(Assignment(course, NAME), [])}
 
 
 def room(place) -> int:

@@ -7,6 +7,7 @@ import time
 import pytest
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
+from autograder.course import Assignment
 from autograder.grade import grade
 from autograder.run.options import Options
 from course_utils.paths import CourseError
@@ -62,26 +63,26 @@ def points(run) -> dict[str, float]:
 
 
 def test_a_lock_in_mid_run_is_waited_for(course, hold):
-    run = grade(course, NAME, [], Options(workers=1))
+    run = grade(Assignment(course, NAME), [], Options(workers=1))
     next(run)
     hold(1.5)
     assert len(points(run)) == 2
-    assert points(grade(course, NAME, [])) == {"ann": 6, "bob": 3, "cyd": 6}
+    assert points(grade(Assignment(course, NAME), [])) == {"ann": 6, "bob": 3, "cyd": 6}
 
 
 def test_a_lock_without_end_stops_the_run_and_keeps_the_results(course, hold, executor):
     impatient(course, 0.5)
-    run = grade(course, NAME, [], Options(workers=1))
+    run = grade(Assignment(course, NAME), [], Options(workers=1))
     next(run)
     holder = hold(1000)
     begin = time.monotonic()
     with pytest.raises(CourseError, match="in use by another program: close Formgrader and other graders"):
         points(run)
     assert time.monotonic() - begin < 60
-    kept = list((course.private(NAME) / "results").iterdir())
+    kept = list((Assignment(course, NAME).private / "results").iterdir())
     assert len(kept) >= 2
     holder.kill()  # in the middle of its change, which is undone
     holder.wait()
     calls = executor.calls
-    assert points(grade(course, NAME, [])) == {"ann": 6, "bob": 3, "cyd": 6}
+    assert points(grade(Assignment(course, NAME), [])) == {"ann": 6, "bob": 3, "cyd": 6}
     assert executor.calls - calls <= 3 - len(kept), "what had been found out was not found out again"

@@ -9,6 +9,7 @@ from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
 from autograder import grade as gradebook_module
 from autograder.book.sheets import Sheet, failures, sheets
+from autograder.course import Assignment
 from autograder.grade import grade, watch
 from autograder.intake import submissions
 from autograder.intake.submissions import student_name
@@ -29,7 +30,7 @@ def course(tmp_path, executor):
 
 
 def graded(course, students=(), **options):
-    return {sheet.student: sheet for _, _, sheet in grade(course, NAME, list(students), Options(**options))}
+    return {sheet.student: sheet for _, _, sheet in grade(Assignment(course, NAME), list(students), Options(**options))}
 
 
 NAMES = {
@@ -86,7 +87,7 @@ def test_too_many_files_too_large_files_and_links_out(course, executor):
     assert found["ann"].notes == found["bob"].notes == [note(Kind.TOO_MUCH, 500, 200)]
     assert found["cyd"].notes == [note(Kind.TOO_LARGE, 2048, 32)]
     assert {"a0_small.ipynb", "up", "round"} == {n.text[0] for n in found["dan"].notes if n.kind == Kind.LINKED_FILE}
-    staged = sum(1 for _ in (course.private(NAME) / "staged" / "ann").rglob("*"))
+    staged = sum(1 for _ in (Assignment(course, NAME).private / "staged" / "ann").rglob("*"))
     assert staged <= DEFAULTS.files + 2
 
 
@@ -212,11 +213,12 @@ def test_whom_the_grader_failed_is_remembered_until_it_succeeds(course, executor
 
     monkeypatch.setattr("autograder.run.execute.execute", execute)
     assert graded(course, students=["bob"])["bob"].failed
-    assert list(failures(course, NAME)) == ["bob"] and "RuntimeError: oh" in failures(course, NAME)["bob"]
+    failed = failures(Assignment(course, NAME))
+    assert list(failed) == ["bob"] and "RuntimeError: oh" in failed["bob"]
     assert "The grader failed (1)" in (course.root / "report.html").read_text()
     monkeypatch.setattr("autograder.run.execute.execute", run)
     graded(course, students=["bob"])
-    assert failures(course, NAME) == {}
+    assert failures(Assignment(course, NAME)) == {}
 
 
 # --- watching ---------------------------------------------------------------------------------------------------------
@@ -225,36 +227,33 @@ def test_whom_the_grader_failed_is_remembered_until_it_succeeds(course, executor
 def test_watching_grades_what_arrives_once_it_is_whole(course, executor, monkeypatch):
     asked = []
 
-    def grade_(course, name, students, options):
+    def grade_(assignment, students, options):
         asked.append((students, options))
         if "full" in students:
             raise CourseError("the disk is full")
         return iter([(1, 1, Sheet(s)) for s in students])
 
     monkeypatch.setattr(gradebook_module, "grade", grade_)
-    looks, said, seen = iter(range(100)), [], []
+    said, seen = [], []
 
-    def pause(seconds):
+    def looks():
         """What happens between two looks."""
-        look = next(looks)
-        assert seconds == 5
-        if look == 0:
-            hand_in(course, "ann", RIGHT)
-        if look in (2, 3, 4):  # bob's arrives in pieces
-            path = hand_in(course, "bob", RIGHT)
-            path.write_text(path.read_text()[: 100 * look])
-        if look == 8:
-            hand_in(course, "ann", HALF)
-        if look == 11:
-            hand_in(course, "full", HALF)
-        if look == 15:
-            shutil.rmtree(course.root / "submitted" / "full")
-        seen.append(len(asked))
+        for look in range(18):
+            yield look
+            if look == 0:
+                hand_in(course, "ann", RIGHT)
+            if look in (2, 3, 4):  # bob's arrives in pieces
+                path = hand_in(course, "bob", RIGHT)
+                path.write_text(path.read_text()[: 100 * look])
+            if look == 8:
+                hand_in(course, "ann", HALF)
+            if look == 11:
+                hand_in(course, "full", HALF)
+            if look == 15:
+                shutil.rmtree(course.root / "submitted" / "full")
+            seen.append(len(asked))
 
-    def stop():
-        return len(seen) == 18
-
-    found = watch(course, NAME, [], Options(workers=1), every=5, stop=stop, say=said.append, pause=pause)
+    found = watch(Assignment(course, NAME), [], Options(workers=1), looks(), said.append)
     assert [sheet.student for _, _, sheet in found] == ["ann", "bob", "ann"]
     assert [students for students, _ in asked[:3]] == [["ann"], ["bob"], ["ann"]]
     assert said == ["the disk is full"] and len(asked) > 4 and asked[0][1] == Options(workers=1)
@@ -264,7 +263,6 @@ def test_watching_grades_what_arrives_once_it_is_whole(course, executor, monkeyp
 
 def test_watching_really_grades(course):
     hand_in(course, "ann", RIGHT)
-    looks = iter([False, False, True])
-    found = list(watch(course, NAME, [], stop=lambda: next(looks), pause=lambda seconds: None))
+    found = list(watch(Assignment(course, NAME), [], looks=range(2)))
     assert [(n, of, s.points) for n, of, s in found] == [(1, 1, 6)]
-    assert [s.student for s in sheets(course, NAME)] == ["ann"]
+    assert [s.student for s in sheets(Assignment(course, NAME))] == ["ann"]

@@ -16,6 +16,7 @@ from small_course import HALF, NAME, RIGHT, hand_in, install, released_course, s
 from typer.testing import CliRunner
 
 from autograder.cli import app
+from autograder.course import Assignment
 from autograder.run.cases import hidden_cases
 from autograder.sandbox import provisioner
 from autograder.sandbox.provisioner import SandboxError
@@ -131,7 +132,8 @@ def test_release_and_its_check(tmp_path, executor, monkeypatch):
     run("grade", NAME, code=1)
     assert "is missing" in run("release", "--check", code=1)
     assert f"{NAME}.ipynb" in run("release")
-    assert list(course.private(NAME).glob("cases/*.safetensors")), "the first grading finds its hidden cases"
+    cases = list(Assignment(course, NAME).private.glob("cases/*.safetensors"))
+    assert cases, "the first grading finds its hidden cases"
     assert "nothing to change" in run("release", NAME)
     assert "exactly what solutions/ gives" in run("release", "--check")
     course.released(NAME).write_text(course.released(NAME).read_text().replace("A small", "a small"))
@@ -160,7 +162,7 @@ def test_a_grader_that_could_not_do_its_job_says_so_in_its_exit_code(course, exe
     monkeypatch.setattr("autograder.run.execute.execute", execute)
     assert "the solution did not run: the kernel did not start" in run("grade", NAME, code=1)
     monkeypatch.setattr("autograder.run.execute.execute", executor.execute)
-    hidden_cases(course, NAME, "ann")
+    hidden_cases(Assignment(course, NAME), "ann")
     monkeypatch.setattr("autograder.run.execute.execute", execute)
     assert "ann: NOT GRADED. The grader failed (SandboxError: the kernel did not start" in run("grade", NAME, code=1)
     monkeypatch.setattr(provisioner, "missing", lambda: "bubblewrap is missing: install it")
@@ -196,16 +198,13 @@ def test_hand_ins_from_a_folder_then_a_corrected_check(course, tmp_path):
 
 
 def test_watching_ends_with_ctrl_c(course, monkeypatch):
-    from autograder.grade import watch
-
     hand_in(course, "ann", RIGHT)
-    looks = iter(range(2))
 
-    def pause(seconds):
-        if next(looks) == 1:
-            raise KeyboardInterrupt
+    def every(seconds):
+        yield from range(2)
+        raise KeyboardInterrupt
 
-    monkeypatch.setitem(watch.__kwdefaults__, "pause", pause)
+    monkeypatch.setattr("autograder.grade._every", every)
     lines = run("grade", NAME, "--watch").splitlines()
     assert lines[0].startswith("watching") and lines[1].startswith("[1/1] ann: 6 of") and "stopped watching" in lines
 

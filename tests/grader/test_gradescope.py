@@ -14,6 +14,7 @@ from other_users import reachable_python
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
 from autograder import gradescope
+from autograder.course import Assignment
 from autograder.sandbox import provisioner, seccomp
 from course_utils.notebook import read
 
@@ -51,13 +52,13 @@ def test_a_hand_in_gets_its_points_for_each_exercise(course, tmp_path, monkeypat
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff" * 100])
 def test_a_broken_hand_in_gets_a_result(course, tmp_path, content):
-    found = gradescope.run(course, NAME, box(course, tmp_path, content=content))
+    found = gradescope.run(Assignment(course, NAME), box(course, tmp_path, content=content))
     assert found["score"] == 0 and found["output"] and len(found["tests"]) == 4
 
 
 def test_where_there_is_no_sandbox_nothing_is_run(course, tmp_path, monkeypatch):
     monkeypatch.setattr(provisioner, "missing", lambda: "the container allows no namespaces")
-    found = gradescope.run(course, NAME, box(course, tmp_path, RIGHT))
+    found = gradescope.run(Assignment(course, NAME), box(course, tmp_path, RIGHT))
     assert "not graded: the container allows no namespaces" in found["output"] and found["tests"] == []
 
 
@@ -149,6 +150,6 @@ def test_where_namespaces_are_refused_another_user_runs_it(course, reachable):
     (graded,) = place.glob(f"autograded/*/{NAME}/{NAME}.ipynb")
     printed = "".join(o.get("text", "") for c in read(graded).cells for o in c.get("outputs", ()))
     assert "DONE" not in printed and printed.count("refused") == len(DEEDS), printed
-    assert f"USER True [] {course.limits(NAME).processes}" in printed
+    assert f"USER True [] {Assignment(course, NAME).limits().processes}" in printed
     left = subprocess.run(["pgrep", "-f", str(reachable)], capture_output=True, text=True).stdout.split()
     assert not [pid for pid in left if pid != str(os.getpid())], "what it started has ended with it"

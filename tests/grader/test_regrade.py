@@ -11,6 +11,7 @@ from small_course import HALF, NAME, RIGHT, hand_in, install, released_course, s
 
 from autograder import regrade as regrade_module
 from autograder.book.sheets import sheets
+from autograder.course import Assignment
 from autograder.grade import grade
 from autograder.notes import Kind, note
 from autograder.regrade import COPIES, regrade, undo
@@ -32,7 +33,7 @@ def course(tmp_path, executor):
     course = released_course(tmp_path)
     hand_in(course, "ann", RIGHT | {"why": "It is linear."})
     hand_in(course, "bob", HALF)
-    list(grade(course, NAME, []))
+    list(grade(Assignment(course, NAME), []))
     return course
 
 
@@ -46,7 +47,7 @@ def correct(course):
 
 
 def marks(course):
-    return {s.student: s.points for s in sheets(course, NAME)}
+    return {s.student: s.points for s in sheets(Assignment(course, NAME))}
 
 
 def graded(course, student):
@@ -54,7 +55,7 @@ def graded(course, student):
 
 
 def copies(course):
-    return sorted((course.private(NAME) / COPIES).glob("*"))
+    return sorted((Assignment(course, NAME).private / COPIES).glob("*"))
 
 
 def tables(course):
@@ -64,11 +65,11 @@ def tables(course):
 
 def test_nothing_runs_and_nothing_is_kept_when_nothing_changed(course, executor):
     calls, before = executor.calls, tables(course)
-    done = regrade(course, NAME)
+    done = regrade(Assignment(course, NAME))
     assert (done.changes, done.same, done.notes, done.copy) == ([], 2, [], None)
     assert executor.calls == calls and tables(course) == before and not copies(course)
     with pytest.raises(CourseError, match="no regrade of a0_small to undo"):
-        undo(course, NAME)
+        undo(Assignment(course, NAME))
 
 
 def test_whose_marks_changed_and_the_way_back(course, executor):
@@ -76,7 +77,7 @@ def test_whose_marks_changed_and_the_way_back(course, executor):
     page = (course.root / "feedback" / "bob" / NAME / f"{NAME}.html").read_text()
     put_back = correct(course)
     hand_in(course, "cyd", RIGHT)  # arrived meanwhile: not this command's business
-    done = regrade(course, NAME)
+    done = regrade(Assignment(course, NAME))
     (line,) = [change.line() for change in done.changes]
     assert line == "bob: 3 → 4 (total 2 → 3)" and done.same == 1
     assert executor.calls == calls + 1 + 2  # the solution, and both notebooks once
@@ -88,13 +89,13 @@ def test_whose_marks_changed_and_the_way_back(course, executor):
     assert copy == done.copy and (copy.stat().st_mode | (copy / "gradebook.db").stat().st_mode) & 0o077 == 0
     with sqlite3.connect(copy / "gradebook.db") as db:
         assert sorted(db.iterdump()) == before
-    assert regrade(course, NAME).changes == [] and executor.calls == calls + 3 and copies(course) == [copy]
+    assert regrade(Assignment(course, NAME)).changes == [] and executor.calls == calls + 3 and copies(course) == [copy]
     with Gradebook(course.directory().db_url) as gradebook:  # since then a person has given marks
         found = gradebook.find_grade("why", NAME, NAME, "ann")
         found.manual_score, found.needs_manual_grade = 3, False
         gradebook.add_student("zoe")
         gradebook.db.commit()
-    (line,) = [change.line() for change in undo(course, NAME).changes]
+    (line,) = [change.line() for change in undo(Assignment(course, NAME)).changes]
     assert line == "bob: 4 → 3 (total 3 → 2)"
     assert marks(course) == {"ann": 9, "bob": 3}
     with Gradebook(course.directory().db_url) as gradebook:
@@ -102,15 +103,15 @@ def test_whose_marks_changed_and_the_way_back(course, executor):
     assert (course.root / "feedback" / "bob" / NAME / f"{NAME}.html").read_text() == page
     assert "bob,,,,3.0" in (course.root / "grades.csv").read_text()
     with pytest.raises(CourseError, match="to undo"):
-        undo(course, NAME)
+        undo(Assignment(course, NAME))
     put_back()
-    list(grade(course, NAME, ["ann", "bob"]))
+    list(grade(Assignment(course, NAME), ["ann", "bob"]))
     assert executor.calls == calls + 3 and marks(course) == {"ann": 9, "bob": 3}  # all of it was known
 
 
 @pytest.mark.parametrize("how", ["two kernels", "a note", "again", "more than a check"])
 def test_where_cells_hang_on_one_another_all_of_them_are_judged_again(course, executor, how):
-    for path in (course.private(NAME) / "results").glob("*.json"):
+    for path in (Assignment(course, NAME).private / "results").glob("*.json"):
         outcome = json.loads(path.read_text())
         if how == "two kernels":
             outcome["usage"]["kernels"] = 2
@@ -120,10 +121,10 @@ def test_where_cells_hang_on_one_another_all_of_them_are_judged_again(course, ex
     if how == "more than a check":
         path = course.solution(NAME)
         path.write_text(path.read_text().replace("check(double)", "check(double); seen = 1"))
-        release(course, NAME)
-        list(grade(course, NAME, []))
+        release(Assignment(course, NAME))
+        list(grade(Assignment(course, NAME), []))
     correct(course)
-    regrade(course, NAME, Options(again=how == "again"))
+    regrade(Assignment(course, NAME), Options(again=how == "again"))
     assert executor.judged[-2:] == 2 * [{"double", "total"}]
 
 
@@ -131,15 +132,15 @@ def test_where_cells_hang_on_one_another_all_of_them_are_judged_again(course, ex
 def test_marks_are_those_of_a_whole_run(tmp_path):
     """With real kernels."""
     course = small_course(tmp_path)
-    release(course, NAME)
+    release(Assignment(course, NAME))
     hand_in(course, "ann", RIGHT)
     hand_in(course, "bob", HALF)
-    list(grade(course, NAME, []))
+    list(grade(Assignment(course, NAME), []))
     correct(course)
-    assert [change.student for change in regrade(course, NAME).changes] == ["bob"]
-    found = [(s.points, s.cells, s.verdicts, s.notes) for s in sheets(course, NAME)]
-    list(grade(course, NAME, [], Options(again=True)))
-    assert [(s.points, s.cells, s.verdicts, s.notes) for s in sheets(course, NAME)] == found
+    assert [change.student for change in regrade(Assignment(course, NAME)).changes] == ["bob"]
+    found = [(s.points, s.cells, s.verdicts, s.notes) for s in sheets(Assignment(course, NAME))]
+    list(grade(Assignment(course, NAME), [], Options(again=True)))
+    assert [(s.points, s.cells, s.verdicts, s.notes) for s in sheets(Assignment(course, NAME))] == found
 
 
 def test_a_regrade_that_was_interrupted_goes_on_and_still_knows_what_was_before(course, monkeypatch):
@@ -152,27 +153,27 @@ def test_a_regrade_that_was_interrupted_goes_on_and_still_knows_what_was_before(
     hand_in(course, "bob", HALF)
     monkeypatch.setattr(regrade_module, "grade", stops)
     with pytest.raises(KeyboardInterrupt):
-        regrade(course, NAME)
+        regrade(Assignment(course, NAME))
     monkeypatch.setattr(regrade_module, "grade", grade)
-    done = regrade(course, NAME)
+    done = regrade(Assignment(course, NAME))
     assert [c.line() for c in done.changes] == ["bob: 3 → 4 (total 2 → 3)"] and len(copies(course)) == 1
-    undo(course, NAME)
+    undo(Assignment(course, NAME))
     assert marks(course) == {"ann": 6, "bob": 3}
 
 
 def test_what_it_cannot_do_is_said(course):
     shutil.rmtree(course.root / "submitted" / "bob")
     correct(course)
-    done = regrade(course, NAME)
+    done = regrade(Assignment(course, NAME))
     assert done.notes == ["bob is no longer in submitted/: marks as they were"] and done.changes == []
     path = course.solution(NAME).parent / "mistakes.py"
     path.write_text(path.read_text().replace('"double", points=2', '"double", points=5'))
     with pytest.raises(CourseError, match="double is worth 2 in the released notebook and 5 in mistakes.py: run"):
-        regrade(course, NAME)
-    release(course, NAME)
-    assert [c.line() for c in regrade(course, NAME).changes] == ["ann: 6 → 9 (double 2 → 5)"]
+        regrade(Assignment(course, NAME))
+    release(Assignment(course, NAME))
+    assert [c.line() for c in regrade(Assignment(course, NAME)).changes] == ["ann: 6 → 9 (double 2 → 5)"]
 
 
 def test_nobody_graded(tmp_path, executor):
     with pytest.raises(CourseError, match="nobody has been graded"):
-        regrade(released_course(tmp_path), NAME)
+        regrade(Assignment(released_course(tmp_path), NAME))

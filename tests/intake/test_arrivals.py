@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
+from autograder.course import Assignment
 from autograder.intake.arrivals import take_in
 from autograder.intake.roster import load_roster
 from autograder.limits import DEFAULTS
@@ -39,7 +40,7 @@ def notebook(course, tmp_path):
 
 
 def said(course, box):
-    return {a.file: (a.left, a.said) for a in take_in(course, NAME, box)}
+    return {a.file: (a.left, a.said) for a in take_in(Assignment(course, NAME), box)}
 
 
 def files(course):
@@ -93,7 +94,7 @@ def test_the_newest_of_several_is_taken_and_what_it_replaces_is_kept(course, box
     (box / "ann.zip").unlink(missing_ok=True)
     old.write_bytes(newer)
     assert "the earlier one is kept as .grading" in said(course, box)[old.name][1]
-    (kept,) = (course.private(NAME) / "earlier" / "ann").iterdir()
+    (kept,) = (Assignment(course, NAME).private / "earlier" / "ann").iterdir()
     assert path.read_bytes() == newer and kept.read_bytes() == notebook.read_bytes() + b"\n"
 
 
@@ -223,7 +224,7 @@ def test_what_is_for_another_assignment_or_nobody_stays(course, box, notebook):
     assert {f.split("/")[0] for f in files(course)} == {"a=b; rm -rf"}
     assert sum(left and "a sign that none has" in why for left, why in result.values()) == 1
     with pytest.raises(CourseError, match="is not there"):
-        take_in(course, NAME, box / "nothing")
+        take_in(Assignment(course, NAME), box / "nothing")
 
 
 def test_a_table_of_a_million_rows_is_refused_before_it_is_read(course, box, notebook, monkeypatch):
@@ -340,7 +341,7 @@ def roster(course):
 
 
 def became(course, place: Path) -> dict[str, tuple[bool, str]]:
-    return {a.file: (a.left, a.said) for a in take_in(course, NAME, place)}
+    return {a.file: (a.left, a.said) for a in take_in(Assignment(course, NAME), place)}
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "one big zip"])

@@ -16,7 +16,7 @@ from chaos.conftest import RIGHT, release_to
 
 from autograder import grade as gradebook
 from autograder.book.sheets import failures
-from autograder.course import Course
+from autograder.course import Assignment, Course
 from autograder.run import cluster
 from autograder.run import pool as pools
 from autograder.run.options import Cluster, Options
@@ -65,7 +65,7 @@ def expected(released, tmp_path_factory) -> list[tuple]:
     course = Course(shutil.copytree(released, tmp_path_factory.mktemp("expected") / "course"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("autograder.sandbox.warm.shared", lambda modules, limits=None: None)
-        sheets = [s for _, _, s in gradebook.grade(course, NAME, [], Options(workers=1))]
+        sheets = [s for _, _, s in gradebook.grade(Assignment(course, NAME), [], Options(workers=1))]
     assert [s.points for s in sheets] == [FULL, FULL - 2, FULL, FULL, sheets[4].points, FULL] and sheets[4].points < 3
     return marks(course)
 
@@ -97,12 +97,12 @@ class Dies(pools.Here):
         super().__init__()
         self.student, self.times, self.calls = student, times, 0
 
-    def grade(self, course, name, submission, options):
+    def grade(self, assignment, submission, options):
         if submission.student == self.student:
             self.calls += 1
             if self.calls <= self.times:
                 raise pools.Lost("it ended")
-        return super().grade(course, name, submission, options)
+        return super().grade(assignment, submission, options)
 
 
 @pytest.mark.parametrize("times", [1, 100])
@@ -110,21 +110,22 @@ def test_a_lost_process_is_tried_again_a_stated_number_of_times(course, monkeypa
     small_course.install(monkeypatch)
     pool = Dies("student 2", times)
     monkeypatch.setattr(pools, "start", lambda: pool)
-    sheets = {s.student: s for _, _, s in gradebook.grade(course, NAME, [s for s in CLASS if s != "student 4"])}
+    students = [s for s in CLASS if s != "student 4"]
+    sheets = {s.student: s for _, _, s in gradebook.grade(Assignment(course, NAME), students)}
     assert pool.calls == (2 if times == 1 else pool.attempts)
     assert sheets["student 2"].failed == (times > 1)
     assert sheets["student 2"].points == (FULL if times == 1 else 0)
     assert {s.points for s in sheets.values() if s.student != "student 2"} == {FULL, FULL - 2}
     if times > 1:
         assert "were lost" in (course.root / "feedback/student 2" / NAME / f"{NAME}.html").read_text()
-        assert "student 2" in failures(course, NAME)
+        assert "student 2" in failures(Assignment(course, NAME))
         pool.times = 0
-        (again,) = [s for _, _, s in gradebook.grade(course, NAME, ["student 2"])]
+        (again,) = [s for _, _, s in gradebook.grade(Assignment(course, NAME), ["student 2"])]
         assert again.points == FULL and not again.failed
 
 
 def test_a_worker_that_is_killed_is_replaced(course):
-    pool, points = pools.start(), (pools.OfWork("points"), course, NAME)
+    pool, points = pools.start(), (pools.OfWork("points"), Assignment(course, NAME))
     try:
         assert pool.call(*points) == small_course.POINTS
         (worker,) = pool._all
@@ -224,7 +225,7 @@ def test_on_a_local_cluster_where_one_submission_takes_its_worker_along_each_tim
 def test_without_a_scheduler_or_with_another_version_it_is_said(course, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_S", 1)
     with pytest.raises(CourseError, match="no Dask scheduler answers at tcp://127.0.0.1:1 .*dask scheduler"):
-        list(gradebook.grade(course, NAME, [], Options(cluster=Cluster("tcp://127.0.0.1:1"))))
+        list(gradebook.grade(Assignment(course, NAME), [], Options(cluster=Cluster("tcp://127.0.0.1:1"))))
     expects = cluster.expected(Path(__file__).parents[2])
     assert expects["course_utils"] and expects["numpy"] and cluster._difference(expects) is None
     job = {"expects": expects | {"numpy": "0.1"}}

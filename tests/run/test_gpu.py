@@ -18,6 +18,7 @@ from kernels import QUICK, MiB, run, said
 from typer.testing import CliRunner
 
 from autograder.cli import app
+from autograder.course import Assignment
 from autograder.grade import grade
 from autograder.notes import sentence
 from autograder.run.execute import SandboxError
@@ -120,7 +121,7 @@ def test_the_device_is_part_of_what_a_result_depends_on(driver, monkeypatch, tmp
 
     monkeypatch.setattr("autograder.run.execute.execute", execute)
     for device in ("cpu", "cuda", "cuda"):
-        assert [s.points for _, _, s in grade(course, NAME, [], Options(workers=1, device=device))] == [6]
+        assert [s.points for _, _, s in grade(Assignment(course, NAME), [], Options(workers=1, device=device))] == [6]
     assert [d for d in devices if d][-2:] == ["cpu", "cuda"]
 
 

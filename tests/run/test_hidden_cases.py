@@ -10,6 +10,7 @@ from small_course import HALF, NAME, RIGHT, hand_in, install, released_course, s
 
 from autograder import gradescope
 from autograder.author import exercise as exercises
+from autograder.course import Assignment
 from autograder.grade import grade
 from autograder.release import release
 from autograder.run.cases import TURNS, VARIANTS, hidden_cases
@@ -32,12 +33,12 @@ def course(tmp_path, executor):
 
 
 def graded(course, **options):
-    return {sheet.student: sheet for _, _, sheet in grade(course, NAME, [], Options(**options))}
+    return {sheet.student: sheet for _, _, sheet in grade(Assignment(course, NAME), [], Options(**options))}
 
 
 def counted(course, student, number=0):
     """What is asked and earns something."""
-    cases = hidden_cases(course, NAME, student, number)
+    cases = hidden_cases(Assignment(course, NAME), student, number)
     return [(name, x.tolist()) for name, c in cases.items() for at, (x,) in enumerate(c.inputs) if at not in c.seen]
 
 
@@ -54,7 +55,7 @@ def test_what_an_earlier_hand_in_kept_is_worth_nothing(course):
     known = set()
     for number in range(TURNS + 1):
         for name, right in (("double", lambda x: 2 * x), ("total", torch.sum)):
-            cases = hidden_cases(course, NAME, "ann", number)[name]
+            cases = hidden_cases(Assignment(course, NAME), "ann", number)[name]
             answers = [{"value": right(x) * (str(x) in known)} for (x,) in cases.inputs]
             assert verdict(cases, answers, show=False).points == 0
             known |= {str(x) for (x,) in cases.inputs}
@@ -78,7 +79,7 @@ def test_another_version_is_asked_other_cases_and_the_same_one_the_same(course, 
         graded(course)
         runs.append(executor.calls - before)
     assert runs == [2, 1, 1, 1], "the solution runs first of all, and once two versions are there"
-    (kept,) = (course.private(NAME) / "hand_ins").iterdir()
+    (kept,) = (Assignment(course, NAME).private / "hand_ins").iterdir()
     assert len(json.loads(kept.read_text())) == 3 and kept.stat().st_mode & 0o077 == 0
     graded(course, again=True)
     assert len(json.loads(kept.read_text())) == 3
@@ -101,11 +102,11 @@ def test_on_gradescope_two_hand_ins_in_a_row_are_asked_other_cases(course, tmp_p
     for before in ([], [{"score": 1}], [{"score": 1}, {"score": 1}]):
         metadata = {"users": [{"email": "ann@uni.example"}], "previous_submissions": before}
         (box / "submission_metadata.json").write_text(json.dumps(metadata))
-        assert gradescope.run(course, NAME, box)["score"] == 6
-        (outcome,) = map(json.loads, (p.read_text() for p in (course.private(NAME) / "results").iterdir()))
+        assert gradescope.run(Assignment(course, NAME), box)["score"] == 6
+        (outcome,) = map(json.loads, (p.read_text() for p in (Assignment(course, NAME).private / "results").iterdir()))
         asked.append(outcome["asked"])
         for room in ("results", "hand_ins"):
-            shutil.rmtree(course.private(NAME) / room)
+            shutil.rmtree(Assignment(course, NAME).private / room)
     assert asked[0] == asked[2] != asked[1]
 
 
@@ -126,7 +127,7 @@ def test_cases_that_a_mistake_passes_by_chance_are_drawn_again(course, monkeypat
 
     monkeypatch.setattr(exercises, "complete", never)
     with pytest.raises(CourseError, match="passes every case"):
-        hidden_cases(course, NAME, "ann", TURNS)
+        hidden_cases(Assignment(course, NAME), "ann", TURNS)
 
 
 # --- with real kernels ------------------------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ def total(x):
 @pytest.mark.parametrize("others", [0, 1], ids=["cold", "warm"])
 def test_round_two_has_a_table_of_round_one(tmp_path, others):
     course = small_course(tmp_path)
-    release(course, NAME)
+    release(Assignment(course, NAME))
     for number in range(others):  # a class of one is graded from cold
         hand_in(course, f"honest {number}", RIGHT)
     path = hand_in(course, "ann", {"double": KEEPS, "total": TELLS})

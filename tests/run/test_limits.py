@@ -13,7 +13,7 @@ import torch
 from kernels import QUICK, run, said
 from small_course import NAME, RIGHT, hand_in, install, released_course
 
-from autograder.course import Course
+from autograder.course import Assignment, Course
 from autograder.grade import grade
 from autograder.limits import DEFAULTS, KEYS, Limits, MiB
 from autograder.notes import DEATHS, Kind, sentence
@@ -62,22 +62,22 @@ def test_the_file_of_the_course_names_every_limit_with_its_default_and_says_what
     text = (ROOT / "limits.toml").read_text()
     assert tomllib.loads(text)["default"].keys() == KEYS.keys()
     set_limits(course, text)
-    assert course.limits(NAME) == DEFAULTS
+    assert Assignment(course, NAME).limits() == DEFAULTS
     lines = [line for line in text.splitlines() if line.split(" ")[0] in KEYS]
     assert len(lines) == len(KEYS) and all(line.partition("# ")[2] for line in lines)
 
 
 def test_what_is_not_set_is_the_default(course):
-    assert course.limits(NAME) == DEFAULTS
+    assert Assignment(course, NAME).limits() == DEFAULTS
     set_limits(course, "[default]\nmemory_mib = 512\n")
-    assert course.limits(NAME) == replace(DEFAULTS, memory_bytes=512 * MiB)
+    assert Assignment(course, NAME).limits() == replace(DEFAULTS, memory_bytes=512 * MiB)
 
 
 def test_an_assignment_wins_over_the_default(course):
     set_limits(course, f"[{NAME}]\ncell_s = 2.5\n\n[default]\ncell_s = 9\noutput_mib = 0.5\ndeaths = 1\n")
     expected = replace(DEFAULTS, cell_s=2.5, output_bytes=MiB // 2, deaths=1)
-    assert course.limits(NAME) == expected
-    assert course.limits("another") == replace(expected, cell_s=9)
+    assert Assignment(course, NAME).limits() == expected
+    assert Assignment(course, "another").limits() == replace(expected, cell_s=9)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_what_cannot_hold_is_said_in_one_sentence(course, executor, text, says):
     (course.root / "limits.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
     calls = executor.calls
     with pytest.raises(CourseError, match=f"limits.toml.*{says}") as found:
-        list(grade(course, NAME, []))
+        list(grade(Assignment(course, NAME), []))
     assert "\n" not in str(found.value)
     assert executor.calls == calls and not (course.root / "grades.csv").exists()
 
@@ -122,7 +122,7 @@ def test_a_notebook_runs_again_when_its_limits_have_changed(course, executor, mo
     set_limits(course, "[default]\ncell_s = 7\n")
     for text in ("[default]\ncell_s = 7\n", "", f"[{NAME}]\ncell_s = 7\n", "[default]\ncell_s = 7\n"):
         set_limits(course, text)
-        assert [sheet.points for _, _, sheet in grade(course, NAME, [])] == [6]
+        assert [sheet.points for _, _, sheet in grade(Assignment(course, NAME), [])] == [6]
     solution, *students = [limits.cell_s for limits in found]
     assert students[-2:] == [7, 60], "the last two say the same as the first: their results are kept"
     assert solution % 7 == 0, "the solution has the same limits, for each of the sets that it answers"
@@ -133,10 +133,10 @@ def test_the_size_of_what_is_handed_in_is_limited(course):
     hand_in(course, "bob", RIGHT)
     (course.root / "submitted" / "bob" / NAME / "data.bin").write_bytes(bytes(2 * MiB))
     set_limits(course, f"[{NAME}]\nfiles_mib = 1.5\n")
-    found = {s.student: s for _, _, s in grade(course, NAME, [])}
+    found = {s.student: s for _, _, s in grade(Assignment(course, NAME), [])}
     assert [sentence(n) for n in found["bob"].notes] == ["More than 500 files or 1.5 MiB: the rest was left out."]
     set_limits(course, f"[{NAME}]\nnotebook_mib = 0.001\n")
-    found = {s.student: s for _, _, s in grade(course, NAME, [])}
+    found = {s.student: s for _, _, s in grade(Assignment(course, NAME), [])}
     assert found["ann"].points == 0 and [n.kind for n in found["ann"].notes] == [Kind.TOO_LARGE]
 
 
@@ -152,12 +152,15 @@ def test_an_instructor_halves_the_memory_of_one_assignment(tmp_path):
     taken = []
     for name in ("a1_markov_chains", "a2_rnn"):
         code = "pages = bytearray(400_000_000)\npages[::4096] = b'x' * len(pages[::4096])\nprint('had it')"
-        taken.append(run(code, "print('next')", limits=replace(course.limits(name), cell_s=20)))
+        taken.append(run(code, "print('next')", limits=replace(Assignment(course, name).limits(), cell_s=20)))
     assert said(taken[0], 0) == "had it\n" and taken[0].notes == []
     assert "MemoryError" in said(taken[1], 0) or "more than 300 MiB" in sentence(taken[1].notes[0])
     assert said(taken[1], 1) == "next\n"
     fork = "import os, time\nfor _ in range(3):\n    if os.fork() == 0:\n        b = os.urandom(1000) * 150_000\n"
-    together = run(fork + "        time.sleep(20)\ntime.sleep(10)", limits=replace(course.limits("a2_rnn"), cell_s=20))
+    together = run(
+        fork + "        time.sleep(20)\ntime.sleep(10)",
+        limits=replace(Assignment(course, "a2_rnn").limits(), cell_s=20),
+    )
     assert together.notes[0].kind in DEATHS and "more than 300 MiB of memory" in sentence(together.notes[0])
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 from small_course import HALF, NAME, RIGHT, hand_in, small_course
 
+from autograder.course import Assignment
 from autograder.grade import grade
 from autograder.release import release
 from autograder.run.options import Options
@@ -48,12 +49,12 @@ CLASS = {
 def course(tmp_path):
     course = small_course(tmp_path)
     (tmp_path / "limits.toml").write_text(LIMITS)
-    release(course, NAME)
+    release(Assignment(course, NAME))
     return course
 
 
 def marks(course, students=()):
-    sheets = [sheet for _, _, sheet in grade(course, NAME, list(students), Options(again=True))]
+    sheets = [sheet for _, _, sheet in grade(Assignment(course, NAME), list(students), Options(again=True))]
     cells = ("check_double", "check_total", "plain")
     return {sheet.student: tuple(sheet.cells[cell][0] for cell in cells) for sheet in sheets}
 

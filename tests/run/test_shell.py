@@ -14,6 +14,7 @@ from time import sleep
 import pytest
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
+from autograder.course import Assignment
 from autograder.grade import grade, watch
 from autograder.notes import Kind, sentence
 from autograder.run import pool
@@ -86,7 +87,7 @@ def test_nothing_in_a_folder_ends_the_run(course):
     (course.root / "submitted" / "a folder called as a notebook" / NAME / f"{NAME}.ipynb" / "x").mkdir(parents=True)
     for mark in ("\u202e", "\u200b"):  # names that are as long as can be
         hand_in(course, "m" * 252 + mark, RIGHT)
-    sheets = {sheet.student: sheet for _, _, sheet in grade(course, NAME, [])}
+    sheets = {sheet.student: sheet for _, _, sheet in grade(Assignment(course, NAME), [])}
     assert (sheets["honest"].points, sheets["half"].points) == (6, 3)
     assert {s: sheets[s].points for s in ODD} == dict.fromkeys(ODD, 6)
     assert sheets["a folder called as a notebook"].points == 0
@@ -129,13 +130,14 @@ def test_whatever_is_raised_on_the_way_costs_one_student(course, monkeypatch, wh
             return real(*args, **kwargs)
 
     monkeypatch.setattr(f"{room}.{name}", once)
-    sheets = {sheet.student: sheet for _, _, sheet in grade(course, NAME, [])}
+    sheets = {sheet.student: sheet for _, _, sheet in grade(Assignment(course, NAME), [])}
     assert not faults and (sheets["honest"].points, sheets["half"].points) == (6, 3)
     rows = (course.root / "grades.csv").read_text()
     for student in sheets.keys() - {"honest", "half"}:
         assert sheets[student].failed and sheets[student].points == 0 and f",{student}," in rows
         assert student in sentence(sheets[student].notes[0])
-    assert {s.student: s.points for _, _, s in grade(course, NAME, ["KeyError"])} == {"KeyError": 6}  # put right
+    found = {s.student: s.points for _, _, s in grade(Assignment(course, NAME), ["KeyError"])}
+    assert found == {"KeyError": 6}  # put right
 
 
 class Whole(Exception):
@@ -144,14 +146,13 @@ class Whole(Exception):
 
 def test_the_watch_goes_on_after_any_error(course, monkeypatch):
     hand_in(course, "mallory", RIGHT)
-    said, looks = [], []
+    said = []
 
     def fails(*args):
         raise [OSError(36, "File name too long"), KeyError("odd"), RecursionError("deep")][len(said) % 3]
 
     monkeypatch.setattr("autograder.grade.grade", fails)
-    stop = lambda: looks.append(1) or len(looks) > 5  # noqa: E731
-    assert list(watch(course, NAME, [], every=0, stop=stop, say=said.append, pause=lambda s: None)) == []
+    assert list(watch(Assignment(course, NAME), [], looks=range(5), say=said.append)) == []
     assert len(said) >= 3 and "File name too long" in said[0]
 
 
@@ -159,16 +160,17 @@ def test_a_worker_that_takes_too_much_is_said(course, monkeypatch):
     hand_in(course, "mallory", RIGHT)
     real = pool.Here.grade
 
-    def exceeds(self, course, name, submission, options):
+    def exceeds(self, assignment, submission, options):
         if submission.student == "mallory":
             raise pool.Exceeded("took more than 900 s")
-        return real(self, course, name, submission, options)
+        return real(self, assignment, submission, options)
 
     monkeypatch.setattr(pool.Here, "grade", exceeds)
-    sheets = {sheet.student: sheet for _, _, sheet in grade(course, NAME, [])}
+    sheets = {sheet.student: sheet for _, _, sheet in grade(Assignment(course, NAME), [])}
     assert (sheets["honest"].points, sheets["half"].points) == (6, 3)
     assert sheets["mallory"].failed and sheets["mallory"].notes[0].kind == Kind.EXCEEDED
-    assert "900 s" in sheets["mallory"].line() and json.loads((course.private(NAME) / "failed.json").read_text())
+    failed = json.loads((Assignment(course, NAME).private / "failed.json").read_text())
+    assert "900 s" in sheets["mallory"].line() and failed
 
 
 PAGES = {
@@ -206,7 +208,7 @@ def test_a_page_that_cannot_be_made_costs_one_student(course, monkeypatch):
     monkeypatch.setattr(feedback.FeedbackExporter, "from_notebook_node", troubled)
     monkeypatch.setattr("autograder.book.gradebook.PAGE_S", 1.5)
     (course.root / "limits.toml").write_text("[default]\ngrader_s = 5\ngrader_mib = 300\n")
-    sheets = {sheet.student: sheet.points for _, _, sheet in grade(course, NAME, [])}
+    sheets = {sheet.student: sheet.points for _, _, sheet in grade(Assignment(course, NAME), [])}
     pages = {path.parts[-3]: path.read_text() for path in course.root.glob("feedback/*/*/*.html")}
     assert pages.keys() == sheets.keys() and set(sheets.values()) == {6, 3}
     assert {student for student, page in pages.items() if "could not be made" in page} == PAGES.keys()

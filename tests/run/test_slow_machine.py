@@ -8,6 +8,7 @@ import pytest
 from kernels import ASK, QUICK, check, run
 from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
 
+from autograder.course import Assignment
 from autograder.grade import grade
 from autograder.notes import Kind
 from autograder.run import execute
@@ -95,12 +96,12 @@ def tries(monkeypatch):
     """Ann's path is broken off twice, however long it may take; the patience with which each was tried."""
     found, real = [], pools.Here.grade
 
-    def broken_off(self, course, name, submission, options):
+    def broken_off(self, assignment, submission, options):
         if submission.student == "ann":
             found.append(options.patience)
             if len(found) < 3:
                 raise Exceeded("took more than 900 s")
-        return real(self, course, name, submission, options)
+        return real(self, assignment, submission, options)
 
     monkeypatch.setattr(pools.Here, "grade", broken_off)
     return found
@@ -109,7 +110,7 @@ def tries(monkeypatch):
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 def test_what_a_busy_machine_broke_off_runs_again_and_says_so(course, monkeypatch, tries):
     monkeypatch.setattr(os, "getloadavg", lambda: (20.0 * os.cpu_count(), 1.0, 1.0))
-    sheets = {sheet.student: sheet for _, _, sheet in grade(course, NAME, [])}
+    sheets = {sheet.student: sheet for _, _, sheet in grade(Assignment(course, NAME), [])}
     assert tries == [1, 4, 16] and sheets["ann"].points == 6 and not sheets["ann"].failed
     assert Kind.PATIENT in {note.kind for note in sheets["ann"].notes} and "ran again" in sheets["ann"].line()
     assert Kind.PATIENT not in {note.kind for note in sheets["bob"].notes}
@@ -118,8 +119,8 @@ def test_what_a_busy_machine_broke_off_runs_again_and_says_so(course, monkeypatc
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 def test_what_takes_too_long_on_a_quiet_machine_is_given_up_at_once_and_not_kept(course, monkeypatch, tries):
     monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 1.0, 1.0))
-    sheets = {sheet.student: sheet for _, _, sheet in grade(course, NAME, [])}
+    sheets = {sheet.student: sheet for _, _, sheet in grade(Assignment(course, NAME), [])}
     assert tries == [1] and sheets["ann"].failed and sheets["bob"].points == 3
     tries += [1, 1]
-    sheets = {sheet.student: sheet for _, _, sheet in grade(course, NAME, [])}
+    sheets = {sheet.student: sheet for _, _, sheet in grade(Assignment(course, NAME), [])}
     assert sheets["ann"].points == 6 and not sheets["ann"].failed
