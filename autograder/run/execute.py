@@ -38,7 +38,7 @@ from autograder.notes import Kind, Note, note
 from autograder.run import judge as judges
 from autograder.run import outputs
 from autograder.run.judge import Judge, no_verdict
-from autograder.sandbox import gpu, inside
+from autograder.sandbox import gpu, inside, usage
 from autograder.sandbox.provisioner import SandboxError, missing
 from autograder.sandbox.warm import Parent
 from course_utils import causes, plain
@@ -514,6 +514,8 @@ class _Manager(AsyncKernelManager):
 
     def busy(self) -> tuple[float, bool]:
         """Seconds of processor time that the kernel and its children have used, and whether any of them would run."""
+        if self.place.sandbox:
+            return usage.busy(self.provisioner.folders())
         used, runs = 0.0, False
         try:
             kernel = psutil.Process(self.provisioner.pid)

@@ -33,6 +33,9 @@ class Alone(subprocess.Popen):
         self._uid, self._room, self._lock = uid, room, threading.Lock()
         super().__init__(command, **options)
 
+    def first(self) -> None:
+        """It has no /proc of its own, in which others could not be seen."""
+
     def processes(self) -> list[psutil.Process]:
         """Those of its user."""
         found = []

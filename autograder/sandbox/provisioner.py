@@ -4,6 +4,7 @@
 we listen already: it can write to nothing that it shares with us. All that it sends passes a relay that counts it.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -167,15 +168,14 @@ class SandboxProvisioner(LocalProvisioner):
         try:
             while process.poll() is None:
                 begin = time.thread_time()
-                processes = process.processes()
-                used = usage.measure([p.pid for p in processes])
+                used = usage.measure(self.folders())
                 memory = used.resident_bytes + used.kernel_bytes
                 if memory > limits.memory_bytes:  # forks share pages: count each page once, which is slow
-                    memory = used.kernel_bytes + sum(_each(processes, lambda p: p.memory_full_info().pss))
+                    memory = used.kernel_bytes + sum(_each(process.processes(), lambda p: p.memory_full_info().pss))
                 self.peak_memory_bytes, self.cpu_s = max(self.peak_memory_bytes, memory), max(self.cpu_s, used.cpu_s)
                 if memory > limits.memory_bytes:
                     self.end(f"used more than {limits.memory_bytes / MiB:.0f} MiB of memory")
-                elif self._gpu_memory(processes) > limits.gpu_memory_bytes + gpu.CONTEXT_BYTES:
+                elif self._gpu_memory(process) > limits.gpu_memory_bytes + gpu.CONTEXT_BYTES:
                     self.end(f"used more than {limits.gpu_memory_bytes / MiB:.0f} MiB of the GPU's memory")
                 elif used.processes > limits.processes:
                     self.end(f"started more than {limits.processes} processes")
@@ -183,7 +183,7 @@ class SandboxProvisioner(LocalProvisioner):
                     self.end(f"used more than {used.cpu_s:.0f} s of processor time")
                 elif self.behind or busy.more_than_its_share(used):
                     self.behind = True
-                    usage.last([p.pid for p in processes])
+                    usage.last([p.pid for p in process.processes()])
                 self.stderr = (self.stderr + read(stderr))[:8192]
                 # looking costs at most a twentieth of a core
                 if self._ended.wait(max(0.1, 20 * (time.thread_time() - begin))):
@@ -193,10 +193,16 @@ class SandboxProvisioner(LocalProvisioner):
             self.stderr = (self.stderr + read(stderr))[:8192]
             os.close(stderr)
 
-    def _gpu_memory(self, processes: list[psutil.Process]) -> float:
+    def folders(self) -> list[str]:
+        """The folders in /proc of the sandbox's processes; none when it has ended."""
+        if not (process := self.process):
+            return []
+        return usage.folders(process.first()) or [f"/proc/{p.pid}" for p in process.processes()]
+
+    def _gpu_memory(self, process: Any) -> float:
         if self.limits.device == "cpu":
             return 0
-        used = gpu.used_bytes([p.pid for p in processes])
+        used = gpu.used_bytes([p.pid for p in process.processes()])
         self.peak_gpu_memory_bytes = max(self.peak_gpu_memory_bytes, used)
         return used
 
@@ -441,6 +447,15 @@ def read(descriptor: int) -> bytes:
 
 class Bubblewrap(subprocess.Popen):
     """The process of bubblewrap, outside of its sandbox."""
+
+    _first: int | None = None
+
+    def first(self) -> int | None:
+        """The first process in the sandbox, as soon as there is one."""
+        if self._first is None:
+            with contextlib.suppress(psutil.Error):
+                self._first = next((child.pid for child in psutil.Process(self.pid).children()), None)
+        return self._first
 
     def processes(self) -> list[psutil.Process]:
         """Those in the sandbox."""

@@ -31,13 +31,44 @@ class Usage:
     processes: int = 0
 
 
-def measure(pids: list[int]) -> Usage:
-    """What these processes use; those that have ended meanwhile are left out."""
-    usage = Usage()
-    for pid in pids:
+def folders(first: int | None) -> list[str]:
+    """The folders in /proc of all processes of a sandbox, as its own /proc lists them; none if it has not yet its own.
+
+    All of this machine's would have to be looked through otherwise, several times a second.
+
+    Args:
+        first: a process in the sandbox.
+    """
+    own = f"/proc/{first}/root/proc"
+    try:
+        namespace = os.stat(f"/proc/{first}/ns/pid").st_ino
+        if namespace == os.stat("/proc/self/ns/pid").st_ino or namespace != os.stat(f"{own}/1/ns/pid").st_ino:
+            return []
+        return [f"{own}/{name}" for name in os.listdir(own) if name.isdigit()]
+    except OSError:
+        return []
+
+
+def busy(folders: list[str]) -> tuple[float, bool]:
+    """Seconds of processor time that processes have used, and whether any of them would run if it could."""
+    used, runs = 0.0, False
+    for folder in folders:
         try:
-            status = dict(_lines(f"/proc/{pid}/status"))
-            state, *numbers = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+            state, *numbers = _stat(folder)
+        except (OSError, ValueError):
+            continue
+        used += sum(map(int, numbers[10:14])) * TICK_S
+        runs |= state in "RDW"
+    return used, runs
+
+
+def measure(folders: list[str]) -> Usage:
+    """What processes use, by their folders in /proc; those that have ended meanwhile are left out."""
+    usage = Usage()
+    for folder in folders:
+        try:
+            status = dict(_lines(f"{folder}/status"))
+            state, *numbers = _stat(folder)
             resident, tables = _kib(status, "VmRSS"), _kib(status, "VmPTE")
         except (OSError, ValueError, IndexError):  # it ends while it is looked at
             continue
@@ -46,8 +77,12 @@ def measure(pids: list[int]) -> Usage:
         usage.kernel_bytes += tables
         usage.cpu_s += sum(map(int, numbers[10:14])) * TICK_S
         usage.running += state == "R"
-    if pids:
-        usage.kernel_bytes += _sockets(pids[-1]) + _inodes(pids[-1])
+    for folder in folders:
+        try:
+            usage.kernel_bytes += _sockets(folder) + _inodes(folder)
+            break  # it is the same for all
+        except (OSError, ValueError, IndexError):  # it has ended, if nobody has waited for it yet
+            pass
     return usage
 
 
@@ -61,32 +96,29 @@ def last(pids: list[int]) -> None:
             pass
 
 
-def _sockets(pid: int) -> int:
+def _sockets(folder: str) -> int:
     """What the sockets of its network namespace may hold; those that are sent through others are among them."""
-    try:
-        if os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino:
-            return 0  # it has only just started: those are this machine's
-        used = int(_text(f"/proc/{pid}/net/sockstat").split()[2])
-        queues = [
-            row.split()[4] for name in ("tcp", "tcp6") for row in _text(f"/proc/{pid}/net/{name}").split("\n")[1:-1]
-        ]
-    except (OSError, IndexError, ValueError):
-        return 0
+    if os.stat(f"{folder}/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino:
+        return 0  # it has only just started: those are this machine's
+    used = int(_text(f"{folder}/net/sockstat").split()[2])
+    queues = [row.split()[4] for name in ("tcp", "tcp6") for row in _text(f"{folder}/net/{name}").split("\n")[1:-1]]
     return used * SOCKET_BYTES + sum(int(size, 16) for pair in queues for size in pair.split(":"))
 
 
-def _inodes(pid: int) -> int:
+def _inodes(folder: str) -> int:
     """Of its temporary folders."""
     found = 0
-    for folder in ("tmp", "dev/shm"):
-        try:
-            if os.stat(f"/proc/{pid}/root/{folder}").st_dev == os.stat(f"/{folder}").st_dev:
-                continue  # it has only just started: that is this machine's
-            status = os.statvfs(f"/proc/{pid}/root/{folder}")
-            found += (status.f_files - status.f_ffree) * INODE_BYTES
-        except OSError:
-            pass
+    for place in ("tmp", "dev/shm"):
+        if os.stat(f"{folder}/root/{place}").st_dev == os.stat(f"/{place}").st_dev:
+            continue  # it has only just started: that is this machine's
+        status = os.statvfs(f"{folder}/root/{place}")
+        found += (status.f_files - status.f_ffree) * INODE_BYTES
     return found
+
+
+def _stat(folder: str) -> list[str]:
+    """The state of a process, and the numbers that follow it."""
+    return _text(f"{folder}/stat").rpartition(")")[2].split()
 
 
 def _text(path: str) -> str:

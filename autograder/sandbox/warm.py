@@ -42,6 +42,10 @@ class Fork:
         lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
         self.pid = int(next(line for line in lines if line.startswith("Pid:")).split()[1])
 
+    def first(self) -> int:
+        """The kernel, whose number others cannot have while it is not waited for."""
+        return self.pid
+
     def processes(self) -> list[psutil.Process]:
         """The kernel, and what it has started."""
         try:
