@@ -133,26 +133,30 @@ def _in_two_places(n: int, seed: int, size: int, objects: tuple, colours: tuple,
     return *((255 * x).round().to(torch.uint8) for x in images), order // each
 
 
-def objects_alone(
-    n: int, seed: int, *, labelled: int = 10, new: int = 240, size: int = 24
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return (images, few, labels, new, truth): single objects, upright, each on a ground of one random colour.
+def objects_alone(n: int, seed: int, *, new: int = 480, size: int = 24) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (images, new, labels): single objects, upright, that nothing but the object tells apart.
 
-    `images`, n of them, come without labels. `few` has `labelled` pictures of each of the twelve objects, in random
-    order; `new` are the ones to be named, and truth their labels, places in `world.OBJECTS`. All pictures are uint8.
+    The ground has two random colours with a straight border between them, anywhere and in any direction, so that it
+    says neither what stands on it nor which way is up. `images`, n of them, come without labels; the labels of `new`
+    are places in `world.OBJECTS`. All pictures are uint8.
     """
-    return tuple(part.clone() for part in _objects_alone(n, seed, labelled, new, size))
+    return tuple(part.clone() for part in _objects_alone(n, seed, new, size))
 
 
 @lru_cache(maxsize=2)
-def _objects_alone(n: int, seed: int, labelled: int, new: int, size: int) -> tuple:
+def _objects_alone(n: int, seed: int, new: int, size: int) -> tuple:
     generator = runtime.seed(seed)
-    factors = world.sample(n + new + 4 * len(world.OBJECTS) * labelled, generator, "all")
-    kind, rest = factors["object"], torch.arange(n + new, len(factors["object"]))
-    few = torch.cat([rest[kind[rest] == i][:labelled] for i in range(len(world.OBJECTS))])
-    few = few[torch.randperm(len(few), generator=generator)]
-    rows = torch.cat([torch.arange(n + new), few])
-    images, masks = world.render({name: column[rows] for name, column in factors.items()}, size)
-    ground = torch.rand(len(rows), 3, 1, 1, generator=generator)
-    images = (255 * (images * masks + ground * (1 - masks))).round().to(torch.uint8)
-    return images[:n], images[n + new :], kind[few], images[n : n + new], kind[n : n + new]
+    factors = world.sample(n + new, generator, "all")
+    images, masks = world.render(factors, size)
+    images = (255 * (images * masks + _two_colours(n + new, size, generator) * (1 - masks))).round().to(torch.uint8)
+    return images[:n], images[n:], factors["object"][n:]
+
+
+def _two_colours(n: int, size: int, generator: torch.Generator) -> Tensor:
+    """(n, 3, S, S) plain pictures, each of two random colours on either side of a random straight line."""
+    angle, offset = torch.rand(2, n, 1, 1, generator=generator)
+    places = torch.arange(size) - (size - 1) / 2
+    across = (2 * torch.pi * angle).cos() * places[:, None] + (2 * torch.pi * angle).sin() * places
+    side = (across - size / 3 * (2 * offset - 1) + 0.5).clamp(0, 1)[:, None]
+    first, second = torch.rand(2, n, 3, 1, 1, generator=generator)
+    return first * side + second * (1 - side)

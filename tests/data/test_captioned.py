@@ -53,3 +53,27 @@ def test_all_that_may_be_said_of_a_card():
     images, captions, kinds, colours = captioned.postcards(40, 0)
     names = [(postcards.OBJECTS[k], list(postcards.COLOURS)[c]) for k, c in zip(kinds, colours)]
     assert all(caption in captioned.sentences(*name) for caption, name in zip(captions, names))
+
+
+def test_objects_alone_stand_upright_on_two_colours_that_say_nothing():
+    images, new, labels = captioned.objects_alone(300, 4, new=120)
+    assert images.shape == (300, 3, 24, 24) and new.shape == (120, 3, 24, 24) and images.dtype == torch.uint8
+    assert len(labels) == 120 and set(labels.tolist()) == set(range(len(postcards.OBJECTS)))
+    factors = postcards.sample(420, torch.Generator().manual_seed(4), "all")
+    drawn, mask = postcards.render(factors, 24)
+    assert labels.equal(factors["object"][300:])
+    inside = (mask == 1).expand_as(drawn)
+    assert (torch.cat([images, new]) / 255 - drawn)[inside].abs().max() < 0.003, "the object is the world's, upright"
+    colours = [len(picture[:, hidden[0] == 0].T.unique(dim=0)) for picture, hidden in zip(images, mask)]
+    assert sum(n > 1 for n in colours) > 150, "most grounds show two colours"
+    top, bottom, left, right = (
+        part.double().mean() for part in (images[:, :, 0], images[:, :, -1], images[..., 0], images[..., -1])
+    )
+    assert max(top, bottom, left, right) - min(top, bottom, left, right) < 12, "no side is the brighter one"
+
+
+def test_the_seed_decides_which_objects_stand_alone():
+    a, b, c = (captioned.objects_alone(5, seed, new=5)[0] for seed in (0, 0, 1))
+    assert a.equal(b) and not a.equal(c)
+    a.zero_()
+    assert captioned.objects_alone(5, 0, new=5)[0].equal(b), "what is handed out is a copy"
