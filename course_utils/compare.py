@@ -169,6 +169,9 @@ def _merge_rare(table: torch.Tensor) -> torch.Tensor:
 
 
 def _accuracy(compare: dict, got: Any, expected: Any, truth: Any, show: bool) -> str | None:
+    if fault := _unfit(got, (len(truth), compare["probe"])) if "probe" in compare else None:
+        return fault
+    got, truth = labels_of(compare, got, truth)
     shape = _close({"kind": "exact"}, _blank(got), _blank(truth), None, False)
     if shape:
         return shape
@@ -176,8 +179,39 @@ def _accuracy(compare: dict, got: Any, expected: Any, truth: Any, show: bool) ->
     accuracy = sum(g == t for g, t in zip(labels, _flat(truth))) / len(labels)
     if accuracy >= compare["threshold"]:
         return None
+    if "probe" in compare:
+        return f"value: by your features a probe names {accuracy:.1%}, wanted at least {compare['threshold']:.0%}"
     said = f"value: accuracy {accuracy:.1%}, wanted at least {compare['threshold']:.0%}"
     return said + (f": your answer is {labels[0]!r} every time" if len(set(labels)) == 1 < len(labels) else "")
+
+
+def labels_of(compare: dict, value: Any, truth: Any) -> tuple[Any, Any]:
+    """Return the labels that an answer gives, and the true ones.
+
+    Where the answer is features, a linear probe learns from the first half of them, and gives labels to the others.
+
+    Args:
+        value: labels; or (M, D) features, if `compare` has a "probe".
+        truth: M labels.
+    """
+    if "probe" not in compare or not isinstance(value, torch.Tensor) or len(value) != len(truth):
+        return value, truth
+    half = len(truth) // 2
+    x, known = value.double(), truth[:half]
+    x = (x - x[:half].mean(0)) / (x[:half].std(0) + 0.01 * x[:half].std() + 1e-12)  # what hardly varies stays small
+    wanted = torch.nn.functional.one_hot(known, int(truth.max()) + 1).double()
+    ridge = 0.1 * x.shape[1] * torch.eye(x.shape[1], dtype=torch.double)
+    weight = torch.linalg.solve(x[:half].T @ x[:half] + ridge, x[:half].T @ (wanted - wanted.mean(0)))
+    return (x[half:] @ weight + wanted.mean(0)).argmax(1), truth[half:]
+
+
+def _unfit(features: Any, shape: tuple[int, int]) -> str | None:
+    """Why a probe can learn nothing from these features."""
+    if wrong := _close({"kind": "exact"}, _blank(features), torch.zeros(shape), None, False):
+        return wrong
+    if not bool(features.isfinite().all()):
+        return "value: features that are nan or infinite"
+    return "value: all things have the same features" if bool((features == features[0]).all()) else None
 
 
 def _flat(labels: Any) -> list:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from course_utils.cases import ExerciseCases, Mistake
-from course_utils.compare import difference
+from course_utils.compare import difference, labels_of
 from course_utils.plain import Answer
 
 ALIKE = 0.8  # of the labels that either gets wrong, both give so many alike
@@ -53,7 +53,8 @@ def _alike(exercise: ExerciseCases, i: int, got: Answer, mistaken: Answer) -> fl
         return float(got == mistaken)
     match exercise.compare:
         case {"kind": "accuracy"}:
-            return _labels_alike(got["value"], mistaken["value"], exercise.truths[i])
+            said, truth = labels_of(exercise.compare, got["value"], exercise.truths[i])
+            return _labels_alike(said, labels_of(exercise.compare, mistaken["value"], exercise.truths[i])[0], truth)
         case {"kind": "distribution"}:
             compare = exercise.compare | {"alpha": SURE}
         case compare:

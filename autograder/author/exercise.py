@@ -79,9 +79,14 @@ def distribution(of: str = "values", alpha: float = 1e-6) -> dict[str, Any]:
     return {"kind": "distribution", "of": of, "alpha": alpha}
 
 
-def accuracy(threshold: float) -> dict[str, Any]:
-    """At least this share of the labels is that of the case's `truth`."""
-    return {"kind": "accuracy", "threshold": threshold}
+def accuracy(threshold: float, probe: int | None = None) -> dict[str, Any]:
+    """At least this share of the labels is that of the case's `truth`.
+
+    Args:
+        probe: the answer is so many features of each thing, not labels: a linear probe learns the labels of the first
+            half from them, and is asked for those of the second.
+    """
+    return {"kind": "accuracy", "threshold": threshold} | ({} if probe is None else {"probe": probe})
 
 
 @dataclass
