@@ -11,6 +11,8 @@ is told so by `Exceeded`. A worker may ask the loader for one more, for work wit
 """
 
 import contextlib
+import copyreg
+import io
 import os
 import pickle
 import select
@@ -207,8 +209,23 @@ def start() -> Processes | None:
 
 
 def _send(end: socket.socket, value: Any) -> None:
-    data = pickle.dumps(value)
+    packed = io.BytesIO()
+    pickler = pickle.Pickler(packed)
+    if torch := sys.modules.get("torch"):
+        pickler.dispatch_table = copyreg.dispatch_table | {torch.Tensor: _as_array}
+    pickler.dump(value)
+    data = packed.getvalue()
     end.sendall(struct.pack("<Q", len(data)) + data)
+
+
+def _as_array(tensor: Any) -> Any:
+    """How a tensor travels: torch's own way takes fifty times as long for a small one, and cases are full of them."""
+    import torch
+
+    try:
+        return torch.from_numpy, (tensor.numpy(),)
+    except (TypeError, RuntimeError):  # numpy has no such numbers, or it lies on another device
+        return tensor.__reduce_ex__(2)
 
 
 def _receive(end: socket.socket) -> Any:

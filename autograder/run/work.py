@@ -19,7 +19,7 @@ from autograder.course import Assignment
 from autograder.intake.submissions import Submission, copy_files, stage
 from autograder.notes import NOTES, Kind, as_json, from_json
 from autograder.run import execute as executor
-from autograder.run.cases import digests, hand_in_number, hidden_cases, prepare, sha, version
+from autograder.run.cases import VARIANTS, digests, hand_in_number, hidden_cases, prepare, sha, version
 from autograder.run.options import Options
 from autograder.sandbox import warm
 from autograder.sandbox.warm import Parent, imports
@@ -124,15 +124,17 @@ def _without_checks(notebook: NotebookNode, names: set[str]) -> NotebookNode:
     return notebook
 
 
-_digested: tuple[dict[str, ExerciseCases], dict[str, str]] = ({}, {})
+_digested: list[tuple[dict[str, ExerciseCases], dict[str, str]]] = []
 
 
 def _asked(cases: dict[str, ExerciseCases]) -> dict[str, str]:
-    """A digest of each exercise's cases; every submission asks for those of the same object, so the last ones stay."""
-    global _digested
-    if _digested[0] is not cases:
-        _digested = (cases, {n: hashlib.sha256(save_cases({n: c})).hexdigest() for n, c in cases.items()})
-    return _digested[1]
+    """A digest of each exercise's cases; submissions ask for those of the same few objects, so the last ones stay."""
+    for known, found in _digested:
+        if known is cases:
+            return found
+    _digested.append((cases, {n: hashlib.sha256(save_cases({n: c})).hexdigest() for n, c in cases.items()}))
+    del _digested[:-VARIANTS]
+    return _digested[-1][1]
 
 
 def told(result: executor.Result) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,8 @@ from pathlib import Path
 from time import sleep
 
 import pytest
-from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
+import torch
+from small_course import HALF, NAME, RIGHT, hand_in
 
 from autograder.course import Assignment
 from autograder.grade import grade, watch
@@ -22,17 +24,11 @@ from autograder.run.apart import Bounds, apart
 
 
 @pytest.fixture
-def executor(monkeypatch):
-    return install(monkeypatch)
-
-
-@pytest.fixture
-def course(tmp_path, executor):
-    made = released_course(tmp_path / "course")
-    hand_in(made, "honest", RIGHT)
-    hand_in(made, "half", HALF)
-    yield made
-    subprocess.run(["rm", "-rf", str(made.root / "submitted")], check=True)  # too deep for pytest to remove
+def course(course):
+    hand_in(course, "honest", RIGHT)
+    hand_in(course, "half", HALF)
+    yield course
+    subprocess.run(["rm", "-rf", str(course.root / "submitted")], check=True)  # too deep for pytest to remove
 
 
 def deep(folder: Path, part: str, most: int) -> None:
@@ -232,3 +228,25 @@ def test_what_a_worker_has_done_apart_ends_at_its_bounds_and_the_worker_goes_on(
         assert processes.call(pool.Plain(partial(apart, partial(pow, 2, 10), bounds=Bounds(60, 60)))) == 1024
     finally:
         processes.close()
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.arange(6).view(2, 3).T,
+        torch.tensor(True),
+        torch.zeros(0, 3),
+        torch.ones(2, dtype=torch.bfloat16),
+        torch.ones(2, requires_grad=True),
+        torch.tensor([1 + 2j]).conj(),
+    ],
+    ids=str,
+)
+def test_tensors_of_all_kinds_reach_a_worker_as_they_are(tensor):
+    here, there = socket.socketpair()
+    with here, there:
+        pool._send(here, {"cases": [tensor]})
+        (found,) = pool._receive(there)["cases"]
+    assert torch.equal(found, tensor) and found.dtype == tensor.dtype and found.requires_grad == tensor.requires_grad
+    if not found.requires_grad and found.numel():
+        found += found  # a worker may write to it
