@@ -520,40 +520,6 @@ def recital_explorer(
     )
 
 
-def writers_side_by_side(
-    write: Callable[[str, str, float, int], str | Iterable[str]],
-    *,
-    models: Collection[str],
-    prompt: str,
-    temperature: float = 0.7,
-) -> Explorer:
-    """Several models go on with one prompt, side by side: type it and press Enter, or move a slider.
-
-    Args:
-        write: called as write(model, prompt, temperature, seed), returns the continuation, or yields it, longer each
-            time; then all columns grow together.
-        models: the names of the columns.
-        prompt, temperature: the first settings.
-    """
-
-    def render(prompt: str, temperature: float, sample: int) -> Iterator[str]:
-        streams = [_pieces(write(name, prompt, temperature, sample)) for name in models]
-        columns = {}
-        for texts in itertools.zip_longest(*streams):  # None: this one has come to its end
-            new = {name: text.split() for name, text in zip(models, texts) if text is not None}
-            columns |= {name: (words, [False] * len(words)) for name, words in new.items()}
-            yield SideBySide(columns).html
-
-    return Explorer(
-        render,
-        {
-            "prompt": widgets.Text(prompt, description="prompt", continuous_update=False, **WIDE),
-            "temperature": temperature_slider(temperature),
-            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **SLIDER),
-        },
-    )
-
-
 def _pieces(text: str | list | Iterable) -> Iterator:
     """A text or a list of words at once, or whatever comes piece by piece."""
     return iter([text] if isinstance(text, str | list) else text)

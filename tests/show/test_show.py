@@ -629,25 +629,6 @@ def test_bound_explorer_says_which_of_the_two_decides():
     assert "K = 1023 negatives: the ceiling is above what they share" in explorer.text
 
 
-def test_writers_that_yield_grow_together():
-    def write(name, prompt, temperature, seed):
-        yield "one"
-        if name == "A":
-            yield "one two"
-
-    explorer = widgets.writers_side_by_side(write, models="AB", prompt="x")
-    shown = list(explorer._results())
-    assert len(shown) == 2
-    assert "one two" in shown[1] and shown[1].count("one") == 2, "the shorter one stays"
-
-
-def test_writers_side_by_side_give_each_model_the_same_prompt():
-    explorer = widgets.writers_side_by_side(
-        lambda name, prompt, temperature, seed: f"{name} on {prompt} {temperature} {seed}", models="AB", prompt="x"
-    )
-    assert "A on x 0.7 1" in explorer.text and "B on x 0.7 1" in explorer.text
-
-
 def test_bars_have_error_bars_where_they_are_given(axes):
     plots.bars({"a": {"x": 50, "y": 30}}, errors={"a": {"x": 4, "y": 2}}, y="%", ax=axes)
     (drawn,) = [collection for collection in axes.collections if len(collection.get_segments()) == 2]
