@@ -103,12 +103,14 @@ def bars(
             if name in spread:
                 half = [float(spread[name].get(label, 0)) for label in group]
                 axes.errorbar(at, list(map(float, group.values())), half, fmt="none", ecolor=INK, capsize=4)
-            if form:
+            if form and group:
                 said = [format(float(v), form) for v in group.values()]
+                room = 72 * axes.get_position().width * axes.figure.get_figwidth() * width / len(labels)  # points
+                size = max(7.0, min(11.0, room / (0.65 * max(map(len, said)))))  # a digit is .65 as wide as it is high
                 if name in spread:  # inside, where no error bar crosses the number
-                    axes.bar_label(drawn, said, label_type="center", fontsize=11, color="white")
+                    axes.bar_label(drawn, said, label_type="center", fontsize=size, color="white")
                 else:
-                    axes.bar_label(drawn, said, padding=2, fontsize=10, color=INK)
+                    axes.bar_label(drawn, said, padding=2, fontsize=min(10.0, size), color=INK)
         axes.set_xticks(range(len(labels)), labels)
         axes.margins(y=0.12)
         axes.grid(axis="y", alpha=0.3)

@@ -77,6 +77,17 @@ def test_a_legend_never_lies_over_what_is_drawn(crowded):
     assert len(axes.get_legend().get_texts()) == (11 if crowded else 2)
 
 
+@pytest.mark.parametrize("errors", [True, False])
+def test_numbers_of_narrow_bars_do_not_touch(errors):
+    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    heights = {name: {label: 0.95 for label in "abcd"} for name in "wxyz"}
+    plots.bars(heights, y="right", errors=heights if errors else None, ax=axes)
+    figure.draw_without_rendering()
+    boxes = sorted((text.get_window_extent() for text in axes.texts), key=lambda box: box.x0)
+    assert len(boxes) == 16 and all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:]))
+
+
 def test_a_legend_over_bars_moves_aside():
     figure = Figure(figsize=(7.6, 4.2), layout="constrained")
     axes = figure.add_subplot()
