@@ -99,6 +99,11 @@ def _img(tag: str, name: str, value: str) -> bool:
 
 def safe_code(source: str, *_: object, **__: object) -> str:
     """nbconvert's filter `highlight_code`: Python in colour, in a time that grows with its length."""
+    return _coloured(source)
+
+
+@lru_cache(256)
+def _coloured(source: str) -> str:
     lines = source.split("\n")
     long = len(source) > PARSED["code"] or any(len(line) > PARSED["line"] for line in lines)
     if long or re.search(r"(?:\n\s*){20}", source[: PARSED["code"]]):
@@ -258,8 +263,8 @@ def sheet(notebook: NotebookNode, about: dict[str, Any]) -> str:
         parts=[_part(number, cell) for number, cell in enumerate(cells, 1)],
         reasons={v.exercise: why(v) for v in verdicts if v.points < v.max_points},
         notes=[sentence(note) for note in brief(from_json(grader.get("notes", [])))],
-        style=HtmlFormatter(style="default").get_style_defs(".highlight"),
-        dark=HtmlFormatter(style="github-dark").get_style_defs(".highlight"),
+        style=_colours("default"),
+        dark=_colours("github-dark"),
         policy=POLICY,
     )
 
@@ -273,6 +278,11 @@ def _withheld(cell: NotebookNode) -> list[NotebookNode]:
     if len(put_out) > len(points) + len(errors):
         said.append("What it put out is left out here, since from the first check on that may show hidden inputs.")
     return [new_output("stream", text=" ".join(said))] * bool(said) + points
+
+
+@cache
+def _colours(style: str) -> str:
+    return HtmlFormatter(style=style).get_style_defs(".highlight")
 
 
 @cache

@@ -151,6 +151,7 @@ def _convert(step: Callable, assignment: Assignment, student: str, **execute: An
     private = assignment.private.relative_to(assignment.root)
     config = assignment.course.config()
     config.Execute.update(execute)
+    config.CheckCellMetadata.enabled = False  # `repair` has written it, and the check takes a tenth of a second
     folders = {"submitted_directory": f"{private}/{STAGED}", "feedback_directory": f"{private}/feedback"}
     directory = assignment.course.directory(assignment_id=assignment.name, student_id=student, **folders)
     convert(step(coursedir=directory, config=config, force=True), assignment.log)
