@@ -101,7 +101,11 @@ def _sockets(folder: str) -> int:
     if os.stat(f"{folder}/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino:
         return 0  # it has only just started: those are this machine's
     used = int(_text(f"{folder}/net/sockstat").split()[2])
-    queues = [row.split()[4] for name in ("tcp", "tcp6") for row in _text(f"{folder}/net/{name}").split("\n")[1:-1]]
+    queues = []
+    for counts, table in (("sockstat", "tcp"), ("sockstat6", "tcp6")):
+        path = f"{folder}/net/{counts}"  # the second is missing where there is no IPv6
+        if os.path.exists(path) and any(int(v.split()[1]) for name, v in _lines(path) if name.startswith("TCP")):
+            queues += [row.split()[4] for row in _text(f"{folder}/net/{table}").split("\n")[1:-1]]  # it takes its time
     return used * SOCKET_BYTES + sum(int(size, 16) for pair in queues for size in pair.split(":"))
 
 
