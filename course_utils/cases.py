@@ -33,6 +33,8 @@ class ExerciseCases:
         promises: what has to hold beside the values.
         seen: places of the cases that students have, too: they earn nothing, and cost something if they do not hold.
         seconds: of processor time that one call may take; None is no limit.
+        notes: for each case what it tries, in a few words that tell no value of it; "" for the ordinary ones.
+        names: of the arguments, in their order; none where nobody knows them.
     """
 
     name: str
@@ -46,6 +48,12 @@ class ExerciseCases:
     promises: list[Promise] = field(default_factory=list)
     seen: list[int] = field(default_factory=list)
     seconds: float | None = None
+    notes: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+    def note(self, i: int) -> str:
+        """What case i tries; "" for an ordinary one."""
+        return self.notes[i] if i < len(self.notes) else ""
 
     @property
     def asks(self) -> list[Any]:

@@ -39,6 +39,7 @@ class Verdict:
         cases: how many there are, and broken promises; 0 where no verdict could be made, and `wrong` says why.
         mistake: the known mistake that was recognised, and its `hint`.
         case: the number of the first case that does not hold, from 1; 0 where none stands out.
+        note: what that case tries, in a few words; "" for an ordinary one.
         wrong: what is wrong with it, in a few words.
         given: the input of that case, where it may be shown.
         missing: what kept further answers from coming.
@@ -57,11 +58,14 @@ class Verdict:
     given: str = ""
     missing: str = ""
     broken: list[str] = field(default_factory=list)
+    note: str = ""
 
     @property
     def reason(self) -> str:
         """Why points are missing, in a few words; "" where none are."""
-        return f"case {self.case}: {self.wrong}" if self.case else self.wrong
+        if not self.case:
+            return self.wrong
+        return f"case {self.case}{f' ({self.note})' if self.note else ''}: {self.wrong}"
 
     @property
     def message(self) -> str:
@@ -215,7 +219,7 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
         show: whether the message may show inputs and expected values (visible cases) or not (hidden ones).
     """
     from course_utils.compare import NOT_ANSWERED, difference  # imports torch: nobody compares in the sandbox
-    from course_utils.likeness import likeness, smallest
+    from course_utils.likeness import likeness, only_special, smallest
     from course_utils.naming import named
 
     asks, total = len(exercise.asks), len(exercise.inputs)
@@ -234,13 +238,16 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
         result.wrong = NOT_ANSWERED
     elif any(wrong):
         first = next(i for i, w in enumerate(wrong) if w)
-        result.case, result.wrong = first + 1, wrong[first]
+        result.case, result.note, result.wrong = first + 1, exercise.note(first), wrong[first]
+        if first in exercise.seen and not show:  # the student has it: what is right is no secret there
+            case = answers[first], exercise.expected[first], exercise.truths[first]
+            result.wrong = difference(exercise.compare, *case, show="right")
         if show:
             result.given = _short(exercise.inputs[first])
         if mistake := named(exercise, answers, wrong):
             result.mistake, result.hint = mistake.name, mistake.hint
-        elif said := likeness(exercise, answers, wrong):
-            result.wrong += f"; {said}"
+        elif said := [text for text in (likeness(exercise, answers, wrong), only_special(exercise, wrong)) if text]:
+            result.wrong += "".join(f"; {text}" for text in said)
         elif show and "error" not in answers[first] and (number := smallest(exercise, wrong)):
             result.wrong += f"; case {number} is small: work it out by hand, and print what yours has after each line"
     elif broken:

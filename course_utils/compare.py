@@ -17,21 +17,22 @@ WRONG_PARAMETERS = (
 
 
 def difference(
-    compare: dict[str, Any], got: Answer, expected: Answer, truth: Any = None, show: bool = False
+    compare: dict[str, Any], got: Answer, expected: Answer, truth: Any = None, show: bool | str = False
 ) -> str | None:
     """None where the answer holds; else what is wrong, first shape, then dtype, then value.
 
     Args:
-        show: whether the text may contain values (a student's visible cases) or not (the grader's hidden ones).
+        show: whether the text may contain values (a student's visible cases) or not (the grader's hidden ones);
+            "right" for the right ones alone: a visible case in the grader, where an answer may hold anything.
     """
     if "error" in expected:  # the right thing is to refuse
         if got.get("error") == expected["error"]:
             return None
         return f"expected {expected['error']} to be raised, got " + (
-            _error(got, show) if "error" in got else "an answer"
+            _error(got, show is True) if "error" in got else "an answer"
         )
     if "error" in got:
-        return _error(got, show)
+        return _error(got, show is True)
     if got["value"] is None and expected["value"] is not None:
         return "the function returned None: is there a `return`?"
     try:
@@ -62,7 +63,7 @@ def _close(compare: dict, got: Any, expected: Any, truth: Any, show: bool) -> st
         return next((f"value {i}: {text}" for i, text in parts if text), None)
     if isinstance(expected, dict):
         if not isinstance(got, dict) or set(got) != set(expected):
-            keys = sorted(map(str, got)) if isinstance(got, dict) and show else _describe(got)
+            keys = sorted(map(str, got)) if isinstance(got, dict) and show is True else _describe(got)
             return f"keys: expected {sorted(map(str, expected))}, got {keys!s:.200}"
         parts = ((k, _close(compare, got[k], expected[k], None, show)) for k in expected)
         return next((f"{k!r}: {text}" for k, text in parts if text), None)
@@ -71,7 +72,8 @@ def _close(compare: dict, got: Any, expected: Any, truth: Any, show: bool) -> st
             return f"type: expected {_describe(expected)}, got {_describe(got)}"
         if got == expected:
             return None
-        return "value: " + (f"expected {expected!r:.80}, got {got!r:.80}" if show else "a different text")
+        seen = f"expected {expected!r:.80}" + (f", got {got!r:.80}" if show is True else "")
+        return "value: " + (seen if show else "a different text")
     return _close_numbers(compare, got, expected, show)
 
 
@@ -83,7 +85,7 @@ def _close_numbers(compare: dict, got: Any, expected: Any, show: bool) -> str | 
     if got.shape != expected.shape:
         return f"shape: expected {tuple(expected.shape)}, got {tuple(got.shape)}"
     if scalar and whole and got.is_floating_point():
-        given = f": {got.item():.17g}" if show else ""
+        given = f": {got.item():.17g}" if show is True else ""
         return f"type: expected an int (a whole number), got a float{given}"
     if _kind(got) != _kind(expected) and not (scalar and _kind(got) == "integers"):
         return f"dtype: expected {_kind(expected)}, got {_kind(got)} ({str(got.dtype).removeprefix('torch.')})"
@@ -97,12 +99,13 @@ def _close_numbers(compare: dict, got: Any, expected: Any, show: bool) -> str | 
         return None
     odd = int((got.isnan() & ~near).sum())
     if near.ndim == 0:
-        return "value: " + (_expected(got.item(), expected.item()) if show else "it is nan" if odd else "it differs")
+        differs = "it is nan" if odd else "it differs"
+        return "value: " + (_expected(got.item(), expected.item(), show) if show else differs)
     place = tuple(int(i) for i in (~near).nonzero()[0])
     text = f"value: {int((~near).sum())} of {near.numel()} entries differ" + (f", {odd} of them nan" if odd else "")
     if not show:
         return text
-    return f"{text}, the first at {list(place)}: {_expected(got[place].item(), expected[place].item())}"
+    return f"{text}, the first at {list(place)}: {_expected(got[place].item(), expected[place].item(), show)}"
 
 
 def _as_tensor(value: Any) -> torch.Tensor:
@@ -110,8 +113,10 @@ def _as_tensor(value: Any) -> torch.Tensor:
     return torch.as_tensor(value, dtype=torch.float64) if type(value) is float else torch.as_tensor(value)
 
 
-def _expected(got: Any, expected: Any) -> str:
-    """Both numbers, with as many digits as it takes to see that they differ."""
+def _expected(got: Any, expected: Any, show: bool | str) -> str:
+    """Both numbers, with as many digits as it takes to see that they differ; or the right one alone."""
+    if show == "right":
+        return f"expected {expected}" if isinstance(expected, bool) else f"expected {expected:.6g}"
     for digits in (6, 9, 17):
         form = "" if isinstance(got, complex) or isinstance(expected, complex) else f".{digits}g"
         texts = [str(x) if isinstance(x, bool) else f"{x:{form}}" for x in (expected, got)]
@@ -146,7 +151,7 @@ def _distribution(compare: dict, got: Any, expected: Any, truth: Any, show: bool
     half = torch.tensor([freedom / 2, statistic / 2], dtype=torch.float64)
     if freedom == 0 or float(torch.special.gammaincc(half[0], half[1])) > compare["alpha"]:
         return None
-    seen = f" (chi-square {statistic:.0f} with {freedom} degrees of freedom)" if show else ""
+    seen = f" (chi-square {statistic:.0f} with {freedom} degrees of freedom)" if show is True else ""
     return f"value: the draws follow another distribution{seen}"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from course_utils import relations
 from course_utils.cases import ExerciseCases
 from course_utils.compare import difference
 from course_utils.plain import Answer, Module
@@ -34,6 +35,16 @@ def likeness(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | N
     with suppress(TypeError, ValueError, RuntimeError, IndexError, KeyError, OverflowError, ZeroDivisionError):
         return _likeness(exercise, answers, wrong)
     return ""  # values so odd that nothing can be said of them
+
+
+def only_special(exercise: ExerciseCases, wrong: list[str | None]) -> str:
+    """Which special cases alone fail, where all ordinary ones hold; "" where it is otherwise."""
+    failing = [i for i, text in enumerate(wrong) if text]
+    ordinary = [i for i in range(len(wrong)) if not exercise.note(i)]
+    if not ordinary or any(wrong[i] for i in ordinary) or len(failing) == len(wrong):
+        return ""
+    others = list(dict.fromkeys(exercise.note(i) for i in failing if exercise.note(i) != exercise.note(failing[0])))
+    return f"the only others that fail: {'; '.join(others)}" if others else "all other cases hold"
 
 
 def _likeness(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | None]) -> str:
@@ -84,7 +95,7 @@ class _Look:
     """
 
     def __init__(self, exercise: ExerciseCases, inputs: list[tuple]):
-        self.inputs = inputs
+        self.inputs, self.names = inputs, exercise.names
         self.rtol = max(exercise.compare.get("rtol", 0.0), 1e-6)
         self.atol = max(exercise.compare.get("atol", 0.0), 1e-8)
 
@@ -157,11 +168,22 @@ class _Look:
             how = "bool" if kind == torch.bool else "float" if kind.is_floating_point else "long"
             return f"the values are right, only their dtype is not: `.{how}()`"
         if all(r.dtype == torch.bool for r in theirs):
-            return self._booleans(pairs) or self._arranged(pairs) or _placed(pairs, self.rtol, self.atol)
-        checks = (self._sign, self._factor, self._offset, self._of_rows, self._functions, self._arranged)
-        return next((text for check in checks if (text := check(pairs))), "") or (
-            _placed(pairs, self.rtol, self.atol) or _sums(pairs)
+            return self._where(pairs) or self._booleans(pairs) or self._arranged(pairs) or self._placed(pairs)
+        checks = (
+            *(self._sign, self._factor, self._offset, self._of_rows, self._functions, self._arranged, self._off_by),
+            *(self._placed, _sums, self._where, self._lines),
         )
+        return next((text for check in checks if (text := check(pairs))), "")
+
+    def _off_by(self, pairs: list[Pair]) -> str:
+        return relations.off_by(pairs, self.inputs, self.names, self.near)
+
+    def _placed(self, pairs: list[Pair]) -> str:
+        return _placed(pairs, self.rtol, self.atol)
+
+    def _where(self, pairs: list[Pair]) -> str:
+        off = [~torch.isclose(g, r, self.rtol, self.atol, equal_nan=True) for g, r in pairs]
+        return relations.where(off, self.inputs, self.names)
 
     def _listed(self, got: list[Any], right: list[Any]) -> str:
         try:
@@ -246,7 +268,7 @@ class _Look:
         c = given[0][0]
         if all(math.isclose(c, d, rel_tol=5 * self.rtol) for d, _ in given):
             return f"the right numbers times {_constant(c)}"
-        if why := _explained([c for c, _ in given], [i for _, i in given], self.rtol):
+        if why := _explained([c for c, _ in given], [i for _, i in given], self.names, self.rtol):
             return f"the right numbers times {why}"
         return ""
 
@@ -268,7 +290,9 @@ class _Look:
         if all(abs(d - off[0]) <= 1e-4 * abs(off[0]) for d in off):
             return f"the right numbers {'plus' if off[0] > 0 else 'minus'} {_constant(abs(off[0]))}"
         signs = {d > 0 for d in off}
-        if len(signs) == 1 and (why := _explained([abs(d) for d in off], self.inputs, self.rtol, sums=True)):
+        if len(signs) == 1 and (
+            why := _explained([abs(d) for d in off], self.inputs, self.names, self.rtol, sums=True)
+        ):
             return f"the right numbers {'plus' if off[0] > 0 else 'minus'} {why}"
         return ""
 
@@ -286,6 +310,26 @@ class _Look:
         if all(self.near(g.softmax(-1), r) for g, r in pairs):
             return "softmax of yours would be right"
         return ""
+
+    def _lines(self, pairs: list[Pair]) -> str:
+        """Each row, or column, or both, off by a factor or a number of its own."""
+        if any(g.dim() < 2 or min(r.shape[-2:]) < 2 or not (g.isfinite() & r.isfinite()).all() for g, r in pairs):
+            return ""
+        if sum(r.numel() for _, r in pairs) < 12:
+            return ""
+        for axis, line in ((-1, "row"), (-2, "column")):
+            if all(self.near(g - (g - r).mean(axis, keepdim=True), r) for g, r in pairs):
+                return f"in each {line} all numbers are off by the same amount"
+            sizes = [(g * r).sum(axis, keepdim=True) / (r * r).sum(axis, keepdim=True) for g, r in pairs]
+            if all(bool((c > 0).all()) and self.near(g, c * r) for c, (g, r) in zip(sizes, pairs)):
+                return f"in each {line} all numbers are off by the same factor"
+        if all(bool((r != 0).all()) and bool((g / r > 0).all()) and self._outer(g / r) for g, r in pairs):
+            return "each row and each column is off by a factor of its own: what are its numbers divided by?"
+        return ""
+
+    def _outer(self, t: torch.Tensor) -> bool:
+        """Whether a table is one number for each row times one for each column."""
+        return self.near(t * t[..., :1, :1], t[..., :, :1] * t[..., :1, :])
 
     def _functions(self, pairs: list[Pair]) -> str:
         if not all(_various(torch.cat([pair[side].flatten() for pair in pairs])) for side in (0, 1)):
@@ -361,8 +405,8 @@ def _constant(c: float) -> str:
     return name or f"{c:.4g}"
 
 
-def _explained(numbers: list[float], inputs: list[tuple], rtol: float, sums: bool = False) -> str:
-    """What of the arguments each case's number hangs on: "N, the size of axis 0 of the first argument"."""
+def _explained(numbers: list[float], inputs: list[tuple], names: list[str], rtol: float, sums: bool = False) -> str:
+    """What of the arguments each case's number hangs on: "N, the size of axis 0 of `x`"."""
     forms: list[tuple[str, Callable[[float], float]]] = [
         ("n", lambda n: n),
         ("1/n", lambda n: 1 / n),
@@ -386,7 +430,7 @@ def _explained(numbers: list[float], inputs: list[tuple], rtol: float, sums: boo
     ]
     if not sums:
         forms = forms[:-1]
-    for text, sizes in _sizes(inputs):
+    for text, sizes in _sizes(inputs, names):
         if len(set(sizes)) < 2:
             continue
         for form, function in forms:
@@ -399,10 +443,17 @@ def _explained(numbers: list[float], inputs: list[tuple], rtol: float, sums: boo
     return ""
 
 
-def _sizes(inputs: list[tuple]) -> Iterator[tuple[str, list[float]]]:
+def _which(place: int, names: list[str], many: bool) -> str:
+    """What an argument is called."""
+    if place < len(names):
+        return f"`{names[place]}`"
+    return f"the {ORDINALS[place]} argument" if many else "the argument"
+
+
+def _sizes(inputs: list[tuple], names: list[str]) -> Iterator[tuple[str, list[float]]]:
     """What numbers describe the arguments: sizes of axes, products of two of them, how many are True, plain numbers."""
     for p, values in enumerate(zip(*inputs)):
-        which = f"the {ORDINALS[p]} argument" if len(inputs[0]) > 1 else "the argument"
+        which = _which(p, names, len(inputs[0]) > 1)
         if all(isinstance(v, list) and v and isinstance(v[0], torch.Tensor) for v in values):
             values = tuple(v[0] for v in values)
         if all(isinstance(v, torch.Tensor) for v in values):
@@ -488,7 +539,7 @@ def _only_where(exercise: ExerciseCases, failing: list[int]) -> str:
     if len(holds) < 2 or len({len(arguments) for arguments in inputs}) > 1:
         return ""
     for (text, test), p in itertools.product(FEATURES.items(), range(len(inputs[0]))):
-        which = f"the {ORDINALS[p]} argument" if len(inputs[0]) > 1 else "the argument"
+        which = _which(p, exercise.names, len(inputs[0]) > 1)
         found = [_tested(test, arguments[p]) for arguments in inputs]
         if all(found[i] is True for i in failing) and all(found[i] is False for i in holds):
             return f"what fails, and nothing else, is called with {text.format(which)}"

@@ -37,10 +37,41 @@ def named(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | None
     found.sort(key=lambda each: each[:2])
     match found:
         case [(beyond, alike, mistake), *others]:
+            others = [each for each in others if each[2].hint != mistake.hint]  # the same mistake, in other words
             equal = any(b == beyond and a < alike + NEAR for b, a, _ in others)
             sure = alike == -1 and all(a > -1 for b, a, _ in others if b == beyond)
             return mistake if sure or not equal else None
-    return None
+    return _among_others(exercise, answers, wrong)
+
+
+def _among_others(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | None]) -> Mistake | None:
+    """The mistake that explains all failing numbers, where something else gives nan, infinity or an error in the rest.
+
+    Two mistakes at once are common: the wrong formula, and no thought for the empty text. At least two cases must be
+    those of the mistake to the last digit, and what is left must tell of nothing, or be all of another known mistake.
+    """
+    if exercise.compare["kind"] not in ("close", "exact"):
+        return None
+    failing = [i for i, w in enumerate(wrong) if w and answers[i].get("error") != "TooLong"]
+    telling = {i for i in failing if _tells(answers[i], exercise.expected[i])}
+    explained = {
+        m.name: {i for i in telling if _alike(exercise, i, answers[i], m.answers[i])} for m in exercise.mistakes
+    }
+    found = []
+    for mistake in exercise.mistakes:
+        mine = explained[mistake.name]
+        rest = telling - mine
+        beyond = sum(not _holds(exercise, i, mistake.answers[i]) for i, w in enumerate(wrong) if not w)
+        if len(mine) > 1 and not beyond and (not rest or any(rest <= other for other in explained.values())):
+            found.append((len(mine), mistake))
+    most = max((n for n, _ in found), default=0)
+    best = {m.hint: m for n, m in found if n == most}
+    if len(best) != 1:
+        return None
+    (mistake,) = best.values()
+    others = [str(i + 1) for i in failing if i not in explained[mistake.name]]
+    more = f" (What is wrong in case {', '.join(others)} comes from something else.)" if others else ""
+    return Mistake(mistake.name, mistake.hint + more, mistake.answers)
 
 
 def _holds(exercise: ExerciseCases, i: int, answer: Answer) -> bool:
@@ -67,9 +98,17 @@ def _labels_alike(got: Any, mistaken: Any, truth: Any) -> float:
     got, mistaken, truth = map(_listed, (got, mistaken, truth))
     if not len(got) == len(mistaken) == len(truth) or len(set(got)) == 1 < len(set(mistaken)):
         return 0.0
+    if len(set(mistaken)) == 2 and not _nearer_than_one_class(got, mistaken):
+        return 0.0
     erring = [(g, m) for g, m, t in zip(got, mistaken, truth) if g != t or m != t]
     share = sum(g == m for g, m in erring) / max(len(erring), 1)
     return share if share >= ALIKE else 0.0
+
+
+def _nearer_than_one_class(got: list, mistaken: list) -> bool:
+    """Whether yes-or-no labels are a mistake's own, and not alike only since both say nearly always the same."""
+    apart = sum(g != m for g, m in zip(got, mistaken))
+    return all(2 * apart <= sum(m != label for m in mistaken) for label in set(mistaken))
 
 
 def _listed(labels: Any) -> list:

@@ -18,6 +18,7 @@ stay as they were, that the generator is followed, and that it runs on a GPU hol
 import hashlib
 import hmac
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -91,10 +92,17 @@ def accuracy(threshold: float, probe: int | None = None) -> dict[str, Any]:
 
 @dataclass
 class Case:
-    """A case with a truth beside its arguments, which the student's function never sees."""
+    """A case with more than its arguments.
+
+    Attributes:
+        truth: what `accuracy` compares with, which the student's function never sees.
+        note: what the case tries, in a few words. A student reads it where the case fails, hidden ones included: it
+            names what is special, and no number of the case.
+    """
 
     arguments: tuple
     truth: Any = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,6 +198,10 @@ class Exercise:
 
         return register
 
+    def also(self, name: str) -> Callable[[Callable], Callable]:
+        """Decorator: another function that makes the mistake called `name`, with other numbers in some cases."""
+        return self.mistake(self.mistakes[name][0])
+
     def breaks(self, sentence: str) -> Callable[[Callable], Callable]:
         """Decorator: a wrong function or class that breaks this sentence of the statement, and has to lose by it.
 
@@ -245,7 +257,17 @@ class Exercise:
             self.banned,
             promises=self.promises.of(inputs),
             seconds=self.seconds and SLOW * self.seconds,
+            notes=[case.note for case in drawn],
+            names=self._arguments(),
         )
+
+    def _arguments(self) -> list[str]:
+        """What the arguments are called, as the mistakes have them: they are written like the student's answer."""
+        for _, function in self.mistakes.values():
+            if isinstance(function, type):
+                return list(inspect.signature(function.forward).parameters)[1:]
+            return list(inspect.signature(function).parameters)
+        return []
 
     @property
     def slow(self) -> bool:
