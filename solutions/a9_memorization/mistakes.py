@@ -45,13 +45,21 @@ longest_match = Exercise("longest_match", points=3, compare=exact(), banned=LIBR
 @longest_match.cases
 def _(g):
     training = torch.tensor([0, 1, 2, 3, 0, 4, 1, 2])
-    yield torch.tensor([5, 1, 2, 3, 1, 2]), training  # the example in the text
-    yield torch.tensor([7, 8, 9]), training  # nothing in common
-    yield torch.tensor([4, 1, 2]), training  # all of it, at the end of the training text
-    yield torch.tensor([9, 2, 0, 0, 4, 9, 1, 2]), training  # two of length 2, and the one that comes later counts
-    yield torch.tensor([6, 1, 1, 1, 2, 6]), torch.tensor([1, 1, 1, 1, 2, 3, 5])  # a match inside a failed match
-    yield torch.tensor([3, 4, 5, 6, 7]), torch.tensor([5, 6])  # the training text is the shorter one
-    yield torch.randint(2_000, (300,), generator=g), torch.randint(2_000, (30_000,), generator=g)  # 9 million pairs
+    yield Case((torch.tensor([5, 1, 2, 3, 1, 2]), training), note="the example in the text")
+    yield Case((torch.tensor([7, 8, 9]), training), note="nothing in common")
+    yield Case((torch.tensor([4, 1, 2]), training), note="all of it, at the end of the training text")
+    yield Case(
+        (torch.tensor([9, 2, 0, 0, 4, 9, 1, 2]), training),
+        note="two passages are equally long: the one that stands first in the training text counts",
+    )
+    yield Case(
+        (torch.tensor([6, 1, 1, 1, 2, 6]), torch.tensor([1, 1, 1, 1, 2, 3, 5])), note="a match inside a failed match"
+    )
+    yield Case((torch.tensor([3, 4, 5, 6, 7]), torch.tensor([5, 6])), note="the training text is the shorter one")
+    yield Case(
+        (torch.randint(2_000, (300,), generator=g), torch.randint(2_000, (30_000,), generator=g)),
+        note="a long training text",
+    )
     yield _copied_text(g, 4, 120, 4)
     yield _copied_text(g, 30, 400, 6)
     yield _copied_text(g, 300, 2_000, 8)
@@ -132,6 +140,16 @@ def with_gaps(generated, training):
     return (int(hit[0]), length) if length else (0, 0)
 
 
+@longest_match.also("with_gaps")
+def with_gaps_in_both(generated, training):
+    run = torch.zeros(len(training) + 1, dtype=torch.long)
+    best = torch.zeros_like(run)
+    for token in generated:
+        run = torch.cat([run[:1], torch.where(training == token, run[:-1] + 1, run[:-1])])
+        best = torch.maximum(best, run)
+    return int(best.argmax()) - int(best.max()), int(best.max())
+
+
 @longest_match.mistake(
     "the last token of the training text is never looked at. If a slice or a range of yours ends with − 1, say what "
     "for."
@@ -187,14 +205,17 @@ mark_copied = Exercise("mark_copied", points=2, compare=exact(), banned=LIBRARY)
 def _(g):
     training = torch.tensor([0, 1, 2, 3, 4])
     generated = torch.tensor([0, 1, 9, 1, 2, 3, 8, 4])
-    yield generated, training, 2  # the example in the text
-    yield generated, training, 3
-    yield generated, training, 1  # every token that occurs
-    yield torch.tensor([1, 2]), training, 3  # shorter than n: nothing can be marked
-    yield torch.tensor([2, 1, 4, 3, 2]), training, 2  # the same tokens in another order
+    yield Case((generated, training, 2), note="the example in the text")
+    yield Case((generated, training, 3), note="the example in the text, with n = 3")
+    yield Case((generated, training, 1), note="every token that occurs")
+    yield Case((torch.tensor([1, 2]), training, 3), note="shorter than n: nothing can be marked")
+    yield Case((torch.tensor([2, 1, 4, 3, 2]), training, 2), note="the same tokens in another order")
     # 2 3 is no part of 12 31, though its digits are
     a, b = (1 + torch.randperm(9, generator=g)[:2]).tolist()
-    yield torch.tensor([a, b, 77, 10 * b + a, 50]), torch.tensor([10 * b + a, 10 * b + 7, 50, 90 + a, 10 * b]), 2
+    yield Case(
+        (torch.tensor([a, b, 77, 10 * b + a, 50]), torch.tensor([10 * b + a, 10 * b + 7, 50, 90 + a, 10 * b]), 2),
+        note="numbers of two digits: their digits are no tokens",
+    )
     for size, length, n in ((6, 40, 3), (40, 200, 4), (200, 1_000, 5)):
         yield *_copied_text(g, size, length, 6), n
 
@@ -302,9 +323,9 @@ exposure = Exercise("exposure", points=2, compare=close(), banned=LIBRARY)
 
 @exposure.cases
 def _(g):
-    yield torch.tensor([2.0, 5.0, 3.0, 7.0]), torch.tensor([0, 2, 3])  # the example in the text
-    yield torch.full((8,), 1.5), torch.tensor([0, 5])  # a model that finds all alike has memorized nothing
-    yield torch.tensor([4.0, 1.0, 4.0, 4.0, 6.0, 9.0, 0.5, 4.0]), torch.tensor([0, 7, 6, 1])  # ties
+    yield Case((torch.tensor([2.0, 5.0, 3.0, 7.0]), torch.tensor([0, 2, 3])), note="the example in the text")
+    yield Case((torch.full((8,), 1.5), torch.tensor([0, 5])), note="a model that finds all alike has memorized nothing")
+    yield Case((torch.tensor([4.0, 1.0, 4.0, 4.0, 6.0, 9.0, 0.5, 4.0]), torch.tensor([0, 7, 6, 1])), note="ties")
     for size, canaries in ((50, 4), (1_000, 6), (3_000, 3)):
         losses = torch.rand(size, generator=g) * 10
         planted = torch.randperm(size, generator=g)[:canaries]
@@ -418,12 +439,18 @@ contamination = Exercise("contamination", points=3, compare=close(), banned=LIBR
 def _(g):
     training = "the cat sat on the mat and the dog sat on the cat".split()
     questions = ["the cat sat down", "dog sat on the mat", "mat"]
-    yield [q.split() for q in questions], training, 2, 0.5  # the example in the text
+    yield Case(([q.split() for q in questions], training, 2, 0.5), note="the example in the text")
     questions = ["sat on the sat on the sat on", "the dog ran and the dog slept", "cat the on sat"]
-    yield [q.split() for q in questions], training, 3, 0.4
-    yield [["a", "bc", "d"], ["ab"], ["abc", "d"]], ["ab", "c", "d", "da", "b"], 2, 0.5  # joined, they would look alike
+    yield Case(([q.split() for q in questions], training, 3, 0.4), note="n-grams that a question has twice")
+    yield Case(
+        ([["a", "bc", "d"], ["ab"], ["abc", "d"]], ["ab", "c", "d", "da", "b"], 2, 0.5),
+        note="joined, they would look alike",
+    )
     # all of them shorter than n; the words of the last one occur, but not in this order
-    yield [["x", "y", "z"], ["w", "x"], ["y"], ["z", "x"]], ["w", "x", "y", "z"], 4, 1.0
+    yield Case(
+        ([["x", "y", "z"], ["w", "x"], ["y"], ["z", "x"]], ["w", "x", "y", "z"], 4, 1.0),
+        note="questions of fewer than n words",
+    )
     for size, length, n in ((5, 150, 3), (12, 400, 3), (20, 600, 2)):
         names = [f"w{i}" for i in range(size)]
         training = [names[i] for i in torch.randint(0, size, (length,), generator=g)]
@@ -574,9 +601,15 @@ score_gap = Exercise("score_gap", points=2, compare=close(), banned=LIBRARY)
 @score_gap.cases
 def _(g):
     yes, no = True, False
-    yield torch.tensor([yes, yes, yes, no, yes, no, no, yes]), torch.tensor([yes] * 4 + [no] * 4)  # in the text
-    yield torch.tensor([yes, yes, no, no, no, yes]), torch.tensor([yes, yes, no, no, no, no])  # all leaked ones right
-    yield torch.tensor([no, yes]), torch.tensor([yes, no])  # one question each: an error of 0 is no certainty
+    yield Case(
+        (torch.tensor([yes, yes, yes, no, yes, no, no, yes]), torch.tensor([yes] * 4 + [no] * 4)),
+        note="the example in the text",
+    )
+    yield Case(
+        (torch.tensor([yes, yes, no, no, no, yes]), torch.tensor([yes, yes, no, no, no, no])),
+        note="all leaked ones right",
+    )
+    yield Case((torch.tensor([no, yes]), torch.tensor([yes, no])), note="one question in each group")
     for leaked_share, memory in ((0.1, 0.95), (0.5, 0.8), (0.3, 0.3)):
         size = _integer(g, 80, 300)
         leaked = torch.rand(size, generator=g) < leaked_share
@@ -708,11 +741,16 @@ private_gradient = Exercise("private_gradient", points=4, compare=close(rtol=1e-
 @private_gradient.cases
 def _(g):
     gradients = [torch.tensor([[3.0, 4.0], [0.0, 0.5]])]
-    yield gradients, 1.0, 0.0, [torch.tensor([1.0, -1.0])]  # the example in the text, without noise
-    yield gradients, 1.0, 2.0, [torch.tensor([1.0, -1.0])]  # and with it
-    # one sample, two parameters: its length is that of both together, 13
-    yield [torch.tensor([[3.0, 4.0]]), torch.tensor([[[12.0]]])], 6.5, 0.0, [torch.ones(2), torch.ones(1, 1)]
-    yield [torch.zeros(3, 2), torch.zeros(3, 1)], 0.5, 1.0, [torch.ones(2), torch.zeros(1)]  # gradients of length 0
+    yield Case((gradients, 1.0, 0.0, [torch.tensor([1.0, -1.0])]), note="the example in the text, without noise")
+    yield Case((gradients, 1.0, 2.0, [torch.tensor([1.0, -1.0])]), note="the example in the text, with noise")
+    yield Case(
+        ([torch.tensor([[3.0, 4.0]]), torch.tensor([[[12.0]]])], 6.5, 0.0, [torch.ones(2), torch.ones(1, 1)]),
+        note="one sample and two parameters: its length is that of both together",
+    )
+    yield Case(
+        ([torch.zeros(3, 2), torch.zeros(3, 1)], 0.5, 1.0, [torch.ones(2), torch.zeros(1)]),
+        note="gradients of length 0",
+    )
     for batch, shapes, max_norm, noise_multiplier in (
         (4, [(3,)], 1.5, 0.8),
         (6, [(3, 2), (3,)], 2.0, 0.0),
@@ -755,6 +793,17 @@ def mean_is_clipped(gradients, max_norm, noise_multiplier, noise):
     scale = _scale(torch.cat([x.flatten() for x in means]).norm(), max_norm)
     B = len(gradients[0])
     return [scale * x + noise_multiplier * max_norm * z / B for x, z in zip(means, noise)]
+
+
+@private_gradient.mistake(
+    "you add up the gradients first and clip their sum. Then one sample can still be nearly all of it: clip the "
+    "gradient of each "
+    "sample *before* they are added up."
+)
+def sum_is_clipped(gradients, max_norm, noise_multiplier, noise):
+    sums = [x.sum(0) for x in gradients]
+    scale = _scale(torch.cat([x.flatten() for x in sums]).norm(), max_norm)
+    return [(scale * x + noise_multiplier * max_norm * z) / len(gradients[0]) for x, z in zip(sums, noise)]
 
 
 @private_gradient.mistake(
@@ -869,7 +918,11 @@ def _(g):
         "All cakes (are baked) in the morning; and sold by noon?",
         "In the morning, all the lights are sold by the last one.",
     ]
-    yield Case((training, questions), truth=[True, False, True, False, True, False])
+    yield Case(
+        (training, questions),
+        truth=[True, False, True, False, True, False],
+        note="by hand: other words' order, capitals and punctuation",
+    )
     from course_utils.data import text
 
     for limit in (10, 20, 20):
@@ -940,10 +993,10 @@ def any_three_words(training, questions):
 
 
 @find_leaks.mistake(
-    "capitals and punctuation make words differ for you: “Array” and “array”, “array” and “array.” must be the same. "
-    "Lower case, and letters and digits alone."
+    "a leak that was changed a little hides from you: other capitals (“Array”, “array”), punctuation (“array.”) or one "
+    "slip. Take words in lower case, letters and digits alone, and ask how *much* of the question occurs."
 )
-def capitals_and_punctuation_kept(training, questions):
+def little_changes_hide_it(training, questions):
     return [share >= 0.4 for share in _overlaps(training, questions, 3, as_written=True)]
 
 
@@ -978,10 +1031,19 @@ def any_long_ngram(training, questions):
     return [share > 0 for share in _overlaps(training, questions, 8)]
 
 
+@find_leaks.also("any_long_ngram")
+def share_of_long_ngrams(training, questions):
+    return [share >= 0.4 for share in _overlaps(training, questions, 8)]
+
+
 # --- Promises ---------------------------------------------------------------------------------------------------------
 # Wrong answers whose values may be right: each breaks a sentence of the statement, and has to lose by it.
 
 
+@mark_copied.mistake(
+    "you search in a text made of the tokens: there (2, 3) stands in (12, 31), though no token of it does. Compare "
+    "tokens with tokens, as tuples."
+)
 @mark_copied.breaks("stands in `training`, too")
 def searched_as_text(generated, training, n):
     text, marks = " ".join(map(str, training.tolist())), torch.zeros(len(generated), dtype=torch.bool)
