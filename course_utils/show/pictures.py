@@ -63,18 +63,19 @@ def html(images: Tensor | Sequence[Tensor], titles: Sequence | None = None, colu
     images, titles = check(images, titles)
     if zoom < 1:
         raise ValueError(f"zoom must be ≥ 1, got {zoom}")
-    cells = []
+    cells, drawn = [], "image-rendering: pixelated; display: block; max-width: 100%; height: auto"
     for i, image in enumerate(images):
         name = titles[i] if titles else f"picture {i + 1}"
         H, W = image.shape[1:]
         said = f'<figcaption style="font-size: 12px; max-width: {max(W * zoom, 60)}px">{escape(name)}</figcaption>'
         cells.append(
             f'<figure style="margin: 0"><img alt="{escape(name)}" width="{W * zoom}" height="{H * zoom}" '
-            f'style="image-rendering: pixelated; display: block" src="{data_url(image)}">'
+            f'style="{drawn}" src="{data_url(image)}">'
             f"{said if titles else ''}</figure>"
         )
     columns = min(check_columns(columns), len(cells))
-    style = f"display: grid; grid-template-columns: repeat({columns}, max-content); gap: 4px; padding: 4px 0"
+    tracks = f"repeat({columns}, minmax(0, max-content))"  # where there is no room, the pictures become smaller
+    style = f"display: grid; grid-template-columns: {tracks}; gap: 4px; padding: 4px 0"
     return f'<div style="{style}">{"".join(cells)}</div>'
 
 

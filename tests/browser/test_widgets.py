@@ -5,7 +5,10 @@ import json
 import nbformat
 import pages
 import pytest
+import torch
 from pages import Notebook, move_each_widget, notebook_of, running_lab
+
+from course_utils.show import pictures
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DEAD = """
@@ -89,3 +92,15 @@ def test_without_widgets_in_jupyterlab_there_is_the_result(browser, tmp_path, mo
         assert not notebook.page.locator(".course-explorer").count()
         notebook.screenshot("widget_still")
         notebook.close()
+
+
+def test_pictures_become_smaller_where_there_is_no_room(browser):
+    row = pictures.html(torch.zeros(5, 3, 32, 32), titles=["crop, resize, flip"] * 5, columns=5, zoom=5)
+    page = browser.new_page()
+    for room, side in ((400, 76.8), (1000, 160)):
+        page.set_content(f'<div style="width: {room}px">{row}</div>')
+        boxes = page.locator("img").evaluate_all("all => all.map(i => i.getBoundingClientRect().toJSON())")
+        left = boxes[0]["left"]
+        assert len(boxes) == 5 and all(box["right"] <= left + room for box in boxes)
+        assert all(abs(box["width"] - side) < 1 and abs(box["height"] - side) < 1 for box in boxes), "square, still"
+    page.close()
