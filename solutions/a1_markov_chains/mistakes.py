@@ -37,10 +37,10 @@ count_transitions = Exercise(
 
 @count_transitions.cases
 def _(g):
-    yield torch.tensor([0, 1, 1, 0, 2]), 3  # the example in the text
-    yield torch.tensor([0, 0, 0, 0]), 1  # one symbol: one pair, three times
-    yield torch.tensor([2]), 4  # no pair at all
-    yield torch.tensor([0, 0, 1, 2]), 5  # symbols 3 and 4 exist but never occur
+    yield Case((torch.tensor([0, 1, 1, 0, 2]), 3), note="the example in the text")
+    yield Case((torch.tensor([0, 0, 0, 0]), 1), note="one symbol: one pair, three times")
+    yield Case((torch.tensor([2]), 4), note="no pair at all")
+    yield Case((torch.tensor([0, 0, 1, 2]), 5), note="some symbols never occur")
     for _ in range(2):
         size = _integer(g, 3, 6)
         yield _chain(g, size, _integer(g, 30, 60)), size
@@ -105,10 +105,13 @@ probabilities = Exercise("probabilities", points=3, compare=close(), banned=LIBR
 
 @probabilities.cases
 def _(g):
-    yield torch.tensor([[3, 1], [1, 1]]), 0.0  # the example in the text, nothing smoothed
-    yield torch.tensor([[3, 1, 0], [0, 2, 1], [0, 0, 0]]), 0.5
-    yield torch.tensor([[0, 1], [0, 0]]), 0.0  # a row seen once, and one never: that one is uniform
-    yield torch.tensor([[5]]), 0.1  # one symbol
+    yield Case((torch.tensor([[3, 1], [1, 1]]), 0.0), note="the example in the text: nothing is smoothed")
+    yield Case(
+        (torch.tensor([[3, 1, 0], [0, 2, 1], [0, 0, 0]]), 0.5),
+        note="pairs that never occur, and a row without counts, smoothed",
+    )
+    yield Case((torch.tensor([[0, 1], [0, 0]]), 0.0), note="a row seen once, and one never: that one is uniform")
+    yield Case((torch.tensor([[5]]), 0.1), note="one symbol")
     for smoothing in (0.0, 0.01 + float(torch.rand((), generator=g)), 2.0):
         size = _integer(g, 3, 7)
         counts = torch.randint(0, 5, (size, size), generator=g).pow(2)
@@ -218,10 +221,13 @@ bits_per_character = Exercise(
 
 @bits_per_character.cases
 def _(g):
-    yield torch.tensor([0, 1, 0, 1]), torch.tensor([[0.5, 0.5], [0.25, 0.75]])  # in the text: (1 + 2 + 1) / 3 bits
-    yield torch.tensor([1, 0]), torch.tensor([[0.9, 0.1], [0.125, 0.875]])  # a single step
-    yield torch.tensor([0, 0, 0]), torch.tensor([[1.0]])  # nothing to guess: 0 bits
-    yield torch.tensor([0, 1, 1, 0]), torch.tensor([[0.5, 0.5], [0.0, 1.0]])  # an impossible step: infinitely many bits
+    yield Case((torch.tensor([0, 1, 0, 1]), torch.tensor([[0.5, 0.5], [0.25, 0.75]])), note="the example in the text")
+    yield Case((torch.tensor([1, 0]), torch.tensor([[0.9, 0.1], [0.125, 0.875]])), note="a single step")
+    yield Case((torch.tensor([0, 0, 0]), torch.tensor([[1.0]])), note="nothing to guess")
+    yield Case(
+        (torch.tensor([0, 1, 1, 0]), torch.tensor([[0.5, 0.5], [0.0, 1.0]])),
+        note="an impossible step: infinitely many bits",
+    )
     for length in (20, 50, 3_000):  # the probability of the last one is far below the smallest float
         size = _integer(g, 3, 9)
         yield torch.randint(0, size, (length,), generator=g), torch.rand(size, size, generator=g).mul(3).softmax(1)
@@ -315,20 +321,32 @@ def _(g):
     def starts(size, n=600):
         return torch.arange(n) % size
 
-    # one step of all chains, from one symbol
-    yield torch.tensor([[0.8, 0.2], [0.3, 0.7]]), torch.zeros(600, dtype=torch.long), 2, 1.0, seed()
-    # a ring: only one way to go, at any temperature
-    yield torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]), starts(3), 7, 2.0, seed()
-    # nothing to draw
-    yield torch.tensor([[0.5, 0.5], [0.5, 0.5]]), torch.tensor([1, 0, 1]), 1, 1.0, seed()
+    yield Case(
+        (torch.tensor([[0.8, 0.2], [0.3, 0.7]]), torch.zeros(600, dtype=torch.long), 2, 1.0, seed()),
+        note="one step of all chains, from one symbol",
+    )
+    yield Case(
+        (torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]), starts(3), 7, 2.0, seed()),
+        note="a ring: only one way to go, at any temperature",
+    )
+    yield Case(
+        (torch.tensor([[0.5, 0.5], [0.5, 0.5]]), torch.tensor([1, 0, 1]), 1, 1.0, seed()),
+        note="a length of 1: nothing to draw",
+    )
     for size, temperature in ((3, 1.0), (5, 0.5), (4, 2.0)):
         yield _uneven(g, size), starts(size), 8, temperature, seed()
     # what is impossible stays so where all that is possible is nearly alike
     table = (1 - torch.eye(6)) * (1 + torch.rand(6, 6, generator=g))
-    yield table / table.sum(1, keepdim=True), starts(6, 1200), 8, 8.0, seed()
+    yield Case(
+        (table / table.sum(1, keepdim=True), starts(6, 1200), 8, 8.0, seed()),
+        note="steps that are impossible, at a high temperature",
+    )
     # two symbols that are nearly alike: only a temperature far below 0.01 tells them apart
     more = 0.5 + 0.002 + 0.001 * float(torch.rand((), generator=g))
-    yield torch.tensor([[more, 1 - more], [1 - more, more]], dtype=torch.double), starts(2), 6, 0.005, seed()
+    yield Case(
+        (torch.tensor([[more, 1 - more], [1 - more, more]], dtype=torch.double), starts(2), 6, 0.005, seed()),
+        note="a temperature below 0.01, and symbols that are nearly alike",
+    )
     # almost no randomness: p^100 is below the smallest float, its logarithm is not
     yield (torch.randn(8, 8, generator=g) * 0.3).softmax(1), starts(8), 6, 0.01, seed()
 
@@ -448,10 +466,10 @@ witten_bell = Exercise("witten_bell", points=4, compare=close(), banned=LIBRARY,
 
 @witten_bell.cases
 def _(g):
-    yield torch.tensor([0, 0, 1]), 2  # the example in the text
-    yield torch.tensor([2]), 3  # one character: only order 0 has seen anything
-    yield torch.tensor([0, 0, 0]), 1  # one symbol: nothing to guess
-    yield torch.tensor([0, 1, 2, 0, 1, 1]), 4  # symbol 3 never occurs, and is still possible
+    yield Case((torch.tensor([0, 0, 1]), 2), note="the example in the text")
+    yield Case((torch.tensor([2]), 3), note="one character: only order 0 has seen anything")
+    yield Case((torch.tensor([0, 0, 0]), 1), note="one symbol: nothing to guess")
+    yield Case((torch.tensor([0, 1, 2, 0, 1, 1]), 4), note="a symbol that never occurs is still possible")
     for length in (30, 100, 400):
         size = _integer(g, 4, 6)
         yield _chain(g, size, length), size
@@ -556,6 +574,17 @@ def order_one_skipped(codes, size):
 
 
 @witten_bell.mistake(
+    "order 0 is missing: below the pairs lies the frequency of the single symbols, mixed with 1/V, and not 1/V itself."
+)
+def order_zero_left_out(codes, size):
+    table = torch.full((size,), 1 / size)
+    for counts in _counts(codes, size)[1:]:
+        total, followers = counts.sum(-1, keepdim=True), (counts > 0).sum(-1, keepdim=True)
+        table = torch.where(total > 0, (counts + followers * table) / (total + followers).clamp(min=1), table)
+    return table
+
+
+@witten_bell.mistake(
     "D(h) counts over the wrong dimension: it is how many different symbols came *after* the context, so it is "
     "summed over the last dimension and has one value per context."
 )
@@ -612,21 +641,33 @@ def _(g):
     # by hand: the letters are equally frequent, only what follows what tells the three apart
     training = {"blocks": "aaaabbbb" * 16, "pairs": "aabb" * 8, "zigzag": "ab" * 10}
     sentences = ["abababab", "aabbaabb", "aaaabbbb", "bbaabbaa", "babababa", "abbaabba", "baabbaab"]
-    yield Case((training, sentences), truth=["zigzag", "pairs", "blocks", "pairs", "zigzag", "pairs", "pairs"])
+    yield Case(
+        (training, sentences),
+        truth=["zigzag", "pairs", "blocks", "pairs", "zigzag", "pairs", "pairs"],
+        note="by hand: letters are equally frequent, only what follows what tells",
+    )
     # a character that no library has ever used
     sentences = ["ababab?abab", "aabbaabb?aabb", "aaaabbbb?aaaabbbb", "bbaabb!aabb", "babab!ababab"]
-    yield Case((training, sentences), truth=["zigzag", "pairs", "blocks", "pairs", "zigzag"])
+    yield Case(
+        (training, sentences),
+        truth=["zigzag", "pairs", "blocks", "pairs", "zigzag"],
+        note="characters that no training text has",
+    )
     # sentences so long that the product of their probabilities is no float any more
     authors = {"ada": (7, 1, 1, 1), "emmy": (1, 7, 1, 1), "grace": (1, 1, 7, 1)}
     truth = ["grace", "ada", "emmy", "grace", "emmy"]
     training = {name: _write(steps, 2_000, g) for name, steps in authors.items()}
-    yield Case((training, [_write(authors[name], 1_500, g) for name in truth]), truth=truth)
+    yield Case(
+        (training, [_write(authors[name], 1_500, g) for name in truth]),
+        truth=truth,
+        note="sentences so long that the product of their probabilities is no float",
+    )
     # the real thing: sentences from documentation that the training texts do not hold
     for _ in range(3):
         training = Recipe("text.training_texts", {"characters": _integer(g, 60, 100) * 1000})
         draw = {"part": "held_out", "limit": 100, "seed": _integer(g, 0, 2**31)}
         sentences = Recipe("text.labelled_sentences", draw, item=0)
-        yield Case((training, sentences), truth=text.labelled_sentences(**draw)[1])
+        yield Case((training, sentences), truth=text.labelled_sentences(**draw)[1], note="sentences from documentation")
 
 
 def _write(steps: tuple[int, ...], length: int, g: torch.Generator) -> str:
