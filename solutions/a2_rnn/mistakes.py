@@ -62,9 +62,9 @@ rnn_step = Exercise("rnn_step", points=2, compare=close(), banned=LIBRARY + CELL
 def _(g):
     w = {"W_x": torch.zeros(2, 2), "W_h": torch.zeros(2, 2), "b": torch.zeros(2)}
     w["W_x"][1, 0], w["W_h"][0, 1] = math.log(2), math.log(3)
-    yield torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]]), w  # the example in the text
+    yield Case((torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]]), w), note="the example in the text")
     w = {"W_x": torch.zeros(3, 2), "W_h": torch.zeros(2, 2), "b": torch.tensor([math.log(2), -math.log(3)])}
-    yield torch.eye(3), torch.zeros(3, 2), w  # the bias alone
+    yield Case((torch.eye(3), torch.zeros(3, 2), w), note="the bias alone")
     for B, V, H in ((3, 5, 4), (4, 4, 4), (6, 3, 7)):
         w = {k: v for k, v in _weights(g, V, H).items() if k in ("W_x", "W_h", "b")}
         yield F.one_hot(torch.randint(V, (B,), generator=g), V).float(), torch.rand(B, H, generator=g) * 2 - 1, w
@@ -141,8 +141,8 @@ def _(g):
         "W_o": torch.tensor([[1.0, 0.0]]),
         "c": torch.zeros(2),
     }
-    yield torch.tensor([[0, 1]]), torch.tensor([[math.log(3)]]), w  # the example in the text
-    yield torch.tensor([[2], [0]]), torch.zeros(2, 3), _weights(g, 4, 3)  # one character
+    yield Case((torch.tensor([[0, 1]]), torch.tensor([[math.log(3)]]), w), note="the example in the text")
+    yield Case((torch.tensor([[2], [0]]), torch.zeros(2, 3), _weights(g, 4, 3)), note="one character")
     for B, T, V, H in ((4, 4, 5, 4), (3, 7, 6, 5), (5, 12, 4, 8)):
         yield torch.randint(V, (B, T), generator=g), torch.rand(B, H, generator=g) * 2 - 1, _weights(g, V, H)
 
@@ -218,12 +218,14 @@ next_character_loss = Exercise(
 @next_character_loss.cases
 def _(g):
     p = torch.tensor([[[0.5, 0.5], [0.875, 0.125], [0.25, 0.75]]])
-    yield p.log(), torch.tensor([[0, 1, 1]])  # the example in the text
-    yield torch.zeros(2, 5, 8), torch.randint(8, (2, 5), generator=g)  # all alike: ln 8
+    yield Case((p.log(), torch.tensor([[0, 1, 1]])), note="the example in the text")
+    yield Case((torch.zeros(2, 5, 8), torch.randint(8, (2, 5), generator=g)), note="all tokens are alike")
     logits = torch.tensor([[[1000.0, 0.0, -1000.0], [0.0, 1000.0, 999.0], [0.0, 0.0, 0.0]]])
-    yield logits, torch.tensor([[2, 1, 2]])  # e^1000 is more than any float
+    yield Case((logits, torch.tensor([[2, 1, 2]])), note="logits of 1000: e^1000 is more than any float")
     logits = 100 * torch.randn(2, 5, 6, generator=g)
-    yield logits, logits.argmin(-1).roll(1, 1)  # what comes is what was thought impossible
+    yield Case(
+        (logits, logits.argmin(-1).roll(1, 1)), note="large logits, and what comes is what was thought impossible"
+    )
     for B, T, V in ((3, 4, 5), (5, 9, 6), (4, 2, 7)):
         yield 2 * torch.randn(B, T, V, generator=g), torch.randint(V, (B, T), generator=g)
 
@@ -343,7 +345,7 @@ def _(g):
         "c": torch.zeros(2, dtype=double),
     }
     codes, h = torch.tensor([[0, 0, 1]]), torch.zeros(1, 1, dtype=double)
-    yield codes, h, *_forward(codes, h, w), w  # the example in the text
+    yield Case((codes, h, *_forward(codes, h, w), w), note="the example in the text")
     for B, T, V, H in ((2, 2, 3, 4), (1, 4, 3, 2), (3, 6, 5, 4), (4, 4, 4, 4), (2, 12, 6, 5)):
         w = _weights(g, V, H, double)
         codes = torch.randint(V, (B, T), generator=g)
@@ -528,12 +530,15 @@ clip_by_global_norm = Exercise(
 
 @clip_by_global_norm.cases
 def _(g):
-    yield {"W": torch.tensor([[3.0, 0.0]]), "b": torch.tensor([4.0])}, 1.0  # the example in the text
-    yield {"W": torch.tensor([[3.0, 0.0]]), "b": torch.tensor([4.0])}, 10.0  # short enough
-    yield {"W": torch.zeros(2, 3), "b": torch.zeros(3)}, 1.0  # nothing to shorten
+    yield Case(({"W": torch.tensor([[3.0, 0.0]]), "b": torch.tensor([4.0])}, 1.0), note="the example in the text")
+    yield Case(
+        ({"W": torch.tensor([[3.0, 0.0]]), "b": torch.tensor([4.0])}, 10.0), note="a gradient shorter than the limit"
+    )
+    yield Case(({"W": torch.zeros(2, 3), "b": torch.zeros(3)}, 1.0), note="a gradient of length 0")
     for scale, limit in ((2.0, 1.0), (0.01, 5.0), (30.0, 2.5)):
         shapes = {"W_x": (3, 4), "W_h": (4, 4), "b": (4,)}
-        yield {name: scale * torch.randn(shape, generator=g) for name, shape in shapes.items()}, limit
+        gradients = {name: scale * torch.randn(shape, generator=g) for name, shape in shapes.items()}
+        yield Case((gradients, limit), note="a gradient shorter than the limit" if scale < 1 else "")
 
 
 clip_by_global_norm.equivalent("a gradient as long as the limit is multiplied by 1 either way", "norm <[-=-] limit")
@@ -617,17 +622,27 @@ def _(g):
 
     # the bias alone: every character with probability 0.8 and 0.2, at any place
     w = {"W_x": torch.zeros(2, 1), "W_h": torch.zeros(1, 1), "b": torch.zeros(1), "W_o": torch.zeros(1, 2)}
-    yield torch.zeros(800, 1, dtype=torch.long), 4, 0.5, w | {"c": torch.tensor([0.8, 0.2]).log()}, seed()
+    yield Case(
+        (torch.zeros(800, 1, dtype=torch.long), 4, 0.5, w | {"c": torch.tensor([0.8, 0.2]).log()}, seed()),
+        note="the bias alone",
+    )
     # writes what stood two places before, and so repeats the prompt's last two characters for ever
     w = _echo(3)
     pairs = torch.tensor([[0, 1], [1, 2], [2, 0], [1, 0]])
-    yield pairs[torch.arange(400) % 4], 7, 2.0, w, seed()
-    # one way to go: exp(1000) is more than any float
-    yield pairs[torch.arange(400) % 4], 5, 0.02, w, seed()
+    yield Case(
+        (pairs[torch.arange(400) % 4], 7, 2.0, w, seed()), note="only one way to go: what stood two places before"
+    )
+    yield Case(
+        (pairs[torch.arange(400) % 4], 5, 0.02, w, seed()),
+        note="a temperature of 0.02: exp(1000) is more than any float",
+    )
     # two characters that are nearly alike: only a temperature far below 0.01 tells them apart
     near = {"W_x": torch.zeros(2, 1), "W_h": torch.zeros(1, 1), "b": torch.zeros(1), "W_o": torch.zeros(1, 2)}
     c = torch.tensor([0.008 + 0.004 * float(torch.rand((), generator=g)), 0.0])
-    yield torch.zeros(800, 1, dtype=torch.long), 4, 0.004, near | {"c": c}, seed()
+    yield Case(
+        (torch.zeros(800, 1, dtype=torch.long), 4, 0.004, near | {"c": c}, seed()),
+        note="a temperature below 0.01, and characters that are nearly alike",
+    )
     # the law of two characters after one and the same prompt
     for V, P, temperature in ((4, 3, 1.0), (5, 5, 0.5), (3, 2, 2.0)):
         w = _weights(g, V, 6)
@@ -740,7 +755,7 @@ def _(g):
         "W_hf": torch.tensor([[1.0, -1.0]]),
         "W_hx": torch.zeros(1, 2),
     }
-    yield torch.eye(2), torch.full((2, 1), math.log(2)), w  # the example in the text
+    yield Case((torch.eye(2), torch.full((2, 1), math.log(2)), w), note="the example in the text")
     for B, V, H, F_ in ((3, 5, 4, 6), (4, 4, 4, 4), (2, 6, 5, 3), (5, 3, 4, 4)):
         shapes = {"W_fx": (F_, V), "W_fh": (F_, H), "W_hf": (H, F_), "W_hx": (H, V)}
         w = {name: torch.randn(shape, generator=g) * 0.8 for name, shape in shapes.items()}
