@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autograder.author.exercise import Exercise, Module, Promises, close, exact
+from autograder.author.exercise import Case, Exercise, Module, Promises, close, exact
 
 LIBRARY = [
     "course_utils.learn.losses.mean_cross_entropy",
@@ -72,18 +72,22 @@ def _(g):
     q = torch.tensor([[0.0, 0, 0, 0], [2 * math.log(3), 0, 0, 0]])[None, None]
     k = torch.tensor([[0.0, 0, 0, 0], [1.0, 0, 0, 0]])[None, None]
     v = torch.tensor([[8.0, 0, 0, 0], [4.0, 0, 0, 0]])[None, None]
-    yield q, k, v  # the example in the text
-    yield q[:, :, 1:], k, v  # the second query alone, both keys
-    yield (
-        15 * torch.randn(1, 2, 4, 4, generator=g),
-        15 * torch.randn(1, 2, 6, 4, generator=g),
-        torch.randn(1, 2, 6, 4, generator=g),
+    yield Case((q, k, v), note="the example in the text")
+    yield Case((q[:, :, 1:], k, v), note="fewer queries than keys")
+    yield Case(
+        (
+            15 * torch.randn(1, 2, 4, 4, generator=g),
+            15 * torch.randn(1, 2, 6, 4, generator=g),
+            torch.randn(1, 2, 6, 4, generator=g),
+        ),
+        note="large scores, and more keys than queries",
     )
     q, k, v = torch.randn(3, 1, 2, 5, 4, generator=g, dtype=torch.double).unbind(0)
-    yield 100 + q, -100 + k, v  # all scores are about −20,000, far below numbers that only look like −∞
+    yield Case((100 + q, -100 + k, v), note="all scores are about −20,000, far below numbers that only look like −∞")
     for batch, heads, queries, keys, d in ((1, 1, 4, 4, 3), (2, 3, 5, 5, 4), (2, 2, 3, 7, 6), (3, 2, 1, 5, 2)):
         q = torch.randn(batch, heads, queries, d, generator=g)
-        yield q, *torch.randn(2, batch, heads, keys, d, generator=g).unbind(0)
+        more = "more keys than queries" if keys > queries else ""
+        yield Case((q, *torch.randn(2, batch, heads, keys, d, generator=g).unbind(0)), note=more)
 
 
 causal_attention.equivalent("of four dimensions, number -2 is number 2", "q.shape[[---]2]", "k.shape[[---]2]")
@@ -128,6 +132,11 @@ def no_mask(q, k, v):
 )
 def does_not_see_itself(q, k, v):
     return _attend(_scores(q, k), _seen(q, k).tril(k.shape[-2] - q.shape[-2] - 1), v)
+
+
+@causal_attention.also("does_not_see_itself")
+def does_not_see_itself_and_nan_is_0(q, k, v):
+    return tuple(part.nan_to_num() for part in does_not_see_itself(q, k, v))
 
 
 @causal_attention.mistake("the scores are not divided by √d.")
@@ -254,15 +263,15 @@ def _(g):
     only_values = torch.cat([torch.zeros(8, 4), torch.eye(4)])
     plain = {"qkv.weight": only_values, "qkv.bias": torch.zeros(12)}
     plain |= {"out.weight": torch.eye(4), "out.bias": torch.zeros(4)}
-    yield Module((4, 2), plain, (x,))  # the example in the text
+    yield Case((Module((4, 2), plain, (x,)),), note="the example in the text")
     v = x.view(1, 2, 2, 2).transpose(1, 2)  # (B, H, T, d)
     past = (torch.zeros(1, 2, 1, 2), v[:, :, :1].clone())
-    yield Module((4, 2), plain, (x[:, 1:], past))  # its second token, the first one in the cache
+    yield Case((Module((4, 2), plain, (x[:, 1:], past)),), note="with a past: the first token is in the cache")
     for dim, heads, batch, time, before in ((6, 2, 2, 4, 0), (8, 4, 3, 5, 0), (6, 3, 2, 1, 4), (8, 2, 2, 3, 2)):
         state = _weights(Attention(dim, heads), g)
         x = torch.randn(batch, time, dim, generator=g)
         past = (_past(g, batch, heads, before, dim),) if before else ()
-        yield Module((dim, heads), state, (x, *past))
+        yield Case((Module((dim, heads), state, (x, *past)),), note="with a past" if past else "")
 
 
 SelfAttention.equivalent(
@@ -421,11 +430,14 @@ def _(g):
     zero = ("out.weight", "down.weight")
     state = _weights(Layer(2, 1), g, zero=(*zero, "qkv.weight", "qkv.bias"))
     state |= {"attention.out.bias": torch.tensor([1.0, 1.0]), "mlp.down.bias": torch.tensor([0.0, 2.0])}
-    yield Module((2, 1), state, (torch.tensor([[[10.0, 20.0], [30.0, 50.0]]]),))  # the example in the text
+    yield Case(
+        (Module((2, 1), state, (torch.tensor([[[10.0, 20.0], [30.0, 50.0]]]),)),), note="the example in the text"
+    )
     for dim, heads, batch, time, before in ((4, 1, 2, 3, 0), (6, 2, 2, 4, 0), (8, 4, 1, 6, 0), (6, 3, 2, 1, 3)):
         state = _weights(Layer(dim, heads), g)
         past = (_past(g, batch, heads, before, dim),) if before else ()
-        yield Module((dim, heads), state, (2 * torch.randn(batch, time, dim, generator=g), *past))
+        module = Module((dim, heads), state, (2 * torch.randn(batch, time, dim, generator=g), *past))
+        yield Case((module,), note="with a past" if past else "")
 
 
 Block.equivalent(
@@ -567,8 +579,8 @@ count_parameters = Exercise("count_parameters", points=2, compare=exact(), banne
 
 @count_parameters.cases
 def _(g):
-    yield 2, 3, 1, 1, 1  # the example in the text
-    yield 50257, 1024, 768, 12, 12  # GPT-2, the smallest
+    yield Case((2, 3, 1, 1, 1), note="the example in the text")
+    yield Case((50257, 1024, 768, 12, 12), note="the smallest GPT-2")
     for _ in range(4):
         V, C, d, L, H = (int(torch.randint(low, high, (), generator=g)) for low, high in RANGES)
         yield V, C, d * H, L, H
@@ -660,10 +672,15 @@ next_token_loss = Exercise(
 @next_token_loss.cases
 def _(g):
     p = torch.tensor([[[0.25, 0.25, 0.5], [0.125, 0.75, 0.125], [0.5, 0.25, 0.25]]])
-    yield p.log(), torch.tensor([[1, 2, 0]])  # the example in the text
-    yield torch.tensor([[[1000.0, 0, -1000], [0, 1000.0, 999], [0, 0, 0]]]), torch.tensor([[1, 0, 2]])  # e^1000
+    yield Case((p.log(), torch.tensor([[1, 2, 0]])), note="the example in the text")
+    yield Case(
+        (torch.tensor([[[1000.0, 0, -1000], [0, 1000.0, 999], [0, 0, 0]]]), torch.tensor([[1, 0, 2]])),
+        note="logits of 1000: e^1000 is more than any float",
+    )
     logits = 100 * torch.randn(2, 5, 6, generator=g)
-    yield logits, logits.argmin(-1).roll(1, 1)  # what comes is what was thought impossible
+    yield Case(
+        (logits, logits.argmin(-1).roll(1, 1)), note="large logits, and what comes is what was thought impossible"
+    )
     for batch, time, size in ((1, 2, 4), (3, 5, 4), (4, 8, 10), (2, 20, 30)):
         tokens = torch.randint(size, (batch, time), generator=g)
         tokens[0, 0], tokens[0, 1] = 0, 1
@@ -783,20 +800,20 @@ def _(g):
     def logits(*shares):
         return torch.tensor([shares]).log()
 
-    yield logits(0.5, 0.25, 0.15, 0.1), 1.0, None, 0.6  # the examples in the text
-    yield logits(0.5, 0.25, 0.15, 0.1), 1.0, 2, None
-    yield logits(0.5, 0.25, 0.25), 0.5, None, None
+    yield Case((logits(0.5, 0.25, 0.15, 0.1), 1.0, None, 0.6), note="the examples in the text")
+    yield Case((logits(0.5, 0.25, 0.15, 0.1), 1.0, 2, None), note="the example in the text: top-k")
+    yield Case((logits(0.5, 0.25, 0.25), 0.5, None, None), note="the example in the text: temperature")
 
     def mixed(*shares):  # in another order each time, and with another constant in the logits
         return logits(*shares)[:, torch.randperm(len(shares), generator=g)] + torch.randn(1, generator=g)
 
-    yield mixed(0.1, 0.4, 0.1, 0.3, 0.1), 1.0, 3, None  # three are as likely as the third
-    yield mixed(0.05, 0.9, 0.05), 1.0, None, 0.3  # the first one alone is more than 0.3
-    yield mixed(0.4, 0.1, 0.2, 0.3), 1.0, 3, 0.75  # top-p of what top-k leaves: 2 tokens, not 3
-    yield mixed(0.3, 0.4, 0.2, 0.1), 0.5, None, 0.75  # temperature first: 2 tokens, not 3
+    yield Case((mixed(0.1, 0.4, 0.1, 0.3, 0.1), 1.0, 3, None), note="top-k: several are as likely as the k-th")
+    yield Case((mixed(0.05, 0.9, 0.05), 1.0, None, 0.3), note="top-p: the likeliest alone is more than the share")
+    yield Case((mixed(0.4, 0.1, 0.2, 0.3), 1.0, 3, 0.75), note="top-k, then top-p of what it leaves")
+    yield Case((mixed(0.3, 0.4, 0.2, 0.1), 0.5, None, 0.75), note="the temperature, then top-p")
     nearly = torch.tensor([[0.5, 1.0, 1.0 - 1e-6]], dtype=torch.double)[:, torch.randperm(3, generator=g)]
-    yield torch.cat([nearly, torch.randn(1, 3, generator=g)]), 0.0, None, None  # greedy, and nearly a tie
-    yield 2 * torch.randn(3, 12, generator=g), 1.5, 40, 0.8  # more than there are
+    yield Case((torch.cat([nearly, torch.randn(1, 3, generator=g)]), 0.0, None, None), note="greedy, and nearly a tie")
+    yield Case((2 * torch.randn(3, 12, generator=g), 1.5, 40, 0.8), note="top-k with more than there are, and top-p")
     higher = 4 * torch.arange(4)[:, None]  # each text has a bound of its own
     yield 2 * torch.randn(4, 30, generator=g) + higher, 0.7, 10, 0.9
 
@@ -1058,9 +1075,12 @@ def _(g):
     state = _weights(Model(2, 2, 2, 1, 1), g, zero=zero)
     state |= {"tokens.weight": torch.eye(2), "positions.weight": torch.tensor([[0.0, 0.0], [0.0, 3.0]])}
     state |= {"norm.weight": torch.ones(2)}
-    yield Module((2, 2, 2, 1, 1), state, (torch.tensor([[0, 0]]),))  # the example in the text
+    yield Case((Module((2, 2, 2, 1, 1), state, (torch.tensor([[0, 0]]),)),), note="the example in the text")
     past = [(torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1, 2))]
-    yield Module((2, 2, 2, 1, 1), state, (torch.tensor([[0]]), past))  # its second token, the first one in the cache
+    yield Case(
+        (Module((2, 2, 2, 1, 1), state, (torch.tensor([[0]]), past)),),
+        note="with a past: the first token is in the cache",
+    )
     for V, C, D, L, H, batch, time, before in (
         (11, 8, 6, 2, 2, 2, 5, 0),
         (7, 6, 8, 3, 4, 3, 6, 0),
@@ -1069,7 +1089,8 @@ def _(g):
     ):
         state = _weights(Model(V, C, D, L, H), g)
         past = ([_past(g, batch, H, before, D) for _ in range(L)],) if before else ()
-        yield Module((V, C, D, L, H), state, (torch.randint(V, (batch, time), generator=g), *past))
+        module = Module((V, C, D, L, H), state, (torch.randint(V, (batch, time), generator=g), *past))
+        yield Case((module,), note="with a past" if past else "")
 
 
 GPT.equivalent(
