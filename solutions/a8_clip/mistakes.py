@@ -31,11 +31,26 @@ clip_logits = Exercise("clip_logits", points=2, compare=close(), banned=LIBRARY,
 
 @clip_logits.cases
 def _(g):
-    yield torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor(10.0).log()  # in the text
-    yield torch.tensor([[0.0, 0.0], [2.0, 0.0]]), torch.tensor([[5.0, 5.0], [0.0, 0.0]]), torch.tensor(1.0)  # zeros
-    yield torch.randn(3, 4, generator=g), torch.randn(3, 4, generator=g), torch.tensor(7.0)  # beyond the bound
-    yield 3 * torch.randn(4, 5, generator=g), torch.randn(6, 5, generator=g), torch.tensor(1 / 0.07).log()
-    yield 0.1 * torch.randn(5, 8, generator=g), 9 * torch.randn(2, 8, generator=g), torch.tensor(-0.5)
+    yield Case(
+        (torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor(10.0).log()),
+        note="the example in the text",
+    )
+    yield Case(
+        (torch.tensor([[0.0, 0.0], [2.0, 0.0]]), torch.tensor([[5.0, 5.0], [0.0, 0.0]]), torch.tensor(1.0)),
+        note="a vector of zeros",
+    )
+    yield Case(
+        (torch.randn(3, 4, generator=g), torch.randn(3, 4, generator=g), torch.tensor(7.0)),
+        note="a scale beyond the bound of 100",
+    )
+    yield Case(
+        (3 * torch.randn(4, 5, generator=g), torch.randn(6, 5, generator=g), torch.tensor(1 / 0.07).log()),
+        note="more captions than pictures, CLIP's first temperature",
+    )
+    yield Case(
+        (0.1 * torch.randn(5, 8, generator=g), 9 * torch.randn(2, 8, generator=g), torch.tensor(-0.5)),
+        note="short pictures' vectors, long captions'; a scale below 1",
+    )
 
 
 clip_logits.equivalent(
@@ -102,12 +117,19 @@ symmetric_loss = Exercise(
 
 @symmetric_loss.cases
 def _(g):
-    yield (torch.tensor([[3.0, 1.0], [6.0, 2.0]]).log(),)  # the example in the text
-    yield (torch.zeros(3, 3) + torch.rand((), generator=g),)  # knows nothing: ln 3
-    yield (100 * torch.tensor([[1.0, 0.9, -1.0], [0.2, 0.1, 0.3], [0.0, 0.0, 1.0]]),)  # e^100 is more than any float
-    yield (100 * torch.randn(4, 4, generator=g) - 150 * torch.eye(4),)  # the right ones were thought impossible
+    yield Case((torch.tensor([[3.0, 1.0], [6.0, 2.0]]).log(),), note="the example in the text")
+    yield Case((torch.zeros(3, 3) + torch.rand((), generator=g),), note="all pairs are alike")
+    yield Case(
+        (100 * torch.tensor([[1.0, 0.9, -1.0], [0.2, 0.1, 0.3], [0.0, 0.0, 1.0]]),),
+        note="logits of 100: e^100 is more than any float",
+    )
+    yield Case(
+        (100 * torch.randn(4, 4, generator=g) - 150 * torch.eye(4),),
+        note="large numbers, and the right ones were thought impossible",
+    )
     for n, size in ((4, 1.0), (7, 3.0), (12, 10.0)):
-        yield (size * (torch.randn(n, n, generator=g) + torch.eye(n)),)
+        note = "logits of some tens: small probabilities" if size == 10 else ""
+        yield Case((size * (torch.randn(n, n, generator=g) + torch.eye(n)),), note=note)
 
 
 def _directions(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,7 +208,7 @@ distinct_batch = Exercise("distinct_batch", points=2, compare=exact(), banned=LI
 def _(g):
     captions = ["a fish", "a car", "a fish", "a car", "a house"]
     for n in (2, 3, 4):
-        yield torch.tensor([2, 0, 3, 1, 4]), captions, n  # the example in the text
+        yield Case((torch.tensor([2, 0, 3, 1, 4]), captions, n), note="the example in the text")
     words = ("a red car", "a blue car", "the car is red", "a red fish", "a fish", "a house", "A house", "a car ")
     for length, n in ((12, 4), (20, 6), (30, 8)):
         picked = torch.randint(len(words), (length,), generator=g).tolist()
@@ -243,6 +265,19 @@ def places_in_the_order(order, captions, n):
 
 
 @distinct_batch.mistake(
+    "you look up the caption by the *place* in `order`. What stands there is a picture's number i: its caption is "
+    "`captions[i]`."
+)
+def captions_by_place(order, captions, n):
+    taken, batch = set(), []
+    for place, number in enumerate(order.tolist()):
+        if captions[place] not in taken and len(batch) < n:
+            taken.add(captions[place])
+            batch.append(number)
+    return torch.tensor(batch)
+
+
+@distinct_batch.mistake(
     "you leave out every caption that occurs twice. One picture of each caption is wanted: the first in the "
     "order stays."
 )
@@ -262,8 +297,10 @@ class_vectors = Exercise("class_vectors", points=3, compare=close(), banned=LIBR
 
 @class_vectors.cases
 def _(g):
-    yield torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]), 1  # the example in the text
-    yield torch.tensor([[0.0, 2.0], [5.0, 0.0], [0.0, 1.0]]), torch.tensor([2, 0, 2]), 4  # classes 1 and 3 have none
+    yield Case((torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]), 1), note="the example in the text")
+    yield Case(
+        (torch.tensor([[0.0, 2.0], [5.0, 0.0], [0.0, 1.0]]), torch.tensor([2, 0, 2]), 4), note="classes without prompts"
+    )
     for prompts, dim, count in ((6, 4, 2), (12, 8, 5), (20, 16, 6)):
         lengths = torch.rand(prompts, 1, generator=g) * 9 + 0.5
         classes = torch.cat([torch.arange(count), torch.randint(count, (prompts - count,), generator=g)])
@@ -341,8 +378,14 @@ zero_shot = Exercise("zero_shot", points=3, compare=close(), banned=LIBRARY)
 
 @zero_shot.cases
 def _(g):
-    yield torch.tensor([[1.0]]), torch.tensor([[[4.0], [1.0]], [[3.0], [2.0]]]).log(), 1.0  # the example in the text
-    yield torch.tensor([[1.0, 0.0]]), torch.tensor([[[1.0, 0.0]] * 2, [[0.6, 0.8]] * 2, [[0.0, 1.0]] * 2]), 100.0
+    yield Case(
+        (torch.tensor([[1.0]]), torch.tensor([[[4.0], [1.0]], [[3.0], [2.0]]]).log(), 1.0),
+        note="the example in the text",
+    )
+    yield Case(
+        (torch.tensor([[1.0, 0.0]]), torch.tensor([[[1.0, 0.0]] * 2, [[0.6, 0.8]] * 2, [[0.0, 1.0]] * 2]), 100.0),
+        note="a scale of 100: e^100 is more than any float",
+    )
     for n, objects, colours, dim, scale in (
         (3, 4, 3, 5, 1.0),
         (5, 3, 4, 8, 10.0),
@@ -442,10 +485,11 @@ recall_both_ways = Exercise("recall_both_ways", points=3, compare=close(), banne
 @recall_both_ways.cases
 def _(g):
     example = torch.tensor([[0.9, 0.1, 0.5], [0.7, 0.6, 0.1], [0.4, 0.8, 0.3]])
-    yield example, 2  # the example in the text
-    yield example, 1
-    # ties: what fits equally well does not fit better
-    yield torch.randint(3, (9, 9), generator=g).float(), 2
+    yield Case((example, 2), note="the example in the text")
+    yield Case((example, 1), note="the example in the text, with k = 1")
+    yield Case(
+        (torch.randint(3, (9, 9), generator=g).float(), 2), note="ties: what fits equally well does not fit better"
+    )
     for n, k, signal in ((12, 1, 1.0), (15, 3, 1.0), (30, 5, 1.0), (30, 2, 2.0)):
         hubs = torch.randn(1, n, generator=g)  # captions that are near to everything: the two directions differ
         yield torch.randn(n, n, generator=g) + signal * torch.eye(n) + hubs, k
