@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from autograder.author.exercise import Exercise, Promises, Seed, close, distribution
+from autograder.author.exercise import Case, Exercise, Promises, Seed, close, distribution
 
 LIBRARY = [
     "course_utils.learn.losses.mask_tokens",
@@ -38,11 +38,18 @@ mask_tokens = Exercise("mask_tokens", points=3, compare=close(), banned=LIBRARY,
 def _(g):
     codes = torch.tensor([[2, 7, 8, 9, 3, 0]])
     choose = torch.tensor([[0.01, 0.10, 0.90, 0.14, 0.02, 0.05]])
-    yield codes, choose, torch.full((1, 6), 0.5), torch.full((1, 6), 6), 4, 5, 0.15  # the example in the text
+    yield Case(
+        (codes, choose, torch.full((1, 6), 0.5), torch.full((1, 6), 6), 4, 5, 0.15), note="the example in the text"
+    )
     codes = torch.tensor([[2, 5, 6, 7, 8, 3]])
     how = torch.tensor([[0.1, 0.79, 0.8, 0.9, 0.2, 0.9]], dtype=torch.double)  # two of them at a border
-    yield codes, torch.zeros(1, 6), how, torch.tensor([[9, 9, 9, 9, 9, 9]]), 4, 5, 1.0  # all ordinary tokens
-    yield codes, torch.full((1, 6), 0.25), how, torch.full((1, 6), 9), 4, 5, 0.25  # none: as large is not below
+    yield Case(
+        (codes, torch.zeros(1, 6), how, torch.tensor([[9, 9, 9, 9, 9, 9]]), 4, 5, 1.0), note="all ordinary tokens"
+    )
+    yield Case(
+        (codes, torch.full((1, 6), 0.25), how, torch.full((1, 6), 9), 4, 5, 0.25),
+        note="numbers as large as the share: not below it, so none is chosen",
+    )
     for batch, time, size, special, share in ((4, 30, 20, 5, 0.15), (8, 40, 300, 5, 0.5), (6, 50, 60, 8, 0.3)):
         codes = torch.randint(special, size, (batch, time), generator=g)
         codes[torch.rand(batch, time, generator=g) < 0.1] = 1
@@ -201,12 +208,15 @@ mlm_loss = Exercise(
 @mlm_loss.cases
 def _(g):
     logits = torch.tensor([[[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]], [[0.125, 0.125, 0.75], [0.5, 0.25, 0.25]]]).log()
-    yield logits, torch.tensor([[0, -100], [0, 2]])  # the example in the text
-    yield torch.randn(2, 3, 4, generator=g), torch.full((2, 3), -100)  # none chosen
+    yield Case((logits, torch.tensor([[0, -100], [0, 2]])), note="the example in the text")
+    yield Case((torch.randn(2, 3, 4, generator=g), torch.full((2, 3), -100)), note="none chosen")
     logits = torch.tensor([[[1000.0, 0.0, -1000.0], [0.0, 1000.0, 999.0]]])
-    yield logits, torch.tensor([[-100, 2]])  # e^1000 is more than any float; one place alone is chosen
+    yield Case((logits, torch.tensor([[-100, 2]])), note="logits of 1000: e^1000 is more than any float")
     logits = 100 * torch.randn(2, 4, 6, generator=g)
-    yield logits, logits.argmin(-1).where(torch.arange(4) % 3 > 0, -100)  # what was thought impossible is right
+    yield Case(
+        (logits, logits.argmin(-1).where(torch.arange(4) % 3 > 0, -100)),
+        note="large logits, and what is right was thought impossible",
+    )
     for batch, time, size, share in ((3, 5, 4, 0.4), (6, 12, 20, 0.3), (4, 20, 50, 0.15)):
         targets = torch.randint(size, (batch, time), generator=g)
         chosen = torch.rand(batch, time, generator=g) < share
@@ -230,6 +240,16 @@ def _nats(logits: Tensor, targets: Tensor) -> Tensor:
 )
 def mean_over_all_places(logits, targets):
     return _nats(logits, targets).mean()
+
+
+@mlm_loss.mistake(
+    "you divide by the number of texts. The mean is over the chosen *places* of the whole batch: divide by how many "
+    "there are."
+)
+def divided_by_the_texts(logits, targets):
+    chosen = targets != -100
+    log_p = logits.log_softmax(-1)[chosen].gather(1, targets[chosen][:, None])
+    return -log_p.sum() / len(targets)
 
 
 @mlm_loss.mistake(
@@ -341,17 +361,29 @@ attention_weights = Exercise(
 @attention_weights.cases
 def _(g):
     scores = torch.tensor([[4.0, 1.0, 9.0], [2.0, 2.0, 5.0], [1.0, 3.0, 3.0]]).log()[None, None]
-    yield scores, torch.tensor([[True, True, False]])  # the example in the text
-    yield torch.randn(2, 2, 3, 3, generator=g), torch.tensor([[True, False, False], [False, False, False]])
-    yield torch.randn(3, 3, 5, 5, generator=g), _lengths(g, 3, 5)  # as many texts as heads
-    yield 1000 * torch.randn(2, 1, 4, 4, generator=g), torch.tensor([[True] * 3 + [False], [True] * 2 + [False] * 2])
-    yield torch.randn(2, 2, 4, 4, generator=g) - 3000, torch.tensor([[True] * 3 + [False], [True] * 2 + [False] * 2])
+    yield Case((scores, torch.tensor([[True, True, False]])), note="the example in the text")
+    yield Case(
+        (torch.randn(2, 2, 3, 3, generator=g), torch.tensor([[True, False, False], [False, False, False]])),
+        note="a text with one token, and one that is all padding",
+    )
+    yield Case((torch.randn(3, 3, 5, 5, generator=g), _lengths(g, 3, 5)), note="as many texts as heads")
+    yield Case(
+        (1000 * torch.randn(2, 1, 4, 4, generator=g), torch.tensor([[True] * 3 + [False], [True] * 2 + [False] * 2])),
+        note="scores of some thousands",
+    )
+    yield Case(
+        (torch.randn(2, 2, 4, 4, generator=g) - 3000, torch.tensor([[True] * 3 + [False], [True] * 2 + [False] * 2])),
+        note="all scores near −3000",
+    )
     for batch, heads, time in ((2, 4, 6), (5, 2, 7)):
         mask = _lengths(g, batch, time)
         mask[0, 2:] = False
         if batch == 5:
             mask[1] = mask[1].flip(0)  # padding on the left: nothing says that it stands on the right
-        yield 2 * torch.randn(batch, heads, time, time, generator=g), mask
+        yield Case(
+            (2 * torch.randn(batch, heads, time, time, generator=g), mask),
+            note="padding on the left, too" if batch == 5 else "",
+        )
 
 
 def _softmax(scores: Tensor, visible: Tensor, axis: int = -1) -> Tensor:
@@ -439,16 +471,22 @@ mean_pool = Exercise("mean_pool", points=2, compare=close(), banned=LIBRARY)
 @mean_pool.cases
 def _(g):
     hidden = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]])
-    yield hidden, torch.tensor([[True, True, False]])  # the example in the text
-    yield torch.randn(2, 3, 4, generator=g), torch.tensor([[True, False, False], [False, False, False]])  # one, none
-    yield torch.randn(3, 5, 5, generator=g), _lengths(g, 3, 5)  # as many places as features
+    yield Case((hidden, torch.tensor([[True, True, False]])), note="the example in the text")
+    yield Case(
+        (torch.randn(2, 3, 4, generator=g), torch.tensor([[True, False, False], [False, False, False]])),
+        note="a text with one token, and one with none",
+    )
+    yield Case((torch.randn(3, 5, 5, generator=g), _lengths(g, 3, 5)), note="as many places as features")
     for batch, time, size in ((4, 6, 3), (5, 7, 4)):
         hidden, mask = torch.randn(batch, time, size, generator=g), _lengths(g, batch, time)
         mask[0, 2:] = False
         if batch == 5:
             mask[1, 3:] = True
             mask[1, :3] = False  # padding on the left
-        yield torch.where(mask[:, :, None], hidden, 1000 * hidden), mask
+        yield Case(
+            (torch.where(mask[:, :, None], hidden, 1000 * hidden), mask),
+            note="padding on the left, too" if batch == 5 else "",
+        )
 
 
 mean_pool.equivalent("times a number, True is 1 and False 0 in any case", "to([-hidden.dtype-])")
@@ -538,9 +576,9 @@ def _(g):
     def seed():
         return Seed(int(torch.randint(2**31, (), generator=g)))
 
-    yield torch.tensor([0, 1, 1, 0, 1]), 1, 600, seed()  # the example in the text
-    yield torch.tensor([1, 0, 1, 0]), 2, 60, seed()  # all there is: one answer alone
-    yield torch.arange(9) // 3, 2, 400, seed()  # class by class
+    yield Case((torch.tensor([0, 1, 1, 0, 1]), 1, 600, seed()), note="the example in the text")
+    yield Case((torch.tensor([1, 0, 1, 0]), 2, 60, seed()), note="all members of a class are drawn")
+    yield Case((torch.arange(9) // 3, 2, 400, seed()), note="labels in order, class by class")
     for sizes, k, repeats in (((9, 3), 2, 500), ((4, 5, 3), 2, 500), ((3, 2, 4, 3), 1, 500)):
         labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
         yield labels[torch.randperm(len(labels), generator=g)], k, repeats, seed()
@@ -621,8 +659,10 @@ mean_and_error = Exercise("mean_and_error", points=2, compare=close(), banned=LI
 
 @mean_and_error.cases
 def _(g):
-    yield (torch.tensor([[[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]]).bool(),)  # the example in the text
-    yield ((torch.rand(2, 1, 6, generator=g) < torch.tensor([[[0.3]], [[0.7]]])).repeat(1, 4, 1),)  # all draws alike
+    yield Case((torch.tensor([[[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]]).bool(),), note="the example in the text")
+    yield Case(
+        ((torch.rand(2, 1, 6, generator=g) < torch.tensor([[[0.3]], [[0.7]]])).repeat(1, 4, 1),), note="all draws alike"
+    )
     for kinds, draws, sentences in ((3, 10, 40), (4, 2, 25), (5, 5, 5), (2, 30, 8)):
         rate = 0.2 + 0.6 * torch.rand(kinds, draws, 1, generator=g)
         yield (torch.rand(kinds, draws, sentences, generator=g) < rate,)
@@ -736,12 +776,12 @@ which_library = Exercise(
 def _(g):
     features = torch.tensor([[1.0, 100.0], [1.0, 300.0], [3.0, 100.0], [3.0, 300.0]])
     new = torch.tensor([[3.5, 50.0], [2.5, 250.0], [1.25, 400.0], [2.0, 500.0]])
-    yield features, torch.tensor([0, 0, 1, 1]), new, 1.0  # the example in the text
-    yield *_units(g), 0.3
-    yield *_one_class_in_the_new(g), 0.5
-    yield *_far_from_the_middle(g), 0.3
-    yield *_no_order_among_classes(g), 0.3
-    yield *_sentences(g), 1.0
+    yield Case((features, torch.tensor([0, 0, 1, 1]), new, 1.0), note="the example in the text")
+    yield Case((*_units(g), 0.3), note="features of very different sizes, and one that never changes")
+    yield Case((*_one_class_in_the_new(g), 0.5), note="new sentences of one class alone")
+    yield Case((*_far_from_the_middle(g), 0.3), note="features far from zero")
+    yield Case((*_no_order_among_classes(g), 0.3), note="classes that have no order")
+    yield Case((*_sentences(g), 1.0), note="real sentences, by BERT's features")
 
 
 CORNERS = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
