@@ -39,10 +39,15 @@ pca = Exercise("pca", points=3, compare=close(), banned=LIBRARY + READY_MADE)
 
 @pca.cases
 def _(g):
-    yield torch.tensor([[0.0, 0.0], [6.0, 8.0]], dtype=torch.double), 1  # the example in the text
-    yield torch.tensor([[5.0, 1.0], [1.0, 4.0], [5.0, 1.0], [1.0, 4.0]], dtype=torch.double), 1  # (-0.8, 0.6), turned
+    yield Case((torch.tensor([[0.0, 0.0], [6.0, 8.0]], dtype=torch.double), 1), note="the example in the text")
+    yield Case(
+        (torch.tensor([[5.0, 1.0], [1.0, 4.0], [5.0, 1.0], [1.0, 4.0]], dtype=torch.double), 1),
+        note="the entry of largest size is negative in the decomposition",
+    )
     lean = torch.tensor([0.8, -0.45, -0.4], dtype=torch.double) + 0.03 * _double(g, 3)  # its sum is below 0
-    yield _double(g, 20, 1) * lean + 0.01 * _double(g, 20, 3), 1
+    yield Case(
+        (_double(g, 20, 1) * lean + 0.01 * _double(g, 20, 3), 1), note="a direction whose entries sum to less than 0"
+    )
     for samples, inputs, k in ((40, 5, 2), (6, 9, 3), (30, 4, 4)):  # the second: fewer samples than numbers in each
         spread = torch.arange(inputs, 0, -1, dtype=torch.double) ** 1.5
         turn = torch.linalg.qr(_double(g, inputs, inputs)).Q
@@ -123,6 +128,12 @@ def directions_as_columns(x, k):
     return x.mean(0), directions.T, s**2 / len(x)
 
 
+@pca.mistake("`svd` gives $V^\\top$: its first k *rows* are the directions. You take its columns.")
+def columns_of_the_transposed(x, k):
+    found = torch.linalg.svd(x - x.mean(0), full_matrices=False)
+    return x.mean(0), _turned(found.Vh[:, :k].T), found.S[:k] ** 2 / len(x)
+
+
 @pca.mistake(
     "a direction may come with either sign, and here one is agreed on: the entry that is largest in size is positive. "
     "You leave the signs as the decomposition gave them."
@@ -178,9 +189,13 @@ def _(g):
     def tensor(rows):
         return torch.tensor(rows, dtype=torch.double)
 
-    yield tensor([[1.0, 2.0]]), tensor([[1.0, 0.0]]), tensor([[1.0], [1.0]])  # the example in the text
-    yield tensor([[1.0, 2.0], [3.0, -1.0]]), torch.eye(2).double(), torch.eye(2).double()  # nothing is lost
-    yield tensor([[3.0, 0.0], [0.0, 1.0]]), tensor([[1.0, 0.0]]), tensor([[1.0], [0.0]])  # PCA: no way down from here
+    yield Case((tensor([[1.0, 2.0]]), tensor([[1.0, 0.0]]), tensor([[1.0], [1.0]])), note="the example in the text")
+    yield Case(
+        (tensor([[1.0, 2.0], [3.0, -1.0]]), torch.eye(2).double(), torch.eye(2).double()), note="nothing is lost"
+    )
+    yield Case(
+        (tensor([[3.0, 0.0], [0.0, 1.0]]), tensor([[1.0, 0.0]]), tensor([[1.0], [0.0]])), note="the gradient is zero"
+    )
     for samples, inputs, k in ((5, 3, 2), (12, 6, 3), (7, 8, 1)):
         x = _double(g, samples, inputs)
         yield x - x.mean(0), _double(g, k, inputs), _double(g, inputs, k)
@@ -269,10 +284,10 @@ def _(g):
     def tensor(*columns):
         return torch.tensor(columns, dtype=torch.double).T
 
-    yield tensor([1.0, 0, 0], [0, 1, 0]), tensor([2.0, 0, 0], [0, 3, 3])  # the example in the text
-    yield tensor([1.0, 0, 0, 0], [0, 1, 0, 0]), tensor([0, 0, 5.0, 1], [0, 0, 1, 5])  # nothing in common
+    yield Case((tensor([1.0, 0, 0], [0, 1, 0]), tensor([2.0, 0, 0], [0, 3, 3])), note="the example in the text")
+    yield Case((tensor([1.0, 0, 0, 0], [0, 1, 0, 0]), tensor([0, 0, 5.0, 1], [0, 0, 1, 5])), note="nothing in common")
     a = _double(g, 6, 3)
-    yield a, a @ _double(g, 3, 3)  # the same subspace, other columns
+    yield Case((a, a @ _double(g, 3, 3)), note="the same subspace, other columns")
     for inputs, k in ((12, 6), (30, 9)):  # the very same: rounding makes some cosine more than 1
         a = _double(g, inputs, k)
         yield a, a.clone()
@@ -356,9 +371,12 @@ corrupt = Exercise("corrupt", points=2, compare=close(), banned=LIBRARY)
 @corrupt.cases
 def _(g):
     x, noise = torch.tensor([[0.5, 1.0, 0.2, 0.8]]), torch.tensor([[1.0, 1.0, -1.0, 0.0]])
-    yield x, noise, torch.tensor([[0.9, 0.05, 0.5, 0.2]]), 0.3, 0.1  # the example in the text
-    yield x, noise, torch.tensor([[0.0, 0.1, 0.25, 0.3]]), 0.0, 0.25  # a number equal to the share is not hidden
-    yield x, 3 * noise, torch.full((1, 4), 0.5), 0.5, 0.0
+    yield Case((x, noise, torch.tensor([[0.9, 0.05, 0.5, 0.2]]), 0.3, 0.1), note="the example in the text")
+    yield Case(
+        (x, noise, torch.tensor([[0.0, 0.1, 0.25, 0.3]]), 0.0, 0.25),
+        note="numbers equal to the share: those are not hidden",
+    )
+    yield Case((x, 3 * noise, torch.full((1, 4), 0.5), 0.5, 0.0), note="much noise, and a share of 0")
     for samples, inputs, sigma, share in ((4, 10, 0.3, 0.2), (6, 20, 0.6, 0.5), (3, 30, 0.1, 0.1)):
         x, choose = torch.rand(2, samples, inputs, generator=g)
         yield x, torch.randn(samples, inputs, generator=g), choose, sigma, share
@@ -390,6 +408,11 @@ def the_others_are_hidden(x, noise, choose, sigma, share):
 )
 def scaled_like_dropout(x, noise, choose, sigma, share):
     return (x + sigma * noise).clamp(0, 1).masked_fill(choose < share, 0) / (1 - share)
+
+
+@corrupt.also("scaled_like_dropout")
+def scaled_like_dropout_and_cut(x, noise, choose, sigma, share):
+    return ((x + sigma * noise).masked_fill(choose < share, 0) / (1 - share)).clamp(0, 1)
 
 
 @corrupt.mistake("a pixel whose number *equals* the share is not hidden: <, not ≤.")
@@ -443,9 +466,12 @@ draw_and_kl = Exercise(
 @draw_and_kl.cases
 def _(g):
     log_variance = torch.tensor([[math.log(4.0), 0.0]])
-    yield torch.tensor([[1.0, 0.0]]), log_variance, torch.tensor([[0.5, -1.0]])  # the example in the text
-    yield torch.zeros(2, 3), torch.zeros(2, 3), torch.randn(2, 3, generator=g)  # the prior itself: 0 nats
-    yield torch.tensor([[3.0], [0.0], [0.0]]), torch.tensor([[0.0], [-20.0], [3.0]]), torch.ones(3, 1)
+    yield Case((torch.tensor([[1.0, 0.0]]), log_variance, torch.tensor([[0.5, -1.0]])), note="the example in the text")
+    yield Case((torch.zeros(2, 3), torch.zeros(2, 3), torch.randn(2, 3, generator=g)), note="the prior itself")
+    yield Case(
+        (torch.tensor([[3.0], [0.0], [0.0]]), torch.tensor([[0.0], [-20.0], [3.0]]), torch.ones(3, 1)),
+        note="one number in the code: a mean alone, a small variance, a large one",
+    )
     for samples, latent in ((4, 2), (5, 8), (3, 5)):
         mean, noise = torch.randn(2, samples, latent, generator=g)
         yield 2 * mean, 1.5 * torch.randn(samples, latent, generator=g) - 1, noise
@@ -551,10 +577,19 @@ elbo = Exercise("elbo", points=3, compare=close(), banned=LIBRARY + CROSS_ENTROP
 @elbo.cases
 def _(g):
     logits = torch.tensor([[[0.0, math.log(3.0)]]])
-    yield torch.tensor([[1.0, 0.0]]), logits, torch.tensor([0.5]), 1.0  # the example in the text
-    yield torch.tensor([[1.0, 0.0, 0.5]]), torch.tensor([[[1000.0, 1000.0, -1000.0]]]), torch.zeros(1), 1.0
-    yield torch.rand(3, 4, generator=g), 200 * torch.randn(2, 3, 4, generator=g), torch.zeros(3), 1.0  # sure, and wrong
-    yield torch.rand(2, 3, generator=g), torch.randn(1, 2, 3, generator=g), torch.tensor([2.0, 5.0]), 0.0
+    yield Case((torch.tensor([[1.0, 0.0]]), logits, torch.tensor([0.5]), 1.0), note="the example in the text")
+    yield Case(
+        (torch.tensor([[1.0, 0.0, 0.5]]), torch.tensor([[[1000.0, 1000.0, -1000.0]]]), torch.zeros(1), 1.0),
+        note="logits of 1000: 1 − p is 0 to the last digit",
+    )
+    yield Case(
+        (torch.rand(3, 4, generator=g), 200 * torch.randn(2, 3, 4, generator=g), torch.zeros(3), 1.0),
+        note="logits of some hundreds: sure, and wrong",
+    )
+    yield Case(
+        (torch.rand(2, 3, generator=g), torch.randn(1, 2, 3, generator=g), torch.tensor([2.0, 5.0]), 0.0),
+        note="β is 0: the KL costs nothing",
+    )
     for draws, samples, inputs, beta in ((1, 4, 6, 1.0), (3, 5, 10, 1.0), (4, 2, 16, 0.25)):
         logits, kl = 2 * torch.randn(draws, samples, inputs, generator=g), 9 * torch.rand(samples, generator=g)
         yield torch.rand(samples, inputs, generator=g), logits, kl, beta
@@ -654,9 +689,12 @@ latent_walk = Exercise("latent_walk", points=2, compare=close(rtol=1e-4, atol=1e
 
 @latent_walk.cases
 def _(g):
-    yield torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0]), 3  # the example in the text
-    yield torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 3.0]), 4  # of two lengths
-    yield torch.ones(2), 3 * torch.ones(2), 5  # the same direction: a straight line, though the cosine is 1.0000001
+    yield Case((torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0]), 3), note="the example in the text")
+    yield Case((torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 3.0]), 4), note="two codes of different lengths")
+    yield Case(
+        (torch.ones(2), 3 * torch.ones(2), 5),
+        note="the same direction: a straight line, though rounding makes the cosine more than 1",
+    )
     for latent, steps in ((2, 2), (8, 7), (16, 10)):
         start, end = torch.randn(2, latent, generator=g)
         yield start, end, steps
@@ -784,7 +822,7 @@ def _(g):
     noisy = torch.tensor(
         [[0.9, 0.4, 0.8, 0.1, 0.3, 0.2], [0.1, 0.2, 0.6, 0.4, 1.1, 1.3], [0.2, 0.9, 1.4, 0.6, 0.2, 0.1]]
     )
-    yield Case((training, noisy, 0.4), truth=torch.cat([left, right, left]) > 0.5)  # the example in the text
+    yield Case((training, noisy, 0.4), truth=torch.cat([left, right, left]) > 0.5, note="the example in the text")
     for _ in range(3):
         yield _digits(g, 400, 100, 0.5)
 
