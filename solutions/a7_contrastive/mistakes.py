@@ -41,8 +41,8 @@ two_views = Exercise("two_views", points=3, compare=close(), banned=LIBRARY)
 def _(g):
     picture = torch.arange(9.0).view(1, 1, 3, 3)
     no = torch.zeros(2, 1, dtype=torch.bool)
-    yield picture, torch.tensor([[0], [1]]), torch.tensor([[0], [1]]), ~no, 2  # the example in the text
-    yield picture, torch.tensor([[1], [0]]), torch.tensor([[0], [1]]), no, 2
+    yield Case((picture, torch.tensor([[0], [1]]), torch.tensor([[0], [1]]), ~no, 2), note="the example in the text")
+    yield Case((picture, torch.tensor([[1], [0]]), torch.tensor([[0], [1]]), no, 2), note="nothing is mirrored")
     for n, channels, height, width, side in ((3, 1, 5, 7, 4), (4, 3, 8, 8, 6), (5, 3, 9, 6, 3)):
         top = torch.randint(height - side + 1, (2, n), generator=g)
         left = torch.randint(width - side + 1, (2, n), generator=g)
@@ -79,6 +79,12 @@ def rows_and_columns_exchanged(images, top, left, flip, side):
             row, column = (int(a[v, i].clamp(max=n - side)) for a, n in zip((left, top), image.shape[1:]))
             found.append(_view(image, row, column, flip[v, i], side))
     return torch.stack(found)
+
+
+@two_views.also("rows_and_columns_exchanged")
+def rows_and_columns_exchanged_as_far_as_they_go(images, top, left, flip, side):
+    places = [(v, i) for v in range(2) for i in range(len(images))]
+    return torch.stack([_view(images[i], left[v, i], top[v, i], flip[v, i], side) for v, i in places])
 
 
 @two_views.mistake("your flip turns the picture upside down. Mirror left and right: the last axis.")
@@ -140,11 +146,16 @@ nt_xent_loss = Exercise(
 @nt_xent_loss.cases
 def _(g):
     east, north = [1.0, 0.0], [0.0, 1.0]
-    yield torch.tensor([east, north]), torch.tensor([[3.0, 0.0], [0.0, 2.0]]), 1.0  # the example in the text
-    yield torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.tensor([[1.0, -1.0], [4.0, 1.0]]), 0.5
+    yield Case(
+        (torch.tensor([east, north]), torch.tensor([[3.0, 0.0], [0.0, 2.0]]), 1.0), note="the example in the text"
+    )
+    yield Case(
+        (torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.tensor([[1.0, -1.0], [4.0, 1.0]]), 0.5),
+        note="vectors of different lengths",
+    )
     z1, z2 = torch.randn(2, 3, 4, generator=g)
-    yield z1, z1 + 0.1 * z2, 0.002  # cosines / temperature up to 500
-    yield z1, 0.1 * z2 - z1, 0.002  # and each partner is thought impossible
+    yield Case((z1, z1 + 0.1 * z2, 0.002), note="a small temperature: cosines / temperature up to 500")
+    yield Case((z1, 0.1 * z2 - z1, 0.002), note="a small temperature, and each partner is thought impossible")
     for n, dim, temperature in ((2, 3, 0.1), (5, 8, 0.5), (16, 4, 2.0)):
         z1, z2 = torch.randn(2, n, dim, generator=g)
         yield 3 * z1, z1 + z2, temperature
@@ -295,9 +306,15 @@ sup_con_loss = Exercise(
 @sup_con_loss.cases
 def _(g):
     z = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
-    yield z, torch.tensor([7, 7, 9]), 1.0  # the example in the text
-    yield torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 3.0], [-1.0, 0.0]]), torch.tensor([0, 0, 0, 1]), 0.5
-    yield torch.randn(6, 3, generator=g), torch.tensor([0, 0, 1, 1, 2, 0]), 0.005  # cosines / temperature up to 200
+    yield Case((z, torch.tensor([7, 7, 9]), 1.0), note="the example in the text")
+    yield Case(
+        (torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 3.0], [-1.0, 0.0]]), torch.tensor([0, 0, 0, 1]), 0.5),
+        note="three of one class, and one alone in its class",
+    )
+    yield Case(
+        (torch.randn(6, 3, generator=g), torch.tensor([0, 0, 1, 1, 2, 0]), 0.005),
+        note="a small temperature: cosines / temperature up to 200",
+    )
     for n, dim, classes, temperature in ((8, 3, 3, 0.1), (12, 6, 4, 0.5), (15, 5, 2, 1.5)):
         labels = torch.randint(classes, (n,), generator=g)
         labels[1:4] = 0  # one class has at least three
@@ -338,7 +355,7 @@ def _over_anchors(per_anchor: Tensor, count: Tensor) -> Tensor:
 def mean_inside_the_logarithm(z, labels, temperature):
     log_p, positive = _parts(_unit(z), labels, temperature)
     count = positive.sum(1)
-    inside = -(log_p.exp() * positive).sum(1).clamp(min=1e-38).log() + count.clamp(min=1).log()
+    inside = -log_p.masked_fill(~positive, -math.inf).logsumexp(1) + count.clamp(min=1).log()
     return _over_anchors(inside, count)
 
 
@@ -414,6 +431,20 @@ def positives_not_in_the_sum(z, labels, temperature):
 
 
 @sup_con_loss.mistake(
+    "below the line stand only the negatives and the one positive that is above it. The sum goes over all k ≠ i, the "
+    "other positives among them."
+)
+def other_positives_not_in_the_sum(z, labels, temperature):
+    z = _unit(z)
+    _, positive = _parts(z, labels, temperature)
+    logits = (z @ z.T / temperature).masked_fill(torch.eye(len(z), dtype=torch.bool), -math.inf)
+    others = logits.masked_fill(positive, -math.inf).logsumexp(1, keepdim=True)
+    count = positive.sum(1)
+    terms = torch.logaddexp(others, logits) - logits
+    return _over_anchors(terms.masked_fill(~positive, 0).sum(1) / count.clamp(min=1), count)
+
+
+@sup_con_loss.mistake(
     "on the diagonal you multiply −∞ by 0, which is nan, and that spreads to the whole sum. Set what is no positive to "
     "0 with `masked_fill` or `torch.where`; do not multiply."
 )
@@ -467,7 +498,7 @@ alignment_uniformity = Exercise("alignment_uniformity", points=3, compare=close(
 @alignment_uniformity.cases
 def _(g):
     z1 = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    yield z1, torch.tensor([[0.0, 1.0], [0.0, 5.0]])  # the example in the text
+    yield Case((z1, torch.tensor([[0.0, 1.0], [0.0, 5.0]])), note="the example in the text")
     yield torch.tensor([[1.0, 0.0], [-2.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0], [-1.0, 0.0], [1.0, 0.0]])
     for n, dim, near in ((4, 2, 0.3), (7, 5, 1.0), (20, 16, 0.1)):
         z1, noise = torch.randn(2, n, dim, generator=g)
@@ -548,6 +579,12 @@ def uniformity_of_both_views(z1, z2):
     return (a - b).pow(2).sum(1).mean(), _uniformity(torch.cat([a, b]))
 
 
+@alignment_uniformity.also("uniformity_of_both_views")
+def mean_of_both_uniformities(z1, z2):
+    a, b = _unit(z1), _unit(z2)
+    return (a - b).pow(2).sum(1).mean(), (_uniformity(a) + _uniformity(b)) / 2
+
+
 @alignment_uniformity.mistake(
     "your uniformity is the logarithm of the *sum*. It is that of the mean: divide by N (N − 1)."
 )
@@ -585,10 +622,13 @@ information_bound = Exercise("information_bound", points=2, compare=close(), ban
 
 @information_bound.cases
 def _(g):
-    yield (torch.tensor([[6.0, 2.0], [1.0, 7.0]]).log(),)  # the example in the text
-    yield (torch.zeros(4, 4),)
-    yield (torch.tensor([[900.0, 0.0, 100.0], [0.0, -1000.0, 0.0], [0.0, 0.0, 800.0]]),)
-    yield (100 * torch.randn(4, 4, generator=g) - 150 * torch.eye(4),)  # the right ones were thought impossible
+    yield Case((torch.tensor([[6.0, 2.0], [1.0, 7.0]]).log(),), note="the example in the text")
+    yield Case((torch.zeros(4, 4),), note="all scores are alike")
+    yield Case((torch.tensor([[900.0, 0.0, 100.0], [0.0, -1000.0, 0.0], [0.0, 0.0, 800.0]]),), note="scores of 1000")
+    yield Case(
+        (100 * torch.randn(4, 4, generator=g) - 150 * torch.eye(4),),
+        note="large numbers, and the right ones were thought impossible",
+    )
     for n in (2, 5, 32):
         yield (torch.randn(n, n, generator=g) + 3 * torch.eye(n),)
 
@@ -671,8 +711,8 @@ hsic = Exercise("hsic", points=2, compare=close(atol=1e-5), banned=LIBRARY)
 @hsic.cases
 def _(g):
     same = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    yield same, same  # the example in the text
-    yield torch.ones(3, 3), torch.eye(3)  # all equal: nothing can depend on it
+    yield Case((same, same), note="the example in the text")
+    yield Case((torch.ones(3, 3), torch.eye(3)), note="all equal: nothing can depend on it")
     for n, dim in ((4, 2), (6, 3), (15, 5)):
         x, y = torch.randn(2, n, dim, generator=g)
         x = x + 1
@@ -739,6 +779,11 @@ def divided_once(k, l):  # noqa: E741
     n = len(k)
     H = torch.eye(n, dtype=k.dtype) - 1 / n
     return (k @ H @ l @ H).trace() / (n - 1)
+
+
+@hsic.mistake("only one side is centred: $H$ stands twice, in tr(K H L H) and in its mean-free kernels alike.")
+def centred_on_one_side(k, l):  # noqa: E741
+    return (k @ _centring(len(k)) @ l).trace() / (len(k) - 1) ** 2
 
 
 @hsic.mistake("that is the sum of all entries of KHLH (it is always about 0). The trace is the sum of its diagonal.")
