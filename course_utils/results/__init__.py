@@ -8,7 +8,8 @@ FOLDER = Path(__file__).parent
 
 
 def load(name: str, folder: Path | None = None) -> dict[str, Any]:
-    """What a benchmark has stored: "ladder" (benchmarks/ladder.py), "tales" (facts.py), "kinds" (labels.py).
+    """What a benchmark has stored: "ladder" (benchmarks/ladder.py), "tales" (facts.py), "kinds" (labels.py),
+    "race" (race.py), "contrast_NAME" (contrast.py).
 
     Raises:
         FileNotFoundError: there is none of this name; it says which there are.

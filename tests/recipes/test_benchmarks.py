@@ -10,7 +10,7 @@ import numpy
 import pytest
 import torch
 
-from course_utils import pretrained, runtime
+from course_utils import pretrained, results, runtime
 from course_utils.data import tales
 from course_utils.models.transformer import GPT, Config
 
@@ -21,10 +21,10 @@ ROOT = Path(__file__).parents[2]
 def benchmark(monkeypatch):
     """Return a function that imports benchmarks/NAME.py; the scripts lie beside each other, as when they are run."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    for name in ("results", "ladder", "facts", "labels", "gpu", "floors_language", "floors"):
+    for name in ("results", "ladder", "facts", "labels", "race", "gpu", "floors_language", "floors"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield importlib.import_module
-    for name in ("results", "ladder", "facts", "labels", "gpu", "floors_language", "floors"):
+    for name in ("results", "ladder", "facts", "labels", "race", "gpu", "floors_language", "floors"):
         sys.modules.pop(name, None)
 
 
@@ -102,8 +102,6 @@ def test_the_ladders_table_has_every_run(benchmark):
 
 
 def test_what_was_stored_can_be_loaded(benchmark, monkeypatch, tmp_path):
-    from course_utils import results
-
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     monkeypatch.setattr(sys, "argv", ["benchmarks/ladder.py"])
     benchmark("results").store(tmp_path / "ladder.json", {"law": {"E": 2 / 3}, "runs": [1 / 3]}, 7.4)
@@ -267,3 +265,20 @@ def test_a_part_that_fails_is_a_row(benchmark, monkeypatch, capsys):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one here")
 def test_without_a_gpu_it_says_so(benchmark, monkeypatch, capsys):
     assert run(benchmark("gpu"), monkeypatch) == 2 and "try --dry" in capsys.readouterr().err
+
+
+# --- the race of lecture 02 -------------------------------------------------------------------------------------------
+
+
+def test_the_race_has_scores_of_each_network_from_each_seed(benchmark, monkeypatch, tmp_path):
+    race = benchmark("race")
+    monkeypatch.setattr(race, "FOLDER", tmp_path)
+    monkeypatch.setattr(race, "STEPS", 2)
+    monkeypatch.setattr(race, "JUDGED", 200)
+    run(race, monkeypatch, "--seeds", 2)
+    found, stored = json.loads((tmp_path / "race.json").read_text()), results.load("race")
+    assert set(found) == set(stored) and set(found["networks"]) == set(stored["networks"]) == set(race.SIZES)
+    for network in found["networks"].values():
+        one, other = network["scores"]
+        assert one != other and network["mean"] == pytest.approx((one + other) / 2, abs=1e-5)
+        assert network["error"] == pytest.approx(abs(one - other) / 2, abs=1e-5)
