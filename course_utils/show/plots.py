@@ -276,7 +276,7 @@ def _picture(figure: Figure, text: str) -> tuple[dict, dict]:
 
 
 def _clear_of_legends(figure: Figure) -> None:
-    """Put each legend that lies over lines or bars beside its axes; a figure of one panel grows by as much."""
+    """Put each legend that lies over lines or bars beside its axes; the figure grows by as much."""
     with_legend = [axes for axes in figure.axes if axes.get_legend() is not None]
     if with_legend:
         figure.draw_without_rendering()  # before that nobody knows where a legend lies
@@ -288,9 +288,8 @@ def _clear_of_legends(figure: Figure) -> None:
         if any(line.intersects_bbox(box, filled=False) for line in lines) or any(map(box.overlaps, bars)):
             said = [text.get_text() for text in legend.get_texts()]
             axes.legend(legend.legend_handles, said, loc="upper left", bbox_to_anchor=(1.01, 1), **LEGEND)
-            if len(figure.axes) == 1:
-                width, height = figure.get_size_inches()
-                figure.set_size_inches(width + box.width / figure.dpi, height)
+            width, height = figure.get_size_inches()
+            figure.set_size_inches(width + box.width / figure.dpi, height)
 
 
 def _nested(values: Mapping) -> bool:
