@@ -261,7 +261,7 @@ def main():
     parser.add_argument("what", choices=["race", "minute"])
     parser.add_argument("--text", help="a file, or a name for text.load", default="docs")
     parser.add_argument("--iterations", type=int, default=2000, help="of the usual settings")
-    parser.add_argument("--steps", type=int, default=680, help="of the course's settings (Muon)")
+    parser.add_argument("--steps", type=int, default=560, help="of the course's settings (Muon)")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--float32", action="store_true", help="do not compute the GPT in bfloat16")
     parser.add_argument("--plot", type=Path)

@@ -146,7 +146,7 @@ def gpt_job(config: dict[str, Any], size: int, lr: float) -> Job:
     bf16 = runtime.fast_bfloat16()
     return telling_job(
         lambda symbols: GPT(Config(symbols, LONGEST, activation="gelu", **config), runtime.seed(0)),
-        lambda model: train.muon(model, lr=lr, adamw_lr=lr / 4, bf16=bf16),
+        lambda model: train.muon(model, lr=lr, adamw_lr=lr / 4, momentum=0.95, bf16=bf16),
         size,
         bf16,
     )
