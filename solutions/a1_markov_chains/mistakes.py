@@ -254,6 +254,14 @@ def divided_by_the_length(codes, table):
 
 
 @bits_per_character.mistake(
+    "the last step is missing: a text of T characters has T − 1 steps, the last one to its last character."
+)
+def last_step_missing(codes, table):
+    costs = -table[codes[:-1], codes[1:]].log2()
+    return float(costs[: max(1, len(costs) - 1)].mean())
+
+
+@bits_per_character.mistake(
     "the sign: logarithms of probabilities are negative, and bits are what it costs to say which character came, "
     "so ≥ 0."
 )
