@@ -267,6 +267,18 @@ def divided_by_texts(logits, codes):
     return _nats(logits[:, :-1], codes[:, 1:]).sum() / len(codes)
 
 
+@next_character_loss.mistake("only the last prediction of each text counts in yours. All T − 1 do.")
+def last_prediction_alone(logits, codes):
+    return _nats(logits[:, -2:-1], codes[:, -1:]).mean()
+
+
+@next_character_loss.mistake(
+    "you average the *probabilities* and take one logarithm. Take the logarithm of each, then the mean."
+)
+def logarithm_of_the_mean(logits, codes):
+    return -_nats(logits[:, :-1], codes[:, 1:]).neg().exp().mean().log()
+
+
 @next_character_loss.mistake("that is in bits. The loss is in nats: the natural logarithm.")
 def in_bits(logits, codes):
     return _nats(logits[:, :-1], codes[:, 1:]).mean() / math.log(2)
@@ -586,6 +598,19 @@ def sum_of_norms(gradients, limit):
     return {name: value * (limit / norm.clamp(min=1e-12)).clamp(max=1) for name, value in gradients.items()}, float(
         norm
     )
+
+
+@clip_by_global_norm.mistake("your length is the largest entry. It is the root of the sum of *all* squares.")
+def largest_entry(gradients, limit):
+    norm = max(value.abs().max() for value in gradients.values())
+    factor = (limit / norm.clamp(min=1e-12)).clamp(max=1)
+    return {name: value * factor for name, value in gradients.items()}, float(norm)
+
+
+@clip_by_global_norm.mistake("your factor is turned round: it is C / norm, so that what is too long gets shorter.")
+def factor_turned_round(gradients, limit):
+    norm = _norm(gradients)
+    return {name: value * (norm / limit).clamp(max=1) for name, value in gradients.items()}, float(norm)
 
 
 @clip_by_global_norm.mistake(
