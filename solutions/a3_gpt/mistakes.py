@@ -1118,6 +1118,13 @@ class PositionsOneTooLow(Model):
         return self.positions.weight[start : start + T]
 
 
+@GPT.mistake("your positions are one too high: they are counted from 0, and the first new token stands at P.")
+class PositionsOneTooHigh(Model):
+    def places(self, T, P):
+        last = len(self.positions.weight) - 1
+        return self.positions.weight[torch.arange(P + 1, P + T + 1).clamp(max=last)]
+
+
 @GPT.mistake("the position vectors are not added: without them the model cannot tell which token came first.")
 class WithoutPositions(Model):
     def places(self, T, P):
