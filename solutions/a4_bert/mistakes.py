@@ -522,6 +522,11 @@ def first_place_alone(hidden, mask):
     return hidden[:, 0].clone()
 
 
+@mean_pool.also("first_place_alone")
+def first_place_alone_without_padding(hidden, mask):
+    return hidden[:, 0] * mask[:, :1]
+
+
 @mean_pool.mistake("this is the largest value of each feature. Asked for is the mean.")
 def largest_instead_of_mean(hidden, mask):
     top = hidden.masked_fill(~mask[:, :, None], -math.inf).amax(1)
@@ -931,6 +936,12 @@ def half_missing(features, labels, new_features, penalty):
 )
 def sum_of_the_losses(features, labels, new_features, penalty):
     return _fitted(features, labels, new_features, penalty / len(features)).softmax(1)
+
+
+@which_library.mistake("all features are divided by *one* deviation. Each feature has its own: `std(0, …)`.")
+def one_deviation_for_all(features, labels, new_features, penalty):
+    mean, deviation = features.mean(0), features.std(correction=0)
+    return _scores((features - mean) / deviation, labels, (new_features - mean) / deviation, penalty).softmax(1)
 
 
 @which_library.mistake(
