@@ -80,6 +80,15 @@ def not_centred(x, k):
     return x.mean(0), directions, s**2 / len(x)
 
 
+@pca.mistake(
+    "you take out each *row's* own mean. Taken out is the mean over the samples, one number for each of the D."
+)
+def rows_centred(x, k):
+    rows = x - x.mean(1, keepdim=True)
+    directions, s = _svd(rows - rows.mean(0), k)
+    return x.mean(0), directions, s**2 / len(x)
+
+
 @pca.mistake("the variances are divided by N − 1. Here they are the mean of the squared coordinates: divide by N.")
 def divided_by_n_minus_1(x, k):
     directions, s = _svd(x - x.mean(0), k)
@@ -227,6 +236,15 @@ def factor_2_missing(x, encoder, decoder):
 def sums_over_samples(x, encoder, decoder):
     loss, e, d = _loss_and_gradients(x, encoder, decoder)
     return loss, 2 * e, 2 * d
+
+
+@linear_autoencoder.mistake(
+    "your loss is the mean *length* of the errors. It is that of their squares: without the root."
+)
+def lengths_not_squared(x, encoder, decoder):
+    _, e, d = _loss_and_gradients(x, encoder, decoder)
+    loss = (x @ encoder.T @ decoder.T - x).norm(dim=1).mean()
+    return loss, 2 * e / len(x), 2 * d / len(x)
 
 
 @linear_autoencoder.mistake(
@@ -564,6 +582,18 @@ def deviation_in_the_kl(mean, log_variance, noise):
     return mean + deviation * noise, (mean**2 + deviation - 1 - log_variance / 2).sum(1) / 2
 
 
+@draw_and_kl.mistake("in the KL stands σ where σ² belongs: $e^\\ell$ is the variance, $e^{\\ell/2}$ the deviation.")
+def deviation_for_the_variance_in_the_kl(mean, log_variance, noise):
+    deviation = (log_variance / 2).exp()
+    return mean + deviation * noise, (mean**2 + deviation - 1 - log_variance).sum(1) / 2
+
+
+@draw_and_kl.mistake("the KL ends in + ln σ² in yours. It is taken off: a small variance costs something, too.")
+def logarithm_added(mean, log_variance, noise):
+    kl = (mean**2 + log_variance.exp() - 1 + log_variance).sum(1) / 2
+    return mean + (log_variance / 2).exp() * noise, kl
+
+
 # --- 6. What a picture costs ------------------------------------------------------------------------------------------
 
 CROSS_ENTROPY = [
@@ -611,6 +641,11 @@ def mean_over_pixels(x, logits, kl, beta):
 @elbo.mistake("the KL is added. It is a cost: ELBO = reconstruction − β · KL.")
 def kl_added(x, logits, kl, beta):
     return _log_likelihood(x, logits).sum(2).mean(0) + beta * kl
+
+
+@elbo.mistake("β weighs the whole ELBO in yours. It weighs the KL alone.")
+def beta_on_both(x, logits, kl, beta):
+    return beta * (_log_likelihood(x, logits).sum(2).mean(0) - kl)
 
 
 @elbo.mistake(
