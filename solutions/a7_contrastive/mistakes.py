@@ -490,6 +490,27 @@ def sum_over_the_anchors(z, labels, temperature):
     return (-log_p.masked_fill(~positive, 0).sum(1) / count.clamp(min=1)).sum()
 
 
+@sup_con_loss.mistake("you divide each anchor's sum by N or N − 1. Divide by how many positives *this* anchor has.")
+def divided_by_all_candidates(z, labels, temperature):
+    log_p, positive = _parts(_unit(z), labels, temperature)
+    return _over_anchors(-log_p.masked_fill(~positive, 0).sum(1) / (len(z) - 1), positive.sum(1))
+
+
+@sup_con_loss.mistake(
+    "only the likeliest positive of each anchor counts. An anchor has to find *each* of them: take their mean."
+)
+def likeliest_positive_alone(z, labels, temperature):
+    log_p, positive = _parts(_unit(z), labels, temperature)
+    return _over_anchors(-log_p.masked_fill(~positive, -math.inf).amax(1), positive.sum(1))
+
+
+@sup_con_loss.mistake("the temperature is not used: the logits are cosines / temperature.")
+def temperature_not_used(z, labels, temperature):
+    log_p, positive = _parts(_unit(z), labels, 1.0)
+    count = positive.sum(1)
+    return _over_anchors(-log_p.masked_fill(~positive, 0).sum(1) / count.clamp(min=1), count)
+
+
 # --- 4. Alignment and uniformity --------------------------------------------------------------------------------------
 
 alignment_uniformity = Exercise("alignment_uniformity", points=3, compare=close(), banned=LIBRARY)
@@ -636,6 +657,11 @@ def _(g):
 @information_bound.mistake("ln N is missing: this is minus the loss. The bound is ln N − loss.")
 def without_log_n(scores):
     return scores.log_softmax(1).diag().mean()
+
+
+@information_bound.mistake("your softmax goes over the whole table. Each x looks for its y in its own row.")
+def softmax_over_the_table(scores):
+    return math.log(len(scores)) + scores.flatten().log_softmax(0).view_as(scores).diag().mean()
 
 
 @information_bound.mistake("there are N candidates, the right one among them: ln N, not ln(N − 1).")
