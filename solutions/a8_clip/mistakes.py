@@ -89,6 +89,28 @@ def no_bound(image, text, log_scale):
     return log_scale.exp() * _cosines(image, text)
 
 
+@clip_logits.mistake(
+    "100 is a lower bound in yours: `clamp(min=100)`. The scale may not *exceed* 100: `clamp(max=100)`."
+)
+def bound_from_below(image, text, log_scale):
+    return log_scale.exp().clamp(min=100) * _cosines(image, text)
+
+
+@clip_logits.mistake(
+    "the *logits* are cut at 100. The bound is on the scale: $\\min(e^s, 100)$, then times the cosine."
+)
+def logits_cut(image, text, log_scale):
+    return (log_scale.exp() * _cosines(image, text)).clamp(max=100)
+
+
+@clip_logits.mistake(
+    "you divide by the *squares* of the lengths. The cosine has the lengths themselves below the line."
+)
+def squared_lengths(image, text, log_scale):
+    below = image.pow(2).sum(1)[:, None] * text.pow(2).sum(1)
+    return log_scale.exp().clamp(max=100) * (image @ text.T) / below.clamp(min=1e-12)
+
+
 @clip_logits.mistake("a vector of zeros gives 0/0 = nan. It has no direction: its logits are 0.")
 def nan_for_zeros(image, text, log_scale):
     cosines = (image / image.norm(dim=1, keepdim=True)) @ (text / text.norm(dim=1, keepdim=True)).T
@@ -150,6 +172,13 @@ def columns_alone(logits):
 @symmetric_loss.mistake("both directions are added up. The loss is their mean: divide by 2.")
 def not_halved(logits):
     return -sum(part.mean() for part in _directions(logits))
+
+
+@symmetric_loss.mistake(
+    "you average the matrix and its transpose first. There are two softmaxes of the same matrix, then the mean."
+)
+def matrix_made_symmetric(logits):
+    return -((logits + logits.T) / 2).log_softmax(1).diagonal().mean()
 
 
 @symmetric_loss.mistake("this is the sum over the pairs. Divide by how many there are.")
@@ -237,6 +266,18 @@ def twins_kept(order, captions, n):
 @distinct_batch.mistake("you go through the pictures from 0 on. Go through them in the order that is given.")
 def order_ignored(order, captions, n):
     return torch.tensor(_firsts(list(range(len(captions))), captions)[:n])
+
+
+@distinct_batch.mistake("you go through `order` from its end. Begin with its first.")
+def order_from_the_end(order, captions, n):
+    return torch.tensor(_firsts(order.tolist()[::-1], captions)[:n])
+
+
+@distinct_batch.mistake(
+    "captions count as equal in yours though they differ in capitals or blanks. Compare them as they are."
+)
+def captions_made_alike(order, captions, n):
+    return torch.tensor(_firsts(order.tolist(), [caption.strip().lower() for caption in captions])[:n])
 
 
 @distinct_batch.mistake("the right pictures, but sorted by number. Leave them in the order in which they were taken.")
@@ -348,6 +389,15 @@ def last_prompt_alone(prompts, classes, count):
     found = prompts.new_zeros(count, prompts.shape[1])
     for vector, c in zip(F.normalize(prompts, dim=1), classes.tolist()):
         found[c] = vector
+    return found
+
+
+@class_vectors.mistake("only the longest prompt of each class counts. All of them do, each by its direction.")
+def longest_prompt_alone(prompts, classes, count):
+    found = prompts.new_zeros(count, prompts.shape[1])
+    for c in classes.unique():
+        those = prompts[classes == c]
+        found[c] = F.normalize(those[those.norm(dim=1).argmax()], dim=0)
     return found
 
 
