@@ -530,6 +530,17 @@ def single_words(questions, training, n, threshold):
     return shares, shares >= threshold
 
 
+@contamination.mistake("your n-grams do not overlap. One begins at *each* word: there are W − n + 1 of them.")
+def side_by_side(questions, training, n, threshold):
+    shares = []
+    for words in questions:
+        m = min(n, len(words))
+        known, grams = set(_grams(training, m)), _grams(words, m)[::m]
+        shares.append(sum(gram in known for gram in grams) / len(grams))
+    shares = torch.tensor(shares)
+    return shares, shares >= threshold
+
+
 @contamination.mistake("the same words in another order are another n-gram: neither sort them nor make a set of them.")
 def word_order_ignored(questions, training, n, threshold):
     shares = _shares(questions, training, n, prepare=lambda w: tuple(sorted(w)))
@@ -676,6 +687,12 @@ def divided_by_all_questions(correct, leaked):
 def score_on_leaked_questions(correct, leaked):
     p, q, m, n = _parts(correct, leaked)
     return p, p - q, _root(p * (1 - p) / m + q * (1 - q) / n)
+
+
+@score_gap.mistake("your gap is a share of the score. It is a difference, p − q, not divided by anything.")
+def relative_gap(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    return q, (p - q) / max(q, 1e-9), _root(p * (1 - p) / m + q * (1 - q) / n)
 
 
 @score_gap.mistake("you divide by m − 1 and n − 1. In the formula here stand m and n.")
@@ -837,6 +854,11 @@ def entries_are_cut(gradients, max_norm, noise_multiplier, noise):
 @private_gradient.mistake("nothing is clipped: a long gradient comes through at its full length.")
 def not_clipped(gradients, max_norm, noise_multiplier, noise):
     return _finish(gradients, torch.ones(len(gradients[0])), max_norm, noise_multiplier, noise)
+
+
+@private_gradient.mistake("gradients that are too long are dropped. They are *shortened* to the length C, and count.")
+def long_ones_are_dropped(gradients, max_norm, noise_multiplier, noise):
+    return _finish(gradients, (_norms(gradients) <= max_norm).float(), max_norm, noise_multiplier, noise)
 
 
 @private_gradient.mistake("you compare the *squared* length with C: the square root is missing.")
