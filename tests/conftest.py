@@ -76,3 +76,19 @@ def _no_network(request, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", local_connect)
     monkeypatch.setattr(socket, "getaddrinfo", local_resolve)
+
+
+@pytest.fixture
+def executor(monkeypatch):
+    """Stands in the executor's place and runs cells in this process, so that no kernel is needed."""
+    from small_course import install
+
+    return install(monkeypatch)
+
+
+@pytest.fixture
+def course(tmp_path, executor):
+    """A course with one small assignment, which is released."""
+    from small_course import released_course
+
+    return released_course(tmp_path / "course")

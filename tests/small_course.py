@@ -3,17 +3,22 @@
 import atexit
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from autograder import release
+from autograder.book.sheets import Sheet
 from autograder.course import Assignment, Course
+from autograder.grade import grade
 from autograder.run import execute, pool
 from autograder.run.judge import no_verdict
+from autograder.run.options import Options
 from autograder.sandbox import provisioner
 from course_utils.check import answer, verdict
 from course_utils.paths import CONFIG
@@ -127,6 +132,12 @@ def hand_in(course: Course, student: str, answers: dict[str, str] | None = None,
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
     return path
+
+
+def graded(course: Course, students: Iterable[str] = (), **options: Any) -> dict[str, Sheet]:
+    """Grade everybody's hand-in, or some students'; their sheets."""
+    found = grade(Assignment(course, NAME), list(students), Options(**options))
+    return {sheet.student: sheet for _, _, sheet in found}
 
 
 RIGHT = {"double": "def double(x):\n    return x + x", "total": "def total(x):\n    return sum(x, torch.tensor(0.0))"}

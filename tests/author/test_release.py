@@ -9,22 +9,12 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbgrader.api import Gradebook
-from small_course import MISTAKES, NAME, install, released_course, small_course
+from small_course import MISTAKES, NAME, small_course
 
 from autograder.course import Assignment
 from autograder.release import CASES_FILE, CHECKSUMS, _same, check_release, release
 from course_utils.cases import load_cases, save_cases
 from course_utils.paths import CourseError
-
-
-@pytest.fixture
-def executor(monkeypatch):
-    return install(monkeypatch)
-
-
-@pytest.fixture
-def course(tmp_path, executor):
-    return released_course(tmp_path)
 
 
 @pytest.fixture

@@ -4,27 +4,15 @@ from datetime import datetime
 
 import pytest
 from nbgrader.api import Gradebook
-from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
+from small_course import HALF, NAME, RIGHT, graded, hand_in
 
 from autograder.book.late import read_rules
 from autograder.book.report import write_report
 from autograder.book.sheets import sheets
 from autograder.course import Assignment
-from autograder.grade import grade
-from autograder.run.options import Options
 from course_utils.paths import CourseError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
-
-
-@pytest.fixture
-def course(tmp_path, monkeypatch):
-    install(monkeypatch)
-    return released_course(tmp_path)
-
-
-def graded(course, **options):
-    return {sheet.student: sheet for _, _, sheet in grade(Assignment(course, NAME), [], Options(**options))}
 
 
 def arrive(course, student, time, answers=RIGHT):

@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_output
 from nbgrader.api import Gradebook
 from nbgrader.apps import AutogradeApp
-from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
+from small_course import HALF, NAME, RIGHT, graded, hand_in
 
 from autograder.course import Assignment
 from autograder.grade import grade
@@ -25,20 +25,6 @@ from course_utils.cases import CASES_FILE, load_cases
 from course_utils.paths import CourseError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning", "ignore::nbformat.warnings.DuplicateCellId")
-
-
-@pytest.fixture
-def executor(monkeypatch):
-    return install(monkeypatch)
-
-
-@pytest.fixture
-def course(tmp_path, executor):
-    return released_course(tmp_path)
-
-
-def graded(course, students=(), **options):
-    return {sheet.student: sheet for _, _, sheet in grade(Assignment(course, NAME), list(students), Options(**options))}
 
 
 def page(course, student):

@@ -5,18 +5,13 @@ import sqlite3
 import subprocess
 
 import pytest
-from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
+from small_course import HALF, NAME, RIGHT, hand_in, released_course
 
 from autograder.course import Assignment
 from autograder.grade import grade
 from course_utils.paths import CourseError, explain
 
 KiB = 1024
-
-
-@pytest.fixture
-def executor(monkeypatch):
-    return install(monkeypatch)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import sys
 import time
 
 import pytest
-from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
+from small_course import HALF, NAME, RIGHT, hand_in, released_course
 
 from autograder.course import Assignment
 from autograder.grade import grade
@@ -21,11 +21,6 @@ print("held", flush=True)
 time.sleep(float(sys.argv[2]))
 db.execute("ROLLBACK")
 """
-
-
-@pytest.fixture
-def executor(monkeypatch):
-    return install(monkeypatch)
 
 
 @pytest.fixture

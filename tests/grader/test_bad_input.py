@@ -5,33 +5,18 @@ import shutil
 import sqlite3
 
 import pytest
-from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
+from small_course import HALF, NAME, RIGHT, graded, hand_in
 
 from autograder import grade as gradebook_module
 from autograder.book.sheets import Sheet, failures, sheets
 from autograder.course import Assignment
-from autograder.grade import grade, watch
+from autograder.grade import watch
 from autograder.intake import submissions
 from autograder.intake.submissions import student_name
 from autograder.limits import DEFAULTS
 from autograder.notes import Kind, note, sentence
 from autograder.run.options import Options
 from course_utils.paths import CourseError, explain
-
-
-@pytest.fixture
-def executor(monkeypatch):
-    return install(monkeypatch)
-
-
-@pytest.fixture
-def course(tmp_path, executor):
-    return released_course(tmp_path / "course")
-
-
-def graded(course, students=(), **options):
-    return {sheet.student: sheet for _, _, sheet in grade(Assignment(course, NAME), list(students), Options(**options))}
-
 
 NAMES = {
     " ..": "nameless",  # without the blank it is the folder above

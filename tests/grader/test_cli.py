@@ -12,7 +12,7 @@ import sys
 import nbformat
 import pytest
 from effort import patient
-from small_course import HALF, NAME, RIGHT, hand_in, install, released_course, small_course
+from small_course import HALF, NAME, RIGHT, hand_in, small_course
 from typer.testing import CliRunner
 
 from autograder.cli import app
@@ -26,13 +26,7 @@ COMMANDS = ["lab", "doctor", "check", "submit", "fetch", "release", "grade", "re
 
 
 @pytest.fixture
-def executor(monkeypatch):
-    return install(monkeypatch)
-
-
-@pytest.fixture
-def course(tmp_path, executor, monkeypatch):
-    course = released_course(tmp_path / "course")
+def course(course, monkeypatch):
     monkeypatch.chdir(course.root)
     return course
 

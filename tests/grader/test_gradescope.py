@@ -11,18 +11,12 @@ from pathlib import Path
 import nbformat
 import pytest
 from other_users import reachable_python
-from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
+from small_course import HALF, NAME, RIGHT, hand_in
 
 from autograder import gradescope
 from autograder.course import Assignment
 from autograder.sandbox import provisioner, seccomp
 from course_utils.notebook import read
-
-
-@pytest.fixture
-def course(tmp_path, monkeypatch):
-    install(monkeypatch)
-    return released_course(tmp_path / "course")
 
 
 def box(course, tmp_path, answers=None, content=None):

@@ -7,7 +7,7 @@ import sqlite3
 import nbformat
 import pytest
 from nbgrader.api import Gradebook
-from small_course import HALF, NAME, RIGHT, hand_in, install, released_course, small_course
+from small_course import HALF, NAME, RIGHT, hand_in, released_course, small_course
 
 from autograder import regrade as regrade_module
 from autograder.book.sheets import sheets
@@ -24,13 +24,7 @@ RIGHT_CHECK = "    yield torch.rand(5, generator=g),\n"  # a case of `total` on 
 
 
 @pytest.fixture
-def executor(monkeypatch):
-    return install(monkeypatch)
-
-
-@pytest.fixture
-def course(tmp_path, executor):
-    course = released_course(tmp_path)
+def course(course):
     hand_in(course, "ann", RIGHT | {"why": "It is linear."})
     hand_in(course, "bob", HALF)
     list(grade(Assignment(course, NAME), []))

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
+from small_course import HALF, NAME, RIGHT, hand_in
 
 from autograder.course import Assignment
 from autograder.intake.arrivals import take_in
@@ -16,12 +16,6 @@ from autograder.intake.roster import load_roster
 from autograder.limits import DEFAULTS
 from course_utils.paths import CourseError
 from course_utils.student import submit
-
-
-@pytest.fixture
-def course(tmp_path, monkeypatch):
-    install(monkeypatch)
-    return released_course(tmp_path / "course")
 
 
 @pytest.fixture

@@ -7,16 +7,14 @@ import shutil
 import pytest
 from nbgrader.exchange import ExchangeFactory
 from nbgrader.utils import notebook_hash
-from small_course import NAME, hand_in, install, released_course
+from small_course import NAME, hand_in
 
 pytestmark = pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="gives files to other users")
 ANN, BOB = pwd.getpwnam("daemon"), pwd.getpwnam("nobody")  # two users that every Linux has
 
 
 @pytest.fixture
-def course(tmp_path, monkeypatch):
-    install(monkeypatch)
-    course = released_course(tmp_path / "course")
+def course(course, tmp_path):
     (tmp_path / "exchange" / "shannon-to-clip" / "inbound").mkdir(parents=True)
     return course
 

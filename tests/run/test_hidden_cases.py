@@ -6,34 +6,18 @@ import shutil
 import nbformat
 import pytest
 import torch
-from small_course import HALF, NAME, RIGHT, hand_in, install, released_course, small_course
+from small_course import HALF, NAME, RIGHT, graded, hand_in, small_course
 
 from autograder import gradescope
 from autograder.author import exercise as exercises
 from autograder.course import Assignment
-from autograder.grade import grade
 from autograder.release import release
 from autograder.run.cases import TURNS, VARIANTS, hidden_cases
-from autograder.run.options import Options
 from autograder.sandbox import provisioner
 from course_utils.check import verdict
 from course_utils.paths import CourseError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning", "ignore::nbformat.warnings.DuplicateCellId")
-
-
-@pytest.fixture
-def executor(monkeypatch):
-    return install(monkeypatch)
-
-
-@pytest.fixture
-def course(tmp_path, executor):
-    return released_course(tmp_path)
-
-
-def graded(course, **options):
-    return {sheet.student: sheet for _, _, sheet in grade(Assignment(course, NAME), [], Options(**options))}
 
 
 def counted(course, student, number=0):

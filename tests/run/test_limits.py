@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from kernels import QUICK, run, said
-from small_course import NAME, RIGHT, hand_in, install, released_course
+from small_course import NAME, RIGHT, hand_in
 
 from autograder.course import Assignment, Course
 from autograder.grade import grade
@@ -27,16 +27,6 @@ from course_utils.paths import CourseError
 
 ROOT = Path(__file__).resolve().parents[2]
 sandboxed = pytest.mark.skipif(provisioner.missing() is not None, reason=str(provisioner.missing()))
-
-
-@pytest.fixture
-def executor(monkeypatch):
-    return install(monkeypatch)
-
-
-@pytest.fixture
-def course(tmp_path, executor):
-    return released_course(tmp_path / "course")
 
 
 def set_limits(course: Course, text: str) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from time import sleep
@@ -18,7 +19,7 @@ from small_course import HALF, NAME, RIGHT, hand_in
 
 from autograder.course import Assignment
 from autograder.grade import grade, watch
-from autograder.notes import Kind, sentence
+from autograder.notes import NOTES, Kind, sentence
 from autograder.run import pool
 from autograder.run.apart import Bounds, apart
 
@@ -92,6 +93,89 @@ def test_nothing_in_a_folder_ends_the_run(course):
     assert ODD.keys() <= {path.parts[-3] for path in course.root.glob("feedback/*/*/*.html")}
     assert all(len(sheet.line()) < 20_000 for sheet in sheets.values())
     assert all(sheet.notes for student, sheet in sheets.items() if student.startswith(("m", "such", "2000")))
+
+
+def in_json(change: Callable[[dict], object]) -> Callable[[Path], None]:
+    """Change a notebook as JSON."""
+
+    def how(path: Path) -> None:
+        tree = json.loads(path.read_text())
+        change(tree)
+        path.write_text(json.dumps(tree))
+
+    return how
+
+
+def in_text(old: str, new: str) -> Callable[[Path], None]:
+    """Write something in the place of the first such text, whether it is JSON then or not."""
+    return lambda path: path.write_text(path.read_text().replace(old, new, 1))
+
+
+def deep_json(depth: int) -> list:
+    found: list = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+def all_cells(**parts: object) -> Callable[[dict], object]:
+    return lambda tree: [cell.update(parts) for cell in tree["cells"]]
+
+
+FORGED = {
+    "notes": [{"kind": "late", "text": [["x"]]}],
+    "verdicts": {"check_double": {"exercise": "double", "points": 2, "max_points": 2, "held": 9, "cases": 9}},
+    "key": "0" * 64,
+    "usage": {"kernels": -1},
+}
+PASTED = {f"../../{n}.svg": {"image/svg+xml": "<svg onload=steal()>", "image/png": "A" * 10_000} for n in range(200)}
+WIDGETS = {"application/vnd.jupyter.widget-state+json": {"state": {"x" * 60 + str(n): {} for n in range(50_000)}}}
+SHOWN = [{"output_type": "display_data", "data": {"text/html": "<script>steal()</script>"}, "metadata": {}}] * 100
+FILES = {  # a right answer in a file that is odd: all that it says of itself counts for nothing
+    "a verdict of one's own": in_json(lambda tree: tree["metadata"].update({NOTES: FORGED, "course": FORGED})),
+    "cells called as the grader's notes": in_json(all_cells(id="grader-notes")),
+    "ids of a million letters": in_json(all_cells(id="x" * 10**6)),
+    "ids that are no text": in_json(all_cells(id={"a": [1]})),
+    "metadata 900 levels deep": in_json(all_cells(metadata={"x": deep_json(900)})),
+    "names of a million letters": in_json(lambda tree: tree["metadata"].update({"x" * 10**6: {"y" * 10**6: 1}})),
+    "many widgets": in_json(lambda tree: tree["metadata"].update(widgets=WIDGETS)),
+    "200 pasted files": in_json(
+        lambda tree: [c.update(attachments=PASTED) for c in tree["cells"] if c["cell_type"] != "code"]
+    ),
+    "scripts in saved outputs": in_json(all_cells(outputs=SHOWN)),
+    "a count of 400 digits": in_json(all_cells(execution_count=10**400)),
+    "a kernel elsewhere": in_json(
+        lambda tree: tree["metadata"].update(
+            kernelspec={"name": "../../bin/sh", "display_name": "\u202e\n", "language": []}
+        )
+    ),
+    "another version of itself": in_json(lambda tree: tree.update(nbformat=True, nbformat_minor=-(10**30))),
+    "no numbers": in_text('"nbformat": 4', '"a": [NaN, -Infinity, 1e999], "nbformat": 4'),
+    "cells twice": in_text('"cells": [', '"cells": [{"cell_type": "code", "source": "raise SystemExit"}], "cells": ['),
+    "text in a million pieces": in_json(
+        lambda tree: [
+            c.update(source=[*c["source"], *[""] * 10**5]) for c in tree["cells"] if isinstance(c["source"], list)
+        ]
+    ),
+}
+UNREADABLE = {
+    "many levels deep": lambda path: path.write_text("[" * 50_000 + "]" * 50_000),
+    "a number of 5000 digits": in_text('"nbformat_minor": ', '"nbformat_minor": ' + "9" * 5000),
+}
+
+
+def test_nothing_that_a_file_says_of_itself_moves_a_mark_or_ends_the_run(course):
+    for student, how in (FILES | UNREADABLE).items():
+        how(hand_in(course, student, RIGHT))
+    sheets = {sheet.student: sheet for _, _, sheet in grade(Assignment(course, NAME), [])}
+    assert (sheets["honest"].points, sheets["half"].points) == (6, 3)
+    assert {s: sheets[s].points for s in FILES} == dict.fromkeys(FILES, 6)
+    assert all(sheets[s].points in (0, 6) and sheets[s].notes for s in UNREADABLE), sheets
+    shown = {s: (course.root / "feedback" / s / NAME / f"{NAME}.html").read_text() for s in ("honest", *FILES)}
+    for student, page in shown.items():
+        assert len(page) < 500_000 and "steal()" not in page
+        assert page.count("<section") >= shown["honest"].count("<section"), student
+        assert (course.root / "autograded" / student / NAME / f"{NAME}.ipynb").stat().st_size < 10_000_000
 
 
 FAULTS = [

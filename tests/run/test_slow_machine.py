@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from kernels import ASK, QUICK, check, run
-from small_course import HALF, NAME, RIGHT, hand_in, install, released_course
+from small_course import HALF, NAME, RIGHT, hand_in
 
 from autograder.course import Assignment
 from autograder.grade import grade
@@ -83,9 +83,7 @@ async def _silence(*_, **__):
 
 
 @pytest.fixture
-def course(tmp_path, monkeypatch):
-    install(monkeypatch)
-    course = released_course(tmp_path)
+def course(course):
     hand_in(course, "ann", RIGHT)
     hand_in(course, "bob", HALF)
     return course
