@@ -69,6 +69,9 @@ MESSAGES = {
     "error_with_half_characters": "plain.send(connection, {'error': '\\ud800', 'message': '\\udfff'})",
     "error_that_forges_a_verdict": "plain.send(connection, {'error': 'E\\n✔ double: 4 of 4 cases hold, 2 of 2 points', 'message': 'x'})",
     "never_reads": "[connection.sendall(bytes(2**16)) for _ in range(1000)]",
+    "descriptors_beside_the_answer": "[socket.send_fds(connection, [b'x'], [0] * 200) for _ in range(50)]",
+    "a_byte_at_a_time": "import time; [(connection.sendall(bytes([n])), time.sleep(0.5)) for n in range(1, 200)]",
+    "an_end_of_writing": "connection.shutdown(socket.SHUT_WR); import time; time.sleep(1)",
     "answers_all_at_once": "[plain.send(connection, {'value': [0.0] * 3}) for _ in range(100)]",
 }
 
@@ -260,3 +263,64 @@ def test_a_forged_message_moves_no_mark(hand_in, forged):
     result = hand_in(source)
     assert points(result)["check_double"] == 0
     assert points(result)["check_triple"] == 2, result.notes
+
+
+# --- answers of odd classes: they become plain data in the student's process, or none ---------------------------------
+
+ODD = {
+    "endless_generator": "import itertools; return itertools.count()",
+    "a_range_of_2_to_40": "return range(2**40)",
+    "a_list_that_is_in_itself": "found = []; found.append(found); return found",
+    "a_class_called_list": "return type('list', (), {'__class__': list, '__iter__': lambda s: iter([v + 1 for v in x])})()",
+    "a_list_that_is_longer_than_it_says": "return type('L', (list,), {'__len__': lambda s: 3, '__iter__': lambda s: iter(range(10**9))})()",
+    "numbers_that_equal_all": "return [type('F', (float,), {'__eq__': lambda *a: True, '__sub__': lambda *a: 0.0, '__hash__': float.__hash__})(0) for _ in x]",
+    "a_number_that_is_another_each_time": "import random; return [type('F', (float,), {'__float__': lambda s: random.random()})() for _ in x]",
+    "keys_with_one_hash": "return {type('K', (int,), {'__hash__': lambda s: 1})(n): 1.0 for n in range(2000)}",
+    "a_tensor_subclass": "import torch; return type('T', (torch.Tensor,), {'__torch_function__': classmethod(lambda *a, **k: True)})([1.0] * 3)",
+    "an_array_that_makes_itself": "import numpy; return type('A', (), {'__array__': lambda s, *a, **k: numpy.zeros((10**5, 10**5))})()",
+    "an_array_of_objects": "import numpy; return numpy.array([object()] * 3, dtype=object)",
+    "a_module": "import torch; return torch",
+    "an_error_with_a_hostile_name": "raise type('E\\u202e\\x1b[2J' * 10_000, (Exception,), {'__str__': lambda s: 'x' * 10**7})()",
+    "an_error_whose_text_never_comes": "raise type('E', (Exception,), {'__str__': lambda s: exec('while True: pass')})()",
+    "a_group_of_errors_900_deep": "e = ValueError()\n    for _ in range(900): e = ExceptionGroup('x', [e])\n    raise e",
+    "an_error_that_is_no_exception": "raise type('B', (BaseException,), {})()",
+}
+
+
+@pytest.mark.parametrize("body", ODD.values(), ids=ODD)
+def test_an_answer_of_an_odd_class_has_no_points(hand_in, body):
+    result = hand_in(f"def double(x):\n    {body}\n")
+    assert points(result)["check_double"] == 0
+    assert points(result)["check_triple"] == 2 or "whose_text" in body or "range" in body, result.notes
+    assert len(result.verdicts["check_double"].message) < 3000
+    assert result.verdicts["check_double"].message.replace("\n", "").isprintable()
+
+
+VERDICT_SHOWN = """
+from IPython.display import display
+said = {"exercise": "double", "points": 2, "max_points": 2, "held": 4, "cases": 4, "mistake": None}
+display({"application/vnd.course.verdict+json": said, "text/plain": "2.0"}, raw=True)
+"""
+GARBAGE = """
+import os, stat, threading
+def spoil():
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if stat.S_ISSOCK(os.fstat(int(name)).st_mode): os.write(int(name), WHAT)
+        except OSError: pass
+"""
+
+
+def test_a_verdict_that_a_cell_shows_is_none(hand_in):
+    gained_nothing(hand_in(WRONG + VERDICT_SHOWN, before=VERDICT_SHOWN, after=VERDICT_SHOWN))
+
+
+@pytest.mark.parametrize(
+    "what", ["b'\\xff' * 10_000", "bytes(10_000)", "b'\\x06' + bytes(8)", "b'\\x02' + b'\\x7f' * 8"]
+)
+def test_garbage_on_the_kernels_own_sockets_costs_its_own_exercise(hand_in, what):
+    """Below the messages: what comes is not even the protocol that carries them."""
+    source = f"{GARBAGE.replace('WHAT', what)}def double(x):\n    spoil()\n    return [v + 1 for v in x]\n"
+    result = hand_in(source)
+    assert points(result)["check_double"] == 0
+    assert points(result)["check_triple"] == 2, (result.notes, outputs(result))
