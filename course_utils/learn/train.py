@@ -217,8 +217,8 @@ def orthogonalise(
 
 def muon(
     model: nn.Module,
-    lr: float = 0.03,
-    adamw_lr: float = 1e-2,
+    lr: float = 0.04,
+    adamw_lr: float = 0.015,
     weight_decay: float = 0.01,
     momentum: float = 0.9,
     bf16: bool | None = None,
