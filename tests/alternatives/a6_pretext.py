@@ -203,3 +203,79 @@ def probe_with_one_sum(features, labels, new, new_labels, k):
     chance = (new_labels == labels.mode().values).float().mean()
     score = right.mean()
     return score, (score * (1 - score) / len(new)).sqrt(), chance
+
+
+# --- 8 ----------------------------------------------------------------------------------------------------------------
+
+
+@alternative("four_ways")
+def turned_by_mirrors(images):
+    once = images.transpose(2, 3).flip(2)
+    ways = [images, once, images.flip(2).flip(3), once.flip(2).flip(3)]
+    n = len(images)
+    return torch.cat(ways), torch.tensor([0] * n + [1] * n + [2] * n + [3] * n, device=images.device)
+
+
+@alternative("four_ways")
+def turned_one_by_one(images):
+    turned, turns = [], []
+    for r in range(4):
+        for image in images:
+            turned.append(torch.rot90(image, r, dims=(-2, -1)))
+            turns.append(r)
+    return torch.stack(turned), torch.tensor(turns, device=images.device)
+
+
+# --- 9 ----------------------------------------------------------------------------------------------------------------
+
+
+class _Eye(torch.nn.Module):
+    def __init__(self, normed):
+        super().__init__()
+        sizes = ((3, 16), (16, 32), (32, 64))
+        self.layers = torch.nn.ModuleList(torch.nn.Conv2d(i, o, 3, padding=1) for i, o in sizes)
+        self.norms = torch.nn.ModuleList(torch.nn.BatchNorm2d(o) if normed else torch.nn.Identity() for _, o in sizes)
+        self.out = torch.nn.Linear(64, 4)
+
+    def features(self, images):
+        x = images / 255 - 0.5
+        for i, (layer, norm) in enumerate(zip(self.layers, self.norms)):
+            x = norm(layer(x)).relu()
+            x = torch.nn.functional.max_pool2d(x, 2) if i < 2 else x
+        return x.amax((2, 3))
+
+
+@alternative("learn_to_look")
+def one_turn_each(images, new, steps=400):
+    """Each picture once, turned at random; the rate rises and falls."""
+    torch.manual_seed(2)
+    model = _Eye(normed=False).to(images.device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps + 1)
+    for _ in range(steps):
+        x = images[torch.randint(len(images), (128,), device=images.device)]
+        turns = torch.randint(4, (128,), device=images.device)
+        x = torch.stack([image.rot90(int(r), (1, 2)) for image, r in zip(x, turns.tolist())])
+        loss = torch.nn.functional.cross_entropy(model.out(model.features(x)), turns)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return model.features(new).detach()
+
+
+@alternative("learn_to_look")
+def a_steady_rate_with_batch_normalization(images, new, steps=400):
+    torch.manual_seed(5)
+    model = _Eye(normed=True).to(images.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(steps):
+        x = images[torch.randperm(len(images), device=images.device)[:32]]
+        p = model.out(model.features(torch.cat([x.rot90(r, (2, 3)) for r in range(4)]))).log_softmax(1)
+        loss = -torch.stack([part[:, r] for r, part in enumerate(p.chunk(4))]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        return model.features(new)

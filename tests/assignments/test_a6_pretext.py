@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from assignment_tests import *  # noqa: F403
 from assignment_tests import Assignment
 
+from course_utils.compare import labels_of
 from course_utils.learn import evaluate, pretext
+from course_utils.plain import cook
 
 ASSIGNMENT = Assignment(
     "a6_pretext",
@@ -23,8 +25,11 @@ ASSIGNMENT = Assignment(
         "class_weights": lambda targets, Q, mix: torch.ones(Q),
         "annealed_mean": lambda logits, bins, temperature: logits[:, :2] * 0,
         "knn_probe": lambda features, labels, new, new_labels, k: (0.5, 0.1, 0.5),
+        "four_ways": lambda images: (torch.cat([images] * 4), torch.zeros(4 * len(images), dtype=torch.int64)),
+        "learn_to_look": lambda images, new: new.float().flatten(1)[:, :64],
     },
-    names={"torch": torch, "math": math, "F": F, "permutations": permutations},
+    names={"torch": torch, "math": math, "F": F, "nn": torch.nn, "permutations": permutations, "losses": []},
+    slow=("learn_to_look",),
 )
 
 
@@ -79,3 +84,27 @@ def test_solution_agrees_with_the_library(seed):
     tiles, which = pretext.jigsaw(images, orders, torch.Generator().manual_seed(seed), tile=16)
     found = solution("make_puzzle")(images, orders[which], torch.zeros(4, 4, 2, dtype=torch.int64), 16)
     assert found.equal(tiles)
+
+
+def test_turns_by_hand_are_what_the_solution_gives():
+    turned, turns = ASSIGNMENT.solution("four_ways")(*next(ASSIGNMENT.exercises["four_ways"].draw(torch.Generator())))
+    assert turned[:, 0].tolist() == [[[1, 2], [3, 4]], [[2, 4], [1, 3]], [[4, 3], [2, 1]], [[3, 1], [4, 2]]]
+    assert turns.tolist() == [0, 1, 2, 3]
+
+
+def test_the_last_exercise_needs_the_question():
+    """One encoder that learns which way is up, one that learns answers by heart that say nothing, one untrained."""
+    exercise = ASSIGNMENT.exercises["learn_to_look"]
+    looked = exercise.mistakes["encoder_not_trained"][1].__globals__["_looked"]
+    case = next(iter(exercise.draw(torch.Generator().manual_seed(1))))
+    images, new = cook(case.arguments)
+
+    def named(features):
+        said, true = labels_of(exercise.compare, features, case.truth)
+        return float((said == true).float().mean())
+
+    threshold = exercise.compare["threshold"]
+    assert named(looked(images, new, 400)) > threshold
+    assert named(looked(images, new, 0)) < threshold - 0.05
+    assert named(looked(images, new, 100, torch.arange(4).repeat(32))) < threshold - 0.05
+    assert named(exercise.mistakes["principal_components"][1](images, new)) < threshold - 0.05
