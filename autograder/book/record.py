@@ -97,6 +97,12 @@ class Marks(GetGrades):
         cell.metadata["nbgrader"] |= found | {"again": again}
 
 
+UNBOUNDED = (
+    "notebooks run in the sandbox, with its limits; but the time and memory for reading a hand-in, comparing its answers "
+    "and making its page are limited by `course grade` alone"
+)
+
+
 class Execute(NbGraderPreprocessor):
     """Runs the notebook in the sandbox, judged from outside, in place of nbgrader's own Execute."""
 
@@ -117,6 +123,8 @@ class Execute(NbGraderPreprocessor):
         directory = self.parent.parent.coursedir
         assignment = Assignment(Course(Path(directory.root)), names["assignment"])
         place = Path(directory.format_path(directory.submitted_directory, names["student"], assignment.name))
+        if not Execute.done:
+            self.log.warning(UNBOUNDED)
         Execute.done += 1  # one kernel is as quick from cold; nbgrader may ask for a whole class
         forks = parent(assignment) if self.sandbox and Execute.done > 1 else None
         return run(assignment, Submission(names["student"], place), nb, Options(unsafe=not self.sandbox), forks)

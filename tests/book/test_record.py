@@ -14,6 +14,7 @@ from nbgrader.api import Gradebook
 from nbgrader.apps import AutogradeApp
 from small_course import HALF, NAME, RIGHT, graded, hand_in
 
+from autograder.book import record
 from autograder.course import Assignment
 from autograder.grade import grade
 from autograder.notes import Kind, sentence
@@ -438,6 +439,16 @@ def test_the_stock_command_gives_the_same_marks_in_the_same_way(course, monkeypa
     assert scores(course) == first
     stock(course, monkeypatch, "--force")
     assert scores(course) == first
+
+
+def test_the_stock_command_says_what_it_does_not_limit(course, monkeypatch, capsys):
+    monkeypatch.setattr(record.Execute, "done", 0)
+    for student in ("ann", "bob"):
+        hand_in(course, student, RIGHT)
+    stock(course, monkeypatch)
+    assert capsys.readouterr().err.count("limited by `course grade` alone") == 1
+    graded(course, again=True)
+    assert "course grade" not in capsys.readouterr().err
 
 
 def test_the_stock_command_cannot_be_told_not_to_run(course, monkeypatch):
