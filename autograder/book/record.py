@@ -98,8 +98,8 @@ class Marks(GetGrades):
 
 
 UNBOUNDED = (
-    "notebooks run in the sandbox, with its limits; but the time and memory for reading a hand-in, comparing its answers "
-    "and making its page are limited by `course grade` alone"
+    "notebooks run in the sandbox, with its limits; but the time and memory for reading a hand-in, comparing its "
+    "answers and making its page are limited by `course grade` alone"
 )
 
 
