@@ -259,15 +259,11 @@ def _fingerprint(module_file: str) -> str:
     return hashlib.sha256(Path(module_file).read_bytes()).hexdigest()[:12]
 
 
-@functools.cache
-def _version(library: str) -> str:
-    return importlib.metadata.version(DISTRIBUTIONS.get(library, library))
-
-
 def _cache_file(library: str, view: str) -> str:
     """A file named after the versions of the package and of the rules, so that neither can change unnoticed."""
     _folder(library)
-    return f"docstrings/{library}-{_version(library)}-{view}-{_fingerprint(docstrings.__file__)}.txt"
+    version = importlib.metadata.version(DISTRIBUTIONS.get(library, library))
+    return f"docstrings/{library}-{version}-{view}-{_fingerprint(docstrings.__file__)}.txt"
 
 
 def _read_cache(file: str) -> list[Document] | None:
