@@ -31,7 +31,8 @@ WORDS = re.compile(r"`[^`]*`|\{[^{}]*\}|[\w./:-]*[./_:\d-]\w[\w./:-]*|[^\W\d_]+"
 RUNS = re.compile(r"[^\W\d_]+(?: [^\W\d_]+)+")  # words in a row, by which a sentence is known in a test
 READ = {"startswith", "endswith", "split", "partition", "rpartition", "replace", "count", "index", "find", "strip"}
 READ |= {"removeprefix", "removesuffix", "compile", "search", "match", "fullmatch", "sub", "findall", "finditer"}
-TEXT = re.compile(r"(?s)\{%.*?%\}|\{\{.*?\}\}|\{#.*?#\}|<(style|script)\b.*?</\1>|<[^>]*>")  # all but a page's text
+# of a page all but its text
+TEXT = re.compile(r"(?s)\{%.*?%\}|\{\{.*?\}\}|\{#.*?#\}|<(style|script)\b.*?</\1>|<(?:\{\{.*?\}\}|\{%.*?%\}|[^>])*>")
 
 
 def reworded(text: str) -> str:
