@@ -13,7 +13,7 @@ for each exercise) or for `name` and `seed` (for several draws of each exercise'
 import ast
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import import_module
@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from effort import often
 
-from autograder.author.exercise import Exercise, complete, load_exercises
+from autograder.author.exercise import Case, Exercise, complete, load_exercises
 from course_utils.cases import ExerciseCases
 from course_utils.check import Verdict, answer, verdict
 from course_utils.plain import Answer, Seed, cook, pack, replaced
@@ -143,6 +143,11 @@ class Assignment:
         return self.defined(self.cell(name).source, name)
 
     @cache  # noqa: B019
+    def arguments(self, name: str, generator: torch.Generator) -> Iterator[tuple]:
+        """Yield those of each case of an exercise."""
+        for case in self.exercises[name].draw(generator):
+            yield case.arguments if isinstance(case, Case) else case
+
     def cases(self, name: str, seed: int) -> ExerciseCases:
         drawn = self.exercises[name].build(seed)
         drawn.inputs = cook(drawn.inputs)  # once, as the judge does, and not for each function again

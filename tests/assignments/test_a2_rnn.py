@@ -33,7 +33,7 @@ ASSIGNMENT = Assignment(
 
 
 def first_case(name):
-    return next(iter(ASSIGNMENT.exercises[name].draw(torch.Generator().manual_seed(0))))
+    return next(iter(ASSIGNMENT.arguments(name, torch.Generator().manual_seed(0))))
 
 
 def test_examples_by_hand_are_what_the_solution_gives():
@@ -62,7 +62,7 @@ def test_examples_by_hand_are_what_the_solution_gives():
 @pytest.mark.parametrize("seed", range(3))
 def test_gradient_is_autograds(seed):
     g = torch.Generator().manual_seed(seed)
-    *_, (codes, h, _, _, weights) = ASSIGNMENT.exercises["bptt"].draw(g)
+    *_, (codes, h, _, _, weights) = ASSIGNMENT.arguments("bptt", g)
     weights = {name: value.requires_grad_() for name, value in weights.items()}
     states, logits = ASSIGNMENT.solution("run_rnn")(codes, h, weights)
     loss = ASSIGNMENT.solution("next_character_loss")(logits, codes)
@@ -74,7 +74,7 @@ def test_gradient_is_autograds(seed):
 
 
 def test_states_are_torchs():
-    codes, h, weights = list(ASSIGNMENT.exercises["run_rnn"].draw(torch.Generator().manual_seed(0)))[-1]
+    codes, h, weights = list(ASSIGNMENT.arguments("run_rnn", torch.Generator().manual_seed(0)))[-1]
     V, H = weights["W_x"].shape
     theirs = torch.nn.RNN(V, H, batch_first=True)
     with torch.no_grad():
@@ -87,7 +87,7 @@ def test_states_are_torchs():
 
 
 def test_multiplicative_step_is_the_librarys():
-    x, h, weights = list(ASSIGNMENT.exercises["multiplicative_step"].draw(torch.Generator().manual_seed(0)))[-1]
+    x, h, weights = list(ASSIGNMENT.arguments("multiplicative_step", torch.Generator().manual_seed(0)))[-1]
     H, V = weights["W_hx"].shape
     theirs = MultiplicativeRNN(V, H, len(weights["W_fx"]))
     with torch.no_grad():

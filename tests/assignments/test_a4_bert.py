@@ -43,9 +43,9 @@ def test_examples_by_hand_are_what_the_solution_gives():
         inputs, targets = ASSIGNMENT.solution("mask_tokens")(codes, u, how, other, 4, 5, 0.15)
         assert inputs.tolist() == [read]
         assert targets.tolist() == [[-100, 7, -100, 9, -100, -100]]
-    logits, targets = next(ASSIGNMENT.exercises["mlm_loss"].draw(torch.Generator()))
+    logits, targets = next(ASSIGNMENT.arguments("mlm_loss", torch.Generator()))
     assert float(ASSIGNMENT.solution("mlm_loss")(logits, targets)) == pytest.approx(math.log(4))
-    scores, mask = next(ASSIGNMENT.exercises["attention_weights"].draw(torch.Generator()))
+    scores, mask = next(ASSIGNMENT.arguments("attention_weights", torch.Generator()))
     weights = ASSIGNMENT.solution("attention_weights")(scores, mask)
     assert weights[0, 0, 0].tolist() == pytest.approx([0.8, 0.2, 0.0])
 
@@ -60,17 +60,17 @@ def test_loss_is_the_librarys(seed):
 
 
 def test_later_examples_by_hand_are_what_the_solution_gives():
-    hidden, mask = next(ASSIGNMENT.exercises["mean_pool"].draw(torch.Generator()))
+    hidden, mask = next(ASSIGNMENT.arguments("mean_pool", torch.Generator()))
     assert ASSIGNMENT.solution("mean_pool")(hidden, mask).tolist() == [[2, 3]]
-    labels, k, _, seed = next(ASSIGNMENT.exercises["draw_labels"].draw(torch.Generator()))
+    labels, k, _, seed = next(ASSIGNMENT.arguments("draw_labels", torch.Generator()))
     rows = ASSIGNMENT.solution("draw_labels")(labels, k, 6000, torch.Generator().manual_seed(seed.n))
     found, count = rows.unique(dim=0, return_counts=True)
     assert found.tolist() == [[0, 1], [0, 2], [0, 4], [1, 3], [2, 3], [3, 4]]
     assert (count - 1000).abs().max() < 5 * math.sqrt(6000 / 6 * 5 / 6)
-    (right,) = next(ASSIGNMENT.exercises["mean_and_error"].draw(torch.Generator()))
+    (right,) = next(ASSIGNMENT.arguments("mean_and_error", torch.Generator()))
     mean, error = ASSIGNMENT.solution("mean_and_error")(right)
     assert (float(mean), float(error)) == pytest.approx((0.75, 0.25 / math.sqrt(3)))
-    case = next(ASSIGNMENT.exercises["which_library"].draw(torch.Generator()))
+    case = next(ASSIGNMENT.arguments("which_library", torch.Generator()))
     guessed = ASSIGNMENT.solution("which_library")(*case)
     assert float(guessed[0, 1]) == pytest.approx(0.733, abs=5e-4)  # as the text says
 
@@ -87,7 +87,7 @@ def test_right_draws_fail_as_rarely_as_they_should():
     draw, loose, failed, tried = ASSIGNMENT.solution("draw_labels"), distribution("pairs", alpha=0.05), 0, 0
     for seed in range(60):
         g = torch.Generator().manual_seed(seed)
-        for labels, k, repeats, _ in ASSIGNMENT.exercises["draw_labels"].draw(g):
+        for labels, k, repeats, _ in ASSIGNMENT.arguments("draw_labels", g):
             if repeats < 100:
                 continue  # there is one answer alone
             ours, theirs = ({"value": draw(labels, k, repeats, g)} for _ in range(2))
@@ -130,9 +130,7 @@ def test_errors_are_scipys(seed):
 
 def test_classifier_agrees_with_scikit_learn():
     """The same loss: scikit-learn's C is 1 / (N λ)."""
-    for *_, case in (
-        list(ASSIGNMENT.exercises["which_library"].draw(torch.Generator().manual_seed(s))) for s in (0, 1)
-    ):
+    for *_, case in (list(ASSIGNMENT.arguments("which_library", torch.Generator().manual_seed(s))) for s in (0, 1)):
         x, y, new, penalty = case
         scaler = StandardScaler().fit(x)
         model = LogisticRegression(C=1 / (len(x) * penalty), max_iter=1000, tol=1e-8).fit(scaler.transform(x), y)

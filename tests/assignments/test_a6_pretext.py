@@ -57,7 +57,7 @@ def test_examples_by_hand_are_what_the_solution_gives():
     for temperature, wanted in ((1.0, 0.1), (0.5, 0.16)):
         found = solution("annealed_mean")(logits, bins, temperature)
         assert found.flatten().tolist() == pytest.approx([wanted, 0], abs=1e-6)
-    arguments = next(ASSIGNMENT.exercises["knn_probe"].draw(torch.Generator()))
+    arguments = next(ASSIGNMENT.arguments("knn_probe", torch.Generator()))
     assert solution("knn_probe")(*arguments) == pytest.approx((0.75, (0.75 * 0.25 / 4) ** 0.5, 0.5))
 
 
@@ -87,7 +87,7 @@ def test_solution_agrees_with_the_library(seed):
 
 
 def test_turns_by_hand_are_what_the_solution_gives():
-    turned, turns = ASSIGNMENT.solution("four_ways")(*next(ASSIGNMENT.exercises["four_ways"].draw(torch.Generator())))
+    turned, turns = ASSIGNMENT.solution("four_ways")(*next(ASSIGNMENT.arguments("four_ways", torch.Generator())))
     assert turned[:, 0].tolist() == [[[1, 2], [3, 4]], [[2, 4], [1, 3]], [[4, 3], [2, 1]], [[3, 1], [4, 2]]]
     assert turns.tolist() == [0, 1, 2, 3]
 
