@@ -176,12 +176,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     assignment = getattr(metafunc.module, "ASSIGNMENT", None)
     if assignment is None or "assignment" not in metafunc.fixturenames:
         return
+    # what trains, and is seen elsewhere: the solution in the sandbox, alternatives and mistakes as functions
+    again = metafunc.function.__name__ in ("test_solution_scores_full", "test_answers_can_be_put_into_a_notebook")
+    soaks = {name: [pytest.mark.soak] for name in assignment.slow} if again else {}
     names = list(assignment.exercises)
     if {"name", "seed"} <= set(metafunc.fixturenames):
         draws = [(name, seed) for name in names for seed in range(1 if name in assignment.slow else often(2, 4))]
-        metafunc.parametrize(("name", "seed"), draws)
+        metafunc.parametrize(("name", "seed"), [pytest.param(*draw, marks=soaks.get(draw[0], [])) for draw in draws])
     elif "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", names)
+        metafunc.parametrize("name", [pytest.param(name, marks=soaks.get(name, [])) for name in names])
 
 
 @pytest.fixture(scope="module")
