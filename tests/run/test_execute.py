@@ -3,9 +3,7 @@
 import asyncio
 import copy
 import json
-import os
 import resource
-import signal
 import time
 from dataclasses import replace
 
