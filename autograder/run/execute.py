@@ -528,11 +528,12 @@ class _Manager(AsyncKernelManager):
         return used, runs
 
     def memory(self) -> int:
-        """Bytes that the kernel's own process holds now."""
-        try:
-            return psutil.Process(self.provisioner.pid).memory_info().rss if self.place.sandbox else 0
-        except psutil.Error:
-            return 0
+        """Bytes that the largest process in the sandbox holds now, which is the kernel or worse."""
+        held = [0]
+        for process in self.provisioner.process.processes() if self.place.sandbox else ():
+            with contextlib.suppress(psutil.Error):
+                held.append(process.memory_info().rss)
+        return max(held)
 
     async def end(self) -> str:
         """What ended the kernel: we, for a reason, a signal, or it did by itself."""

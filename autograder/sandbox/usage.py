@@ -3,12 +3,14 @@
 Where no cgroup counts for us, this does. What resident memory leaves out is taken at the most that it can be.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 SOCKET_BYTES = 2 * 212_992  # what one holds at most, sent and not yet read: Linux's default, which seccomp keeps
+THREADS = 16  # a kernel's process has fewer; those of one that has more are looked at one by one
 INODE_BYTES = 1200  # an empty file in a tmpfs, and its name
 TICK_S = 1 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01
 
@@ -21,7 +23,7 @@ class Usage:
         resident_bytes: memory of the processes.
         kernel_bytes: what Linux holds for them beside that: page tables, what sockets may hold, files without content.
         cpu_s: processor time, of children that have ended and were waited for, too.
-        running: processes that run, or wait for a processor.
+        running: processes that run, or wait for a processor; of one with many threads, these.
     """
 
     resident_bytes: int = 0
@@ -76,7 +78,7 @@ def measure(folders: list[str]) -> Usage:
         usage.resident_bytes += resident
         usage.kernel_bytes += tables
         usage.cpu_s += sum(map(int, numbers[10:14])) * TICK_S
-        usage.running += state == "R"
+        usage.running += _running(folder) if int(numbers[16]) > THREADS else state == "R"
     for folder in folders:
         try:
             usage.kernel_bytes += _sockets(folder) + _inodes(folder)
@@ -94,6 +96,15 @@ def last(pids: list[int]) -> None:
                 os.sched_setscheduler(int(thread), os.SCHED_IDLE, os.sched_param(0))
         except OSError:
             pass
+
+
+def _running(folder: str) -> int:
+    """How many threads of a process run, or wait for a processor."""
+    found = 0
+    with contextlib.suppress(OSError, IndexError):  # it may end while it is looked at
+        for thread in os.listdir(f"{folder}/task"):
+            found += _stat(f"{folder}/task/{thread}")[0] == "R"
+    return found
 
 
 def _sockets(folder: str) -> int:

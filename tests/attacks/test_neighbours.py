@@ -158,7 +158,7 @@ signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 def burn(seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end: pass
-for _ in range(20):
+for _ in range(8):  # more would meet the limit on processes where they are kept waiting
     if os.fork() == 0:
         while True:
             if os.fork() == 0:
@@ -189,8 +189,9 @@ print("LAST", os.sched_getscheduler(0) == os.SCHED_IDLE)
 try:
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0)); print("UNDONE")
 except OSError: print("STAYS")
-import signal
-os.kill(-1, signal.SIGKILL)
+import contextlib, signal
+with contextlib.suppress(ProcessLookupError):  # there may be no other
+    os.kill(-1, signal.SIGKILL)
 """
     result = hand_in(look + code + after, limits=replace(LIMITS, cell_s=60))
     seen = outputs(result)
