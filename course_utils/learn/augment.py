@@ -116,8 +116,8 @@ def adjust_hue(images: Images, shift: Numbers) -> Images:
     torch.eq(value, g, out=is_g).mul_(1 - is_r)
     is_b = (1 - is_r).sub_(is_g)
     hue = (g - b).mul_(is_r).addcmul_(is_g, (b - r).add_(chroma, alpha=2))
-    hue.addcmul_(is_b, (r - g).add_(chroma, alpha=4)).div_((6 * chroma).clamp_(min=1e-12))  # in turns, from -1/6
-    hue.add_(1 + per_picture(shift)).frac_().mul_(6)  # sixths of a turn: red at 0 (and 6), green at 2, blue at 4
+    hue.addcmul_(is_b, (r - g).add_(chroma, alpha=4)).div_((6 * chroma).clamp_(min=1e-12)).add_(per_picture(shift))
+    hue.sub_(hue.floor()).mul_(6)  # sixths of a turn: red at 0 (and 6), green at 2, blue at 4
     changed = torch.empty_like(images)
     torch.sub(2, (hue - 3).abs_(), out=changed[:, 0:1])  # how far from its own colour each channel is, less 1
     torch.sub((hue - 2).abs_(), 1, out=changed[:, 1:2])
@@ -149,9 +149,7 @@ def colour_jitter(
         return images
     images = images.clone()
     factor = torch.stack([*factors[:3], torch.ones_like(hue)])
-    for turn in order.unbind(
-        1
-    ):  # the first three changes move away from black or a grey: all pictures get them at once
+    for turn in order.unbind(1):  # the first three move away from black or a grey: all pictures get them at once
         mean, own = ((per_picture(turn) == i).to(images.dtype) for i in (1, 2))
         light = grey(images)
         start = (light.mean((2, 3), keepdim=True) * mean).add(light.mul_(own))
@@ -281,12 +279,17 @@ class Compose:
             part = given = images[start : start + chunk]
             for augmentation, drawn in zip(self.augmentations, parameters):
                 drawn = {name: t[start : start + chunk] for name, t in drawn.items()}
-                part = augmentation.apply(part, drawn, inplace=part is not given)
+                part = augmentation.apply(part, drawn, inplace=_apart(part, given))
             changed.append(part)
         return torch.cat(changed) if len(changed) > 1 else changed[0] if changed else images
 
     def __call__(self, images: Images, generator: torch.Generator | None = None) -> Images:
         return self.apply(images, self.draw(images, generator))
+
+
+def _apart(one: Tensor, other: Tensor) -> bool:
+    """Whether writing to one leaves the other as it is."""
+    return one.untyped_storage().data_ptr() != other.untyped_storage().data_ptr()
 
 
 def uniform(n: int | tuple[int, ...], low: float, high: float, generator: torch.Generator | None) -> Tensor:

@@ -195,8 +195,17 @@ def test_the_given_pictures_stay_as_they_were():
     for parts in (augment.simclr().augmentations, [augment.ColourDrop(p=0.5), augment.Sobel(p=0.5)]):
         for chunk in (7, 64):
             augment.Compose(*parts, chunk=chunk)(x, runtime.seed(0))
+    view = augment.Augmentation()
+    view.change = lambda images: images[:]
+    augment.Compose(view, augment.Sobel(p=0.5))(x, runtime.seed(0))
     assert torch.equal(x, before)
     assert not torch.equal(augment.Sobel(p=0.5).apply(x, augment.Sobel(p=0.5).draw(x), inplace=True), before)
+
+
+@pytest.mark.parametrize("turns", [-2, -1, 1, 3])
+def test_whole_turns_of_the_colour_wheel_change_nothing(turns):
+    x = pictures(10)
+    torch.testing.assert_close(augment.adjust_hue(x, torch.full((10,), float(turns))), x, atol=1e-5, rtol=0)
 
 
 def test_two_views_are_independent_views_of_the_same_pictures():
