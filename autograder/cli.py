@@ -9,7 +9,7 @@ import typer
 from course_utils.cli import app, clear, doctors, fail
 
 if TYPE_CHECKING:
-    from course_utils.doctor import Row
+    from course_utils.command.doctor import Row
 
 Name = Annotated[str, typer.Argument(help="Its name, e.g. a1_markov_chains.")]
 
@@ -22,7 +22,7 @@ Resources = Annotated[str, typer.Option(help="With --scheduler: what each takes 
 def sandbox_row() -> "Row":
     """Whether students' code can be shut in here; a row of `course doctor`."""
     from autograder.sandbox import provisioner
-    from course_utils.doctor import NOTE, OK, Row
+    from course_utils.command.doctor import NOTE, OK, Row
 
     problem = provisioner.missing()
     if problem:

@@ -14,7 +14,7 @@ from autograder.author.generate import CHECKSUMS, changed_since, checksums, file
 from autograder.course import Assignment, Course
 from autograder.run.cases import build_cases
 from autograder.temporary import temporary_folder
-from course_utils.cases import CASES_FILE, load_cases, save_cases
+from course_utils.checking.cases import CASES_FILE, load_cases, save_cases
 from course_utils.notebook import normalise, read, sync, text
 from course_utils.paths import write
 

@@ -52,7 +52,7 @@ def fail(sentence: str) -> None:
 @clear
 def lab(context: typer.Context) -> None:
     """Open JupyterLab on the first lecture; options such as --port and --no-browser are passed on to it."""
-    from course_utils.lab import lab
+    from course_utils.command.lab import lab
 
     raise typer.Exit(lab(*context.args))
 
@@ -61,7 +61,7 @@ def lab(context: typer.Context) -> None:
 @clear
 def doctor() -> None:
     """Say what this machine has, what is missing and what to do about it."""
-    from course_utils.doctor import run
+    from course_utils.command.doctor import run
 
     raise typer.Exit(run(doctors))
 
@@ -74,7 +74,7 @@ def check(
     ] = None,
 ) -> None:
     """Run your notebook from top to bottom on the visible cases: exercise, points, known mistakes."""
-    from course_utils.student import check, locate
+    from course_utils.command.student import check, locate
 
     path = locate(notebook)
     if sys.stderr.isatty():
@@ -108,7 +108,7 @@ def submit(
     ] = None,
 ) -> None:
     """Hand in your notebook, and get a receipt."""
-    from course_utils.student import submit
+    from course_utils.command.student import submit
 
     print(submit(assignment, notebook, to, name, pack))
 
@@ -119,8 +119,8 @@ def update(
     source: Annotated[str | None, typer.Argument(help="A git address or folder; default: where it is from.")] = None,
 ) -> None:
     """Get what is new in the course; what you wrote is kept."""
+    from course_utils.command.update import update
     from course_utils.paths import Course
-    from course_utils.update import update
 
     print(*update(Course.find().root, source).lines(), sep="\n")
 

@@ -27,8 +27,8 @@ import torch.nn.functional as F
 from effort import often
 
 from autograder.author.exercise import Case, Exercise, complete, load_exercises
-from course_utils.cases import ExerciseCases
 from course_utils.check import Verdict, answer, verdict
+from course_utils.checking.cases import ExerciseCases
 from course_utils.plain import Answer, Seed, cook, pack, replaced
 
 ROOT = Path(__file__).parents[1]

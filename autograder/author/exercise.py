@@ -28,11 +28,11 @@ from typing import Any
 import numpy
 import torch
 
-from course_utils.cases import ExerciseCases, Mistake
 from course_utils.check import answer
+from course_utils.checking.cases import ExerciseCases, Mistake
+from course_utils.checking.promises import ARGUMENTS, DEVICE, DTYPE, GENERATOR, GRADIENTS, Promise, broken
 from course_utils.compare import difference
 from course_utils.plain import Answer, Module, Recipe, Seed, pack, replaced
-from course_utils.promises import ARGUMENTS, DEVICE, DTYPE, GENERATOR, GRADIENTS, Promise, broken
 
 __all__ = [
     "Case",

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from autograder.temporary import end_with_parent
-from course_utils.cases import ExerciseCases
-from course_utils.check import JUDGE_VARIABLE, answer, broken_promises
+from course_utils.check import JUDGE_VARIABLE, answer
+from course_utils.checking.cases import ExerciseCases
+from course_utils.checking.promises import Promise
+from course_utils.checking.verdict import broken_promises
 from course_utils.compare import difference
 from course_utils.paths import CourseError
 from course_utils.plain import Answer, cook, pack, unpack
-from course_utils.promises import Promise
 
 MEMORY = 2 * 2**30  # bytes that a mutant may take beside what its process has anyway
 

@@ -21,7 +21,7 @@ from autograder.author.generate import points_of
 from autograder.author.mutant_worker import Worker, first_difference
 from autograder.author.mutants import Mutant, mutants
 from autograder.course import Assignment
-from course_utils.cases import ExerciseCases
+from course_utils.checking.cases import ExerciseCases
 from course_utils.notebook import grade_id, read, sync
 from course_utils.paths import CourseError, write
 

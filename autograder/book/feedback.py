@@ -26,7 +26,7 @@ from pygments.lexers import PythonLexer
 from autograder.book.formulas import mathml
 from autograder.book.sheets import verdict_from, why
 from autograder.notes import NOTES, brief, from_json, sentence
-from course_utils.causes import stopped
+from course_utils.checking.causes import stopped
 from course_utils.notebook import grade_id
 
 TEXTS = ("text/plain", "text/latex", "text/markdown")

@@ -27,9 +27,9 @@ from autograder.notes import NOTES, as_json, from_json, sentence
 from autograder.run.options import Options
 from autograder.run.work import fingerprint, parent, run
 from autograder.sandbox import provisioner
+from course_utils.command.student import TIMESTAMP
 from course_utils.notebook import read
 from course_utils.paths import CourseError
-from course_utils.student import TIMESTAMP
 
 
 class SubmissionExporter(NotebookExporter):

@@ -14,7 +14,7 @@ from autograder.book.sheets import Sheet, failures, graded_notebook, sheets, why
 from autograder.course import Assignment
 from autograder.notes import DEATHS, TIME_OUTS, UNANSWERED, Kind, sentence
 from autograder.stock import make_gradebook
-from course_utils.cases import CASES_FILE, hints
+from course_utils.checking.cases import CASES_FILE, hints
 from course_utils.notebook import read
 from course_utils.paths import CourseError, write
 

@@ -8,7 +8,7 @@ from autograder.book import late
 from autograder.course import Assignment
 from autograder.notes import NOTES, UNANSWERED, Kind, Note, brief, from_json, note, sentence
 from autograder.stock import opened
-from course_utils.check import Verdict
+from course_utils.checking.verdict import Verdict
 from course_utils.notebook import grade_id, read
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from autograder.intake.lms import Claim
 from autograder.intake.roster import Person, Roster, in_order, load_roster
 from autograder.intake.submissions import is_notebook, shown, student_name
 from autograder.limits import Limits
+from course_utils.command.student import RECEIPT, TIMESTAMP
 from course_utils.names import composed, folded, is_account
 from course_utils.notebook import read
 from course_utils.paths import CourseError, write
-from course_utils.student import RECEIPT, TIMESTAMP
 
 KEPT = "earlier"  # folder in `Assignment.private`: hand-ins that were replaced
 STAMP = "%Y-%m-%d %H:%M:%S.%f"

@@ -18,9 +18,9 @@ from autograder.intake.plain_file import NotPlain, open_plain
 from autograder.intake.repair import answered, blank, repair
 from autograder.limits import Limits, mib
 from autograder.notes import NOTES, Kind, Note, as_json, note
+from course_utils.command.student import TIMESTAMP
 from course_utils.notebook import read, text
 from course_utils.paths import write
-from course_utils.student import TIMESTAMP
 
 MAX_READ = 10  # notebooks in one folder in which answers are looked for
 MAX_WALK = 100_000  # files among which notebooks are looked for

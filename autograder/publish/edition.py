@@ -23,9 +23,9 @@ from packaging.requirements import Requirement
 from autograder.author import install_cell
 from autograder.author.generate import CHECKSUMS, changed_since
 from autograder.course import Assignment, Course
+from course_utils.command.update import EDITION, git, is_repository, read_edition
 from course_utils.notebook import normalise, read, text
 from course_utils.paths import CourseError
-from course_utils.update import EDITION, git, is_repository, read_edition
 
 TEMPLATES = Path(__file__).with_name("edition")
 NAMES = {  # of the templates in the edition

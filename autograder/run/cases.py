@@ -19,7 +19,7 @@ from autograder.author.generate import copy, points_of
 from autograder.course import Assignment
 from autograder.notes import sentence
 from autograder.temporary import temporary_folder
-from course_utils.cases import ExerciseCases, load_cases, save_cases
+from course_utils.checking.cases import ExerciseCases, load_cases, save_cases
 from course_utils.notebook import read, sync
 from course_utils.paths import CourseError, write
 from course_utils.plain import Answer

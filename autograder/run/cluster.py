@@ -148,7 +148,7 @@ class Remote(Here):
             Lost: Dask has given up on it, since workers died of it.
             Blocked: nobody can go on.
         """
-        from course_utils.cases import save_cases
+        from course_utils.checking.cases import save_cases
 
         with self._turn(alone):
             job = {
@@ -265,7 +265,7 @@ def perform(job: dict[str, Any]) -> dict[str, Any]:
     from autograder.run.work import told
     from autograder.sandbox import provisioner, warm
     from autograder.temporary import temporary_folder
-    from course_utils.cases import cases_from
+    from course_utils.checking.cases import cases_from
 
     notebook, limits = nbformat.from_dict(json.loads(job["notebook"])), Limits(**job["limits"])
     with temporary_folder() as files:

@@ -41,9 +41,10 @@ from autograder.run.judge import Judge, no_verdict
 from autograder.sandbox import gpu, inside, usage
 from autograder.sandbox.provisioner import SandboxError, missing
 from autograder.sandbox.warm import Parent
-from course_utils import causes, plain
-from course_utils.cases import ExerciseCases
-from course_utils.check import Verdict
+from course_utils import plain
+from course_utils.checking import causes
+from course_utils.checking.cases import ExerciseCases
+from course_utils.checking.verdict import Verdict
 from course_utils.notebook import exercise, grade_id, grading, is_code, points
 from course_utils.plain import Answer
 

@@ -20,8 +20,8 @@ from typing import Any, Self
 from autograder.limits import DEFAULTS, Limits
 from autograder.run.apart import Bounds, Exceeded, apart
 from course_utils import plain
-from course_utils.cases import ExerciseCases
-from course_utils.check import Verdict, verdict
+from course_utils.checking.cases import ExerciseCases
+from course_utils.checking.verdict import Verdict, verdict
 from course_utils.plain import Answer, receive, send
 
 SOCKET = "judge.sock"

@@ -11,7 +11,7 @@ from typing import Any
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from course_utils.check import Verdict
+from course_utils.checking.verdict import Verdict
 
 KINDS = ("stream", "error", "display_data", "execute_result")
 SHOWN = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "image/png", "image/jpeg")

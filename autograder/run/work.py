@@ -24,7 +24,7 @@ from autograder.run.options import Options
 from autograder.sandbox import warm
 from autograder.sandbox.warm import Parent, imports
 from autograder.temporary import temporary_folder
-from course_utils.cases import CASES_FILE, ExerciseCases, save_cases
+from course_utils.checking.cases import CASES_FILE, ExerciseCases, save_cases
 from course_utils.notebook import checked, grade_id, read
 from course_utils.paths import write
 

@@ -35,7 +35,7 @@ from course_utils import results
 from course_utils.paths import cache_folder
 
 if TYPE_CHECKING:
-    from course_utils.show.tables import Table
+    from course_utils.tables import Table
 
 RESULTS = results.FOLDER / "real"
 
@@ -496,7 +496,7 @@ def here() -> list[str]:
 
 def table(names: list[str], within: Path, source: Path | None = None) -> Table:
     """List what each item is, its size, licence and source, and whether it is here and in the mirror `source`."""
-    from course_utils.show.tables import Table
+    from course_utils.tables import Table
 
     columns = ["name", "what", "size", "licence", "from", "lectures", "here", *(["in the mirror"] if source else [])]
     rows = [

@@ -22,7 +22,7 @@ from scipy.linalg import subspace_angles
 from torch import Tensor, nn
 
 from course_utils import runtime
-from course_utils.finite import BROKEN_ENCODER, DIVERGED, LEAVE_OUT, check_finite
+from course_utils.models.finite import BROKEN_ENCODER, DIVERGED, LEAVE_OUT, check_finite
 
 
 def bits(nats: float | Tensor) -> float | Tensor:

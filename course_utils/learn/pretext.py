@@ -25,8 +25,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_utils.data.images import LUMA, grey
-from course_utils.finite import check_finite
 from course_utils.models.convnet import ConvNet, ConvNetConfig, initialise, layer
+from course_utils.models.finite import check_finite
 
 Images = Float[Tensor, "n channels height width"]
 

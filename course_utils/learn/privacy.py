@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_utils.finite import DIVERGED, check_finite
+from course_utils.models.finite import DIVERGED, check_finite
 
 
 class Match(NamedTuple):

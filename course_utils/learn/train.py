@@ -30,7 +30,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from course_utils.finite import DIVERGED, check_finite
+from course_utils.models.finite import DIVERGED, check_finite
 from course_utils.paths import write
 
 Batch = Tensor | tuple[Tensor, ...]

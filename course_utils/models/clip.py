@@ -26,8 +26,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_utils.finite import BROKEN_ENCODER, DIVERGED, check_finite
 from course_utils.models.convnet import ConvNet, ConvNetConfig
+from course_utils.models.finite import BROKEN_ENCODER, DIVERGED, check_finite
 from course_utils.models.transformer import Config, Transformer, mean_pool
 
 START_LOG_SCALE = math.log(1 / 0.07)  # the logits' scale is learned, as its logarithm; it starts here …

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_utils.finite import DIVERGED, check_finite
+from course_utils.models.finite import DIVERGED, check_finite
 
 
 def next_token_probabilities(

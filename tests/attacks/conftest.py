@@ -11,8 +11,8 @@ from autograder.limits import Limits
 from autograder.run.execute import Result, execute
 from autograder.sandbox import warm
 from autograder.sandbox.provisioner import missing
-from course_utils.cases import CASES_FILE, save_cases
 from course_utils.check import answer
+from course_utils.checking.cases import CASES_FILE, save_cases
 
 LIMITS = Limits(
     cell_s=8, notebook_s=120, memory_bytes=2 * 2**30, processes=48, disk_bytes=64 * 2**20, file_bytes=32 * 2**20

@@ -304,7 +304,7 @@ def test_release_writes_the_table(tmp_path, monkeypatch):
 
 
 KILLED = """
-from course_utils.cases import ExerciseCases
+from course_utils.checking.cases import ExerciseCases
 from autograder.author.mutant_worker import Worker
 
 if __name__ == "__main__":

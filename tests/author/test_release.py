@@ -13,7 +13,7 @@ from small_course import MISTAKES, NAME, small_course
 
 from autograder.course import Assignment
 from autograder.release import CASES_FILE, CHECKSUMS, _same, check_release, release
-from course_utils.cases import load_cases, save_cases
+from course_utils.checking.cases import load_cases, save_cases
 from course_utils.paths import CourseError
 
 

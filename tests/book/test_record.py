@@ -22,7 +22,7 @@ from autograder.release import release
 from autograder.run.cases import hidden_cases
 from autograder.run.options import Options
 from autograder.sandbox import provisioner
-from course_utils.cases import CASES_FILE, load_cases
+from course_utils.checking.cases import CASES_FILE, load_cases
 from course_utils.paths import CourseError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning", "ignore::nbformat.warnings.DuplicateCellId")

@@ -15,7 +15,7 @@ import lecture_runs
 import nbformat
 from effort import SOAK, patient
 
-from course_utils.lab import lab_command
+from course_utils.command.lab import lab_command
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = "/usr/bin/chromium"
@@ -66,7 +66,9 @@ def running_lab(root):
     command += [f"--IdentityProvider.token={token}", "--LabApp.expose_app_in_browser=True"]
     command += ["--JupyterNotebookApp.expose_app_in_browser=True"]
     log = (root / "jupyter.log").open("w")
-    settings = lecture_runs.offline(root / "kernels") | {"JUPYTER_CONFIG_PATH": str(ROOT / "course_utils" / "jupyter")}
+    settings = lecture_runs.offline(root / "kernels") | {
+        "JUPYTER_CONFIG_PATH": str(ROOT / "course_utils" / "command" / "jupyter")
+    }
     process = subprocess.Popen(command, cwd=root, env=settings, stdout=log, stderr=subprocess.STDOUT)
     try:
         address = f"http://127.0.0.1:{port}"

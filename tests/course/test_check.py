@@ -24,10 +24,10 @@ from autograder.author.exercise import (
     keyed_generator,
 )
 from course_utils import plain
-from course_utils.cases import CASES_FILE, load_cases, save_cases
 from course_utils.check import JUDGE_VARIABLE, Checker, answer, verdict
+from course_utils.checking.cases import CASES_FILE, load_cases, save_cases
+from course_utils.checking.promises import MOST_CALLS
 from course_utils.models.rnn import CharRNN, RNNConfig
-from course_utils.promises import MOST_CALLS
 
 
 def double(x):

@@ -22,7 +22,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from small_checkout import PYPROJECT, Checkout
 
-from course_utils import lab, setup
+from course_utils import setup
+from course_utils.command import lab
 from course_utils.setup import SetupError
 
 REPO = Path(__file__).resolve().parents[2]
@@ -547,7 +548,7 @@ def test_the_port_that_is_tried_first(monkeypatch, arguments, variable, port):
 @pytest.mark.skipif(setup.WINDOWS, reason="ends it with a signal")
 def test_jupyterlab_answers_though_its_port_is_taken(home, tmp_path):
     runtime = tmp_path / "runtime"
-    code = f"from pathlib import Path; from course_utils import lab; lab.lab(*{{!r}}, root=Path({str(home)!r}))"
+    code = f"from pathlib import Path; from course_utils.command import lab; lab.lab(*{{!r}}, root=Path({str(home)!r}))"
     environment = {**os.environ, "JUPYTER_RUNTIME_DIR": str(runtime), "BROWSER": "true"}
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -108,12 +108,12 @@ def test_what_is_not_installed_is_named_with_its_cure(course, monkeypatch):
 
 
 def test_lab_hands_its_options_on_and_returns_its_exit_code(monkeypatch):
-    monkeypatch.setattr("course_utils.lab.lab", lambda *arguments: print(*arguments) or 3)
+    monkeypatch.setattr("course_utils.command.lab.lab", lambda *arguments: print(*arguments) or 3)
     assert run("lab", "--no-browser", "--port", "9999", code=3) == "--no-browser --port 9999\n"
 
 
 def test_doctor_returns_its_exit_code(monkeypatch):
-    monkeypatch.setattr("course_utils.doctor.run", lambda more: 1)
+    monkeypatch.setattr("course_utils.command.doctor.run", lambda more: 1)
     run("doctor", code=1)
 
 
@@ -253,7 +253,7 @@ def test_a_kernel_that_dies_is_said_with_its_cell(course):
 
 def test_an_endless_cell_is_interrupted_and_the_rest_runs(course, monkeypatch):
     seconds = round(patient(10))
-    monkeypatch.setattr("course_utils.student.CELL_S", seconds)
+    monkeypatch.setattr("course_utils.command.student.CELL_S", seconds)
     path = hand_in(course, "ann", RIGHT)
     number = with_cell(path, "while True: pass", before="check(double)")
     output = run("check", path)

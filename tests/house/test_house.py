@@ -55,10 +55,31 @@ def test_no_room_leads_back_to_itself():
         pytest.fail(" → ".join(reversed(error.args[1])))
 
 
+def room(name):
+    """Of a module of the library: its folder, or itself at the top."""
+    return ".".join(name.split(".")[:2])
+
+
+def test_the_rooms_of_the_library_stand_on_each_other():
+    rooms = {}
+    for name in LIBRARY:
+        rooms.setdefault(room(name), set()).update({room(used) for used in ARROWS[name]} - {room(name), "course_utils"})
+    try:
+        list(TopologicalSorter(rooms).static_order())
+    except CycleError as error:
+        pytest.fail(" → ".join(reversed(error.args[1])))
+
+
 def test_the_library_works_without_the_autograder():
     """As in a student's copy."""
     code = "import sys; sys.modules['autograder'] = None\n"
-    code += "import course_utils.cli, course_utils.student, course_utils.doctor"
+    code += "import course_utils.cli, course_utils.command.student, course_utils.command.doctor"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["doctor", "progress"])
+def test_an_older_home_notebook_finds_what_it_imports(name):
+    code = f"from course_utils import {name}; import course_utils.command.{name} as now; assert {name} is now"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -14,8 +14,8 @@ from autograder.course import Assignment
 from autograder.intake.arrivals import take_in
 from autograder.intake.roster import load_roster
 from autograder.limits import DEFAULTS
+from course_utils.command.student import submit
 from course_utils.paths import CourseError
-from course_utils.student import submit
 
 
 @pytest.fixture

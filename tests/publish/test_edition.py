@@ -15,9 +15,9 @@ import pytest
 from autograder.author import install_cell
 from autograder.course import Course
 from autograder.publish import edition
+from course_utils.command.update import EDITION, read_edition, update
 from course_utils.notebook import grading, read
 from course_utils.paths import CourseError
-from course_utils.update import EDITION, read_edition, update
 
 ROOT = Path(__file__).parents[2]
 NAME = "a1_markov_chains"
@@ -399,7 +399,7 @@ def test_an_update_that_was_stopped_goes_on(copies, monkeypatch):
     written = work(mine, "mine")
     rewrite(course, "News.")
     edition.publish(course, str(target))
-    from course_utils import update as room
+    from course_utils.command import update as room
 
     bring, count = room._bring, []
 

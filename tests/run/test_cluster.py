@@ -21,7 +21,7 @@ from autograder.run import cluster
 from autograder.run import pool as pools
 from autograder.run.options import Cluster, Options
 from autograder.sandbox import provisioner
-from course_utils.cases import save_cases
+from course_utils.checking.cases import save_cases
 from course_utils.paths import CourseError
 
 NAME = small_course.NAME

@@ -341,7 +341,7 @@ def test_without_the_sandbox_the_same_happens_in_an_ordinary_kernel(tmp_path):
 
 def test_the_real_judge_and_checker_meet_in_the_sandbox():
     torch = pytest.importorskip("torch")
-    from course_utils.cases import ExerciseCases
+    from course_utils.checking.cases import ExerciseCases
 
     inputs = [(1,), (torch.arange(3),)]
     double = ExerciseCases(

@@ -21,8 +21,8 @@ from autograder.run import cluster
 from autograder.run import judge as judges
 from autograder.sandbox import provisioner, warm
 from course_utils import plain
-from course_utils.cases import ExerciseCases, save_cases
 from course_utils.check import answer
+from course_utils.checking.cases import ExerciseCases, save_cases
 from course_utils.paths import CourseError
 
 ROOT = Path(__file__).resolve().parents[2]

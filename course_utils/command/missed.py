@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from course_utils.cases import CASES_FILE
+from course_utils.checking.cases import CASES_FILE
 from course_utils.notebook import CHECK, grading, is_code
 
 STRIPPED = 2 * 2**20  # bytes from which on saved outputs are left out: the grader makes them anew

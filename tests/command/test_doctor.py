@@ -11,9 +11,10 @@ import types
 import pytest
 
 from autograder.cli import sandbox_row
-from course_utils import doctor, setup
+from course_utils import setup
+from course_utils.command import doctor
+from course_utils.command.doctor import BAD, NOTE, OK, Row
 from course_utils.data import real
-from course_utils.doctor import BAD, NOTE, OK, Row
 
 
 def test_this_machine_has_what_the_lock_names():

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from course_utils import runtime
-from course_utils.finite import check_finite
 from course_utils.learn import evaluate, losses, privacy, train
 from course_utils.models import clip, sampling
+from course_utils.models.finite import check_finite
 from course_utils.models.rnn import CharRNN, RNNConfig
 from course_utils.models.transformer import GPT, Config
 

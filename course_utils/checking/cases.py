@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from course_utils import plain
+from course_utils.checking.promises import Promise
 from course_utils.plain import Answer, pack, unpack
-from course_utils.promises import Promise
 
 CASES_FILE = "cases.safetensors"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils import check
-from course_utils.show.tables import Link, Table
+from course_utils.tables import Link, Table
 
 HOME = "lectures/00_start_here.ipynb"
 AFTER = {  # after which lecture an assignment comes; those not named here come last

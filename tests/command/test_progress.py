@@ -11,8 +11,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from small_course import HALF, NAME, RIGHT, released_course
 
-from course_utils import progress
 from course_utils.check import VERDICT, Checker
+from course_utils.command import progress
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from course_utils.check import Verdict
+from course_utils.checking.verdict import Verdict
 from course_utils.notebook import exercise, is_code
 from course_utils.plain import usual
 

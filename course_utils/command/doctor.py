@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from course_utils import lab, setup
-from course_utils.show.tables import Table
+from course_utils import setup
+from course_utils.command import lab
+from course_utils.tables import Table
 
 OK, NOTE, BAD = "ok", "note", "to do"
 HUB_SECONDS = 3.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from course_utils.cases import ExerciseCases, Mistake
+from course_utils.checking.cases import ExerciseCases, Mistake
 from course_utils.compare import difference, labels_of
 from course_utils.plain import Answer
 

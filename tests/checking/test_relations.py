@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from course_utils.cases import ExerciseCases, Mistake
 from course_utils.check import verdict
+from course_utils.checking.cases import ExerciseCases, Mistake
 
 G = torch.Generator().manual_seed(0)
 COMPARE = {"kind": "close", "rtol": 1e-4, "atol": 1e-6}

@@ -20,9 +20,11 @@ from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from course_utils import causes, missed, progress
-from course_utils.cases import CASES_FILE, ExerciseCases, load_cases
-from course_utils.check import JUDGE_VARIABLE, VERDICT, Verdict
+from course_utils.check import JUDGE_VARIABLE, VERDICT
+from course_utils.checking import causes
+from course_utils.checking.cases import CASES_FILE, ExerciseCases, load_cases
+from course_utils.checking.verdict import Verdict
+from course_utils.command import missed, progress
 from course_utils.names import is_account
 from course_utils.notebook import CHECK, grade_id, grading, read, sync
 from course_utils.paths import Course, CourseError, write
@@ -49,7 +51,7 @@ def check(notebook: Path | None = None) -> tuple[list[Verdict], list[str]]:
     Raises:
         CourseError: there is no notebook, no file of cases beside it, or no kernel starts.
     """
-    from course_utils.doctor import what_hides
+    from course_utils.command.doctor import what_hides
 
     path = locate(notebook)
     found = read(path)

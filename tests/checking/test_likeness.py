@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from course_utils.cases import ExerciseCases
 from course_utils.check import verdict
-from course_utils.likeness import likeness
+from course_utils.checking.cases import ExerciseCases
+from course_utils.checking.likeness import likeness
 
 
 def cases_of(right, inputs, kind="close"):

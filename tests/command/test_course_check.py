@@ -71,14 +71,14 @@ def like_windows(code, folder):
 
 def test_what_students_use_imports_nothing_that_windows_lacks(tmp_path):
     code = f"for room in {ROOMS.split()!r}: importlib.import_module('course_utils.' + room)\nprint('all there')"
-    code += "\nfrom course_utils import student"
+    code += "\nfrom course_utils.command import student"
     assert like_windows(code, tmp_path) == "all there\n"
 
 
 def test_submit_and_progress_work_with_what_windows_has(tmp_path):
     folder = tmp_path / "Mein Kürs" / "assignments" / NAME
     shutil.copytree(ROOT / "assignments" / NAME, folder)
-    code = "from course_utils.cli import app\nfrom course_utils import progress\nprint(progress.show())\n"
+    code = "from course_utils.cli import app\nfrom course_utils.command import progress\nprint(progress.show())\n"
     code += "app(['submit', '--name', 'Ünal Ö', '--pack', '.'], standalone_mode=False)"
     said = like_windows(code, folder)
     assert "Assignment 1: Markov chains" in said and f"packed: Ünal Ö_{NAME}.zip" in said

@@ -7,8 +7,8 @@ import nbformat
 import pytest
 from class_of_a1 import FULL, NAME, RIGHT, ROOT, Student, forget_metadata, graded, notebook_of
 
+from course_utils.command.student import submit
 from course_utils.paths import CourseError
-from course_utils.student import submit
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_output
 
-from course_utils.causes import explain, says_exit
 from course_utils.check import Verdict, answer
+from course_utils.checking.causes import explain, says_exit
 from course_utils.compare import NOT_ANSWERED, difference
 
 CHECK = "check(double)"

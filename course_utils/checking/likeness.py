@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from course_utils import relations
-from course_utils.cases import ExerciseCases
+from course_utils.checking import relations
+from course_utils.checking.cases import ExerciseCases
 from course_utils.compare import difference
 from course_utils.plain import Answer, Module
 
