@@ -8,6 +8,7 @@ promised is decided where the verdict is made (`broken`).
 import inspect
 import linecache
 import logging
+import sys
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -136,9 +137,8 @@ def is_module(arguments: Any) -> bool:
 
 
 def _same(a: Any, b: Any) -> bool:
-    import torch
-
-    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+    torch = sys.modules.get("torch")  # where there is a tensor it is there; to import it takes a second
+    if torch and isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
         if a.shape != b.shape or a.dtype != b.dtype:
             return False
         return bool(((a == b) | ((a != a) & (b != b))).all())  # what is nan stays nan

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from contextlib import suppress
@@ -132,6 +133,13 @@ def test_a_function_that_changes_its_input_spoils_no_later_case():
     exercise = built()
     judge(lambda x: x.zero_(), exercise=exercise)
     assert judge(double, exercise=exercise).held == 3
+
+
+def test_lists_are_asked_without_torch():
+    """To import it takes longer than the rest of a small notebook."""
+    ask = "answer(lambda x: [2 * v for v in x], ([1.0, 2.0],))"
+    program = f"import sys; from course_utils.check import answer; print({ask}['value'], 'torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[2.0, 4.0] False"
 
 
 def test_an_answer_cannot_change_after_it_was_given():
