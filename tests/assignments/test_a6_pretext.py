@@ -92,6 +92,7 @@ def test_turns_by_hand_are_what_the_solution_gives():
     assert turns.tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.soak
 def test_the_last_exercise_needs_the_question():
     """One encoder that learns which way is up, one that learns answers by heart that say nothing, one untrained."""
     exercise = ASSIGNMENT.exercises["learn_to_look"]

@@ -56,6 +56,7 @@ def test_answers_are_the_librarys(seed):
     close(ASSIGNMENT.solution("information_bound")(logits), bound)
 
 
+@pytest.mark.soak
 def test_the_last_exercise_needs_negatives():
     """One encoder, with the loss of exercise 2 and without negatives; and the closed form on the pixels."""
     names = ASSIGNMENT.exercises["find_again"].mistakes["no_negatives"][1].__globals__

@@ -62,6 +62,7 @@ def test_it_is_the_librarys(seed):
         assert [float(value) for value in found] == pytest.approx(expected)
 
 
+@pytest.mark.soak
 def test_the_last_exercise_needs_its_idea():
     """Nothing but sentences told from one another names what was never shown."""
     exercise = ASSIGNMENT.exercises["name_new_pictures"]

@@ -7,6 +7,7 @@ import re
 
 import nbformat
 import pytest
+from effort import some
 from pages import Notebook, complaints, notebook_of, wait_ms
 from playwright.sync_api import expect
 
@@ -70,7 +71,7 @@ def stills_are_seen(page, explorers=EXPLORERS, quizzes=QUIZZES):
     assert not page.get_by_text("Loading widget").filter(visible=True).count()
 
 
-@pytest.mark.parametrize("app", APPS)
+@pytest.mark.parametrize("app", some(1, APPS))
 def test_a_notebook_opened_again_shows_its_widgets_as_stills(browser, lab, app):
     path = f"{app}.ipynb"
     nbformat.write(notebook_of(BARS, PICTURES, TWO_IN_A_CELL, QUESTIONS), lab.root / path)
@@ -109,7 +110,7 @@ def test_a_notebook_opened_again_shows_its_widgets_as_stills(browser, lab, app):
     tomorrow.close()
 
 
-@pytest.mark.parametrize("app", APPS)
+@pytest.mark.parametrize("app", some(1, APPS))
 def test_a_notebook_from_somebody_else_shows_them_too(browser, lab, app):
     """It is not trusted: no live widgets, no style rules."""
     notebook = nbformat.read(lab.root / f"{app}.ipynb", as_version=4)  # as the test before left it
@@ -122,6 +123,7 @@ def test_a_notebook_from_somebody_else_shows_them_too(browser, lab, app):
     found.close()
 
 
+@pytest.mark.soak
 def test_a_lecture_opened_again(browser, lab):
     path = "lectures/00_start_here.ipynb"
     today = Notebook(browser, lab, path)

@@ -7,6 +7,8 @@ from pages import wait_ms, watched
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PAGES = ["index", "lectures/03_transformers", "assignments/a1_markov_chains", "library/course_utils.learn.losses"]
+LOOKS = [(name, scheme) for name in PAGES for scheme in ("light", "dark")]
+DAILY = LOOKS[0::4] + LOOKS[3::4]  # each page in one of them
 
 
 @pytest.fixture(scope="module")
@@ -14,8 +16,9 @@ def pages(tmp_path_factory):
     return built_site(tmp_path_factory)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    ("name", "scheme"), [pytest.param(*look, marks=() if look in DAILY else pytest.mark.soak) for look in LOOKS]
+)
 def test_a_page_asks_for_nothing_and_is_accessible(browser, pages, name, scheme):
     context = browser.new_context(offline=True, color_scheme=scheme)
     page, elsewhere, errors = watched(context)

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from effort import patient
+from effort import patient, some
 from kernels import ASK, QUICK, check, run, said
 
 from autograder.author.exercise import Exercise, close, complete
@@ -43,7 +43,7 @@ time.sleep(60)""",
 
 @sandboxed
 @pytest.mark.slow
-@pytest.mark.parametrize("stall", STALLS.values(), ids=STALLS)
+@pytest.mark.parametrize("stall", some(2, STALLS))
 def test_a_channel_that_stalls_costs_its_own_cell(stall):
     result = run(
         stall,

@@ -8,6 +8,7 @@ import time
 
 import psutil
 import pytest
+from effort import some
 from kernels import ASK, check, run, said
 
 from autograder.notes import Kind
@@ -83,7 +84,7 @@ def test_a_student_cannot_have_a_notebook_run_again():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", ["parent.py", "autograder.run.pool"])
+@pytest.mark.parametrize("victim", some(1, ["autograder.run.pool", "parent.py"]))
 def test_a_run_whose_workers_are_killed_gives_the_same_marks(course, commands, undisturbed, victim):
     grader = commands.start(course, "grade", NAME)
     deadline = time.monotonic() + 0.5 * undisturbed[1]

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from class_of_a1 import EXERCISES, FULL, NAME, RIGHT, ROOT, Student, mistakes, notebook_of
+from effort import some
 
 COURSE = str(Path(sys.executable).with_name("course"))
 
@@ -19,7 +20,7 @@ COURSE = str(Path(sys.executable).with_name("course"))
 RANKS = range(max(len(e.mistakes) for e in EXERCISES.values()))
 
 
-@pytest.mark.parametrize("rank", [pytest.param(rank, marks=pytest.mark.soak if rank > 1 else ()) for rank in RANKS])
+@pytest.mark.parametrize("rank", some(1, RANKS))
 def test_course_check_names_every_mistake(rank, tmp_path):
     folder = tmp_path / NAME
     shutil.copytree(ROOT / "assignments" / NAME, folder)

@@ -154,7 +154,7 @@ def test_clip_names_pictures(benchmark, tmp_path, cifar, monkeypatch):
     assert "share of 40 test pictures" in found["what"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_cifar_s_curves(benchmark, cifar):
     found = benchmark("real_pictures").cifar(0.002)
     assert set(found["curves"]) == {*found["all_labels"], "supervised from scratch"} and len(found["curves"]) == 8

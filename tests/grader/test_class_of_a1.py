@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from class_of_a1 import CLASS, EXERCISES, FULL, NAME, ROOT, hand_in_all
+from effort import SOAK
 
 COURSE = str(Path(sys.executable).with_name("course"))
 
@@ -19,6 +20,7 @@ def copy_course(root: Path) -> Path:
     for part in (f"solutions/{NAME}", f"assignments/{NAME}"):
         shutil.copytree(ROOT / part, root / part)
     shutil.copy(ROOT / "nbgrader_config.py", root)
+    (root / "limits.toml").write_text("[default]\ncell_s = 10\n")  # a minute less for who never ends
     return root
 
 
@@ -126,16 +128,8 @@ def test_the_report_shows_the_class(graded):
 
 def test_stock_nbgrader_gives_the_same_marks(graded, tmp_path):
     root, _, found = graded
-    some = [
-        "alan",
-        "wrong_sample",
-        "equals_everything",
-        "exits",
-        "check_edited",
-        "cells_copied",
-        "json_cut",
-        "nbformat_3",
-    ]
+    some = ["wrong_sample", "exits", "check_edited", "json_cut"]
+    some += ["alan", "equals_everything", "cells_copied", "nbformat_3"] if SOAK else []
     stock = copy_course(tmp_path / "stock")
     hand_in_all(stock, some)
     done = run(stock, COURSE, "release", NAME)  # makes the gradebook, as an instructor would

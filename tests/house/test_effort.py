@@ -20,6 +20,15 @@ def test_a_soak_tries_more(monkeypatch, soak, times):
     assert effort.often(2, 20) == times
 
 
+def test_some_parameters_are_for_every_day_and_all_of_them_for_a_soak():
+    found = effort.some(2, {"a": 1, "b": (2, 3), "c": 4, "d": 5})
+    assert [(p.id, p.values, bool(p.marks)) for p in found] == [
+        ("a", (1,), False), ("b", (2, 3), True), ("c", (4,), False), ("d", (5,), True)
+    ]  # fmt: skip
+    assert [bool(p.marks) for p in effort.some(3, "abcdefg")] == [False, True, False, True, True, False, True]
+    assert effort.some(9, "ab") == effort.some(2, "ab")
+
+
 @pytest.mark.soak
 def test_what_is_marked_as_a_soak_runs_in_a_soak_alone():
     assert "COURSE_SOAK" in os.environ

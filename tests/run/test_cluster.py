@@ -266,6 +266,7 @@ def hosts():
             subprocess.run(["ip", "link", "delete", f"{name}-a"], capture_output=True)
 
 
+@pytest.mark.soak
 def test_two_hosts_one_of_which_is_lost_half_way(course, expected, dask, hosts):
     port = dask.scheduler("0.0.0.0")
     workers = []

@@ -6,6 +6,7 @@ import shutil
 import nbformat
 import pytest
 import torch
+from effort import some
 from small_course import HALF, NAME, RIGHT, graded, hand_in, small_course
 
 from autograder import gradescope
@@ -142,7 +143,7 @@ def total(x):
 
 
 @pytest.mark.skipif(provisioner.missing() is not None, reason=str(provisioner.missing()))
-@pytest.mark.parametrize("others", [0, 1], ids=["cold", "warm"])
+@pytest.mark.parametrize("others", some(1, {"warm": 1, "cold": 0}))
 def test_round_two_has_a_table_of_round_one(tmp_path, others):
     course = small_course(tmp_path)
     release(Assignment(course, NAME))
