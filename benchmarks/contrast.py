@@ -164,8 +164,8 @@ def graph_contrast(many: worlds.Graphs, steps: int) -> GNN:
         return losses.nt_xent(*(model(graph_view(batch, 0.95, g)) for _ in range(2)), 0.2)
 
     rows = train.samples(torch.arange(len(many)), size=128)
-    settings = {"lr": 3e-3, "final": 0.0, "weight_decay": 0.01, "generator": g, "progress": False}
-    train.fit(nn.Sequential(encoder, head), rows, loss, steps=steps, **settings)
+    how = {"lr": 3e-3, "settings": train.Settings(final=0.0, weight_decay=0.01), "generator": g, "progress": False}
+    train.fit(nn.Sequential(encoder, head), rows, loss, steps=steps, **how)
     return encoder.eval()
 
 
@@ -179,8 +179,8 @@ def graph_supervised(known: worlds.Graphs, new: worlds.Graphs, seed: int, masked
         return F.cross_entropy(model(batch), batch.labels)
 
     rows = train.samples(torch.arange(len(known)), size=min(64, len(known)))
-    settings = {"lr": 3e-3, "final": 0.0, "weight_decay": 0.01, "generator": g, "progress": False}
-    train.fit(model, rows, loss, steps=max(1, round(250 * share)), **settings)
+    how = {"lr": 3e-3, "settings": train.Settings(final=0.0, weight_decay=0.01), "generator": g, "progress": False}
+    train.fit(model, rows, loss, steps=max(1, round(250 * share)), **how)
     with torch.no_grad():
         return float((model.eval()(new).argmax(1) == new.labels).float().mean())
 
@@ -193,7 +193,6 @@ VIEWS = {"crop + jitter": augment.Compose(CROP, *JITTER), "crop only": CROP, "ji
 VIEW_SEEDS, VIEW_STEPS = 3, 250
 LABEL_STEPS = {5: 300, 20: 600, 50: 900}  # labels of each kind -> steps: more cards take longer to learn
 CARDS, NEW_CARDS = 3000, 2000
-SETTINGS = {"final": 0.0, "progress": False}
 
 
 def views(share: float) -> dict:
@@ -231,7 +230,8 @@ def contrasted(many: Tensor | None, seed: int, steps: int) -> ConvNet:
 
     rows = train.samples(torch.arange(len(many)), size=128)
     model = nn.Sequential(encoder, head)
-    train.fit(model, rows, loss, steps=steps, lr=1e-2, generator=g, bf16=pictures.fast_convolutions(), **SETTINGS)
+    settings = train.Settings(final=0.0, bf16=pictures.fast_convolutions())
+    train.fit(model, rows, loss, steps=steps, lr=1e-2, settings=settings, generator=g, progress=False)
     return encoder.eval()
 
 
@@ -268,7 +268,8 @@ def supervised(images: Tensor, kinds: Tensor, new: postcards.Postcards, seed: in
         return float((evaluate.features(model, images).argmax(1) == kinds).float().mean())
 
     rows = train.samples(torch.arange(len(images)), size=64)
-    train.fit(model, rows, loss, steps=steps, lr=5e-3, generator=g, bf16=pictures.fast_convolutions(), **SETTINGS)
+    settings = train.Settings(final=0.0, bf16=pictures.fast_convolutions())
+    train.fit(model, rows, loss, steps=steps, lr=5e-3, settings=settings, generator=g, progress=False)
     return right(new.images, new.factors["object"]), right(images, kinds)
 
 

@@ -146,8 +146,9 @@ def fit(model, codes, look, *, context, size, steps, every, loss, lr=None, bf16=
     timed = Timed(train.windows(codes, context + 1, size), look)
     optimizer = train.muon(model, bf16=bf16) if lr is None else train.adamw(model, lr)
     train.fit(
-        model, timed, loss, steps=steps, optimizer=optimizer, every=every, validate=timed.validate, bf16=bf16,
-        generator=runtime.seed(0), final=0.02, warmup=max(1, steps // 30), progress=False,
+        model, timed, loss, steps=steps, look=train.Look(timed.validate, every),
+        settings=train.Settings(warmup=max(1, steps // 30), final=0.02, optimizer=optimizer, bf16=bf16),
+        generator=runtime.seed(0), progress=False,
     )  # fmt: skip
     return timed.found
 

@@ -105,8 +105,8 @@ def gpt(options, device, seconds):
         train.fit(
             model, train.windows(codes, context + 1, size),
             lambda model, x: losses.next_token_loss(model(x[:, :-1]).float(), x),
-            steps=steps, optimizer=train.muon(model), final=0.02, validate=look, every=max(1, steps // 20), watch=watch,
-            compile=device.type == "cuda", progress=False,
+            steps=steps, look=train.Look(look, max(1, steps // 20), watch=watch), progress=False,
+            settings=train.Settings(final=0.02, optimizer=train.muon(model), compile=device.type == "cuda"),
         )  # fmt: skip
     reached = next((spent for spent, loss in found if loss <= GOAL), None)
     best = min(loss for _, loss in found)

@@ -71,9 +71,7 @@ def from_scratch(codes, labels, judged, truth, seed):
         lambda model, x, y: F.cross_entropy(model(x), y),
         steps=200,
         lr=1e-3,
-        validate=lambda model: float(F.cross_entropy(model(codes[held]), labels[held])),
-        every=20,
-        patience=5,
+        look=train.Look(lambda model: float(F.cross_entropy(model(codes[held]), labels[held])), every=20, patience=5),
         generator=runtime.seed(seed),
         progress=False,
     )

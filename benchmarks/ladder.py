@@ -69,11 +69,8 @@ def climb(width, layers, symbols, codes, held_out, steps):
         train.windows(codes, CONTEXT + 1, BATCH),
         lambda model, x: next_token_loss(model(x[:, :-1]).float(), x),
         steps=steps,
-        optimizer=train.muon(model, bf16=bf16),
-        final=0.0,
-        validate=look,
-        every=max(1, steps // LOOKS),
-        bf16=bf16,
+        settings=train.Settings(final=0.0, optimizer=train.muon(model, bf16=bf16), bf16=bf16),
+        look=train.Look(look, max(1, steps // LOOKS)),
         progress=False,
     )
     best = history.held_out[history.best]

@@ -74,8 +74,9 @@ def learn(model: nn.Module, columns: tuple[Tensor, ...], prepare, loss, steps: i
     """Train on a task that `prepare` makes of some rows of `columns`; return the encoder."""
     draw = train.samples(*columns, size=128)
     train.fit(
-        model, lambda g: prepare(*draw(g), g), loss, steps=max(2, round(steps * share)), lr=4e-3, weight_decay=0.05,
-        final=0.0, generator=runtime.seed(0), bf16=runtime.fast_bfloat16(), progress=False,
+        model, lambda g: prepare(*draw(g), g), loss, steps=max(2, round(steps * share)), lr=4e-3,
+        settings=train.Settings(final=0.0, weight_decay=0.05, bf16=runtime.fast_bfloat16()),
+        generator=runtime.seed(0), progress=False,
     )  # fmt: skip
     return model.encoder
 
@@ -155,9 +156,9 @@ def supervised(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor, seed: int, 
 
     steps = max(100, min(300, 10 * len(x) // 64))
     train.fit(
-        model, batch, lambda model, some, kinds: F.cross_entropy(model(some), kinds), lr=4e-3, weight_decay=0.05,
-        steps=max(2, round(steps * share)), final=0.0, generator=runtime.seed(seed),
-        bf16=runtime.fast_bfloat16(), progress=False,
+        model, batch, lambda model, some, kinds: F.cross_entropy(model(some), kinds), lr=4e-3,
+        settings=train.Settings(final=0.0, weight_decay=0.05, bf16=runtime.fast_bfloat16()),
+        steps=max(2, round(steps * share)), generator=runtime.seed(seed), progress=False,
     )  # fmt: skip
     small = F.interpolate(x_test, (SIDE, SIDE), mode="bilinear", antialias=True)
     return float((evaluate.features(model, small).argmax(1) == y_test).float().mean())
@@ -259,8 +260,8 @@ def autoencoder(x: Tensor, steps: int, sigma: float = 0.0, variational: bool = F
         return in_full(losses.elbo_loss)(some, decoded, mean, log_variance, likelihood="gaussian", sigma=VAE_SIGMA)
 
     train.fit(
-        model, batch, loss, steps=steps, lr=2e-3, weight_decay=0.01, final=0.0, generator=runtime.seed(0),
-        bf16=runtime.fast_bfloat16(), progress=False,
+        model, batch, loss, steps=steps, lr=2e-3, generator=runtime.seed(0), progress=False,
+        settings=train.Settings(final=0.0, weight_decay=0.01, bf16=runtime.fast_bfloat16()),
     )  # fmt: skip
     model.eval()
     return model.encode, lambda codes: model.decode(codes).sigmoid()

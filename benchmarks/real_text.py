@@ -191,8 +191,8 @@ class Contestant:
         model, start = self.build(), time.process_time()
         train.fit(
             model, train.windows(codes, self.context + 1, self.size), next_character_loss, steps=steps,
-            optimizer=self.optimizer(model), generator=runtime.seed(0), warmup=max(1, steps // 30), final=0.02,
-            bf16=self.bf16, progress=False,
+            settings=train.Settings(max(1, steps // 30), 0.02, optimizer=self.optimizer(model), bf16=self.bf16),
+            generator=runtime.seed(0), progress=False,
         )  # fmt: skip
         return model, time.process_time() - start
 

@@ -56,7 +56,7 @@ class History:
             ValueError: if there was no validation.
         """
         if not self.held_out:
-            raise ValueError("there was no validation: give fit a `validate`")
+            raise ValueError("there was no validation: give fit a `look` with `validate`")
         return min(self.held_out, key=self.held_out.get)
 
     def curves(self, points: int = 100) -> dict[str, dict[int, float]]:
@@ -249,6 +249,62 @@ def muon(
 # --- the loop ---------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How a step is taken; the defaults suit a minute's training.
+
+    Attributes:
+        warmup: steps until the full learning rate; None takes a twentieth of all, at most 100.
+        final: the share of the learning rate that is left at the end (see `cosine`).
+        weight_decay: AdamW's, for matrices.
+        clip: the largest norm a gradient may have (a larger one is scaled down); None allows any.
+        optimizer: replaces AdamW; the schedule scales its learning rates.
+        backward: replaces `loss(…).backward()` (for DP-SGD): called as backward(model, *batch, generator=…), it leaves
+            gradients in `.grad` and returns the loss.
+        bf16: compute in bfloat16 where that is safe; None does so on a GPU that can.
+        compile: use torch.compile: a minute of waiting, then faster steps on a GPU.
+        about: what this run is, in words, written into its checkpoint; a checkpoint with other words is refused.
+    """
+
+    warmup: int | None = None
+    final: float = 0.1
+    weight_decay: float = 0.1
+    clip: float | None = 1.0
+    optimizer: torch.optim.Optimizer | None = None
+    backward: Callable[..., Tensor] | None = None
+    bf16: bool | None = None
+    compile: bool = False
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What happens every so often, and at the end.
+
+    Attributes:
+        validate: called as validate(model), without gradients or dropout; returns a number, lower is better.
+        every: steps between looks; None looks ten times.
+        patience: stop after this many looks without a new best, and return to the best weights.
+        note: called as note(model); returns named numbers to keep beside the loss (`History.noted`).
+        watch: called as watch(history), to draw a live curve.
+
+    Raises:
+        ValueError: `every` or `patience` is below 1, or there is patience but nothing to validate.
+    """
+
+    validate: Callable[[nn.Module], float] | None = None
+    every: int | None = None
+    patience: int | None = None
+    note: Callable[[nn.Module], dict[str, float]] | None = None
+    watch: Callable[[History], None] | None = None
+
+    def __post_init__(self):
+        if (self.every is not None and self.every < 1) or (self.patience is not None and self.patience < 1):
+            raise ValueError(f"every and patience must be ≥ 1, got {self.every}, {self.patience}")
+        if self.patience is not None and self.validate is None:
+            raise ValueError("patience counts validations: give `validate` too")
+
+
 def fit(
     model: nn.Module,
     batch: Callable[[torch.Generator], Batch],
@@ -256,22 +312,10 @@ def fit(
     *,
     steps: int,
     lr: float = 1e-3,
-    warmup: int | None = None,
-    final: float = 0.1,
-    weight_decay: float = 0.1,
-    clip: float | None = 1.0,
-    optimizer: torch.optim.Optimizer | None = None,
-    backward: Callable[..., Tensor] | None = None,
-    validate: Callable[[nn.Module], float] | None = None,
-    note: Callable[[nn.Module], dict[str, float]] | None = None,
-    every: int | None = None,
-    patience: int | None = None,
-    checkpoint: str | os.PathLike | None = None,
-    about: str = "",
+    settings: Settings | None = None,
+    look: Look | None = None,
     generator: torch.Generator | None = None,
-    bf16: bool | None = None,
-    compile: bool = False,
-    watch: Callable[[History], None] | None = None,
+    checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> History:
     """Train a model on its own device, and return what happened.
@@ -282,24 +326,10 @@ def fit(
         loss: called as loss(model, *batch); returns the number to minimize.
         steps: how many batches to learn from.
         lr: AdamW's full learning rate, reached after the warm-up (see `cosine`).
-        warmup: steps until then; None takes a twentieth of all, at most 100.
-        final: the share of `lr` that is left at the end.
-        weight_decay: AdamW's, for matrices.
-        clip: the largest norm a gradient may have (a larger one is scaled down); None allows any.
-        optimizer: replaces AdamW; the schedule scales its learning rates.
-        backward: replaces `loss(…).backward()` (for DP-SGD): called as backward(model, *batch, generator=…), it leaves
-            gradients in `.grad` and returns the loss.
-        validate: called as validate(model), without gradients or dropout, every `every` steps and at the end; returns a
-            number, lower is better.
-        note: called as note(model) at the same steps; returns named numbers to keep beside the loss (`History.noted`).
-        every: steps between validations; None validates ten times.
-        patience: stop after this many validations without a new best, and return to the best weights.
-        checkpoint: a file, written at each validation. If it exists already, the run continues from it.
-        about: what this run is, in words, written into the checkpoint; a checkpoint with other words is refused.
+        settings: all else about a step; None takes the defaults.
+        look: what to look at from time to time, and when to stop.
         generator: where batches come from (CPU). Dropout uses torch's own state, which the checkpoint keeps too.
-        bf16: compute in bfloat16 where that is safe; None does so on a GPU that can.
-        compile: use torch.compile: a minute of waiting, then faster steps on a GPU.
-        watch: called as watch(history) at each validation, to draw a live curve.
+        checkpoint: a file, written at each look. If it exists already, the run continues from it.
 
     Raises:
         ValueError: if the loss, a weight or the validation value is no longer finite (nothing of that is written to the
@@ -307,27 +337,26 @@ def fit(
         OSError: if the checkpoint cannot be written (the one before it stays).
         RuntimeError: if `compile` finds no compiler, or fails.
     """
-    if steps < 0 or (every is not None and every < 1) or (patience is not None and patience < 1):
-        raise ValueError(f"steps must be ≥ 0, every and patience ≥ 1, got {steps}, {every}, {patience}")
-    if patience is not None and validate is None:
-        raise ValueError("patience counts validations: give `validate` too")
-    warmup = min(100, steps // 20) if warmup is None else warmup
-    every = max(1, steps // 10) if every is None else every
+    if steps < 0:
+        raise ValueError(f"steps must be ≥ 0, got {steps}")
+    how, look = settings or Settings(), look or Look()
+    warmup = min(100, steps // 20) if how.warmup is None else how.warmup
+    every = max(1, steps // 10) if look.every is None else look.every
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0) if generator is None else generator
-    optimizer = adamw(model, lr, weight_decay) if optimizer is None else optimizer
+    optimizer = adamw(model, lr, how.weight_decay) if how.optimizer is None else how.optimizer
     full_lr = [group["lr"] for group in optimizer.param_groups]
     run = Run(
         model,
         optimizer,
         generator,
         settings={
-            "recipe": about,
+            "recipe": how.about,
             "optimizer": kind(optimizer),
             "steps": steps,
             "learning rates": full_lr,
             "warmup": warmup,
-            "final": final,
+            "final": how.final,
         },
     )
     if checkpoint is not None and Path(checkpoint).exists():
@@ -335,10 +364,10 @@ def fit(
     history = run.history
     run.check_weights("before the first step" if run.step == 0 else f"of step {run.step}, where {checkpoint} goes on")
 
-    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported() if bf16 is None else bf16
+    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported() if how.bf16 is None else how.bf16
     precision = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
     forward = model
-    if compile:
+    if how.compile:
         check_compiler(device)
         forward, loss = torch.compile(model), explained(loss)
     was_training = model.training
@@ -347,51 +376,51 @@ def fit(
     with tqdm(total=steps, initial=run.step, disable=not progress, unit="step") as bar:
         model.train()
         while run.step < steps and not history.stopped:
-            scale = cosine(run.step, steps, warmup, final)
+            scale = cosine(run.step, steps, warmup, how.final)
             for group, full in zip(optimizer.param_groups, full_lr):
                 group["lr"] = full * scale
             parts = batch(generator)
             parts = [part.to(device, non_blocking=True) for part in (parts if isinstance(parts, tuple) else (parts,))]
             optimizer.zero_grad()
-            if backward is None:
+            if how.backward is None:
                 with precision:
                     value = loss(forward, *parts)
                 value.backward()
             else:
-                value = backward(model, *parts, generator=generator)
-            if clip is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), clip)
+                value = how.backward(model, *parts, generator=generator)
+            if how.clip is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), how.clip)
             optimizer.step()
             run.step += 1
             recent.append(value.detach())
             history.lr.append(full_lr[0] * scale)
             bar.update()
 
-            look = run.step % every == 0 or run.step == steps
-            if look or run.step % 10 == 0:
+            due = run.step % every == 0 or run.step == steps
+            if due or run.step % 10 == 0:
                 history.loss += torch.stack(recent).float().tolist()
                 for step, found in enumerate(history.loss[-len(recent) :], run.step - len(recent) + 1):
                     check_finite(found, f"the loss is {found} at step {step}", DIVERGED)
                 recent.clear()
                 bar.set_postfix(run.postfix(), refresh=False)
-            if look:
+            if due:
                 run.check_weights(f"after step {run.step}")
                 model.eval()
-                if validate is not None:
+                if look.validate is not None:
                     with torch.no_grad(), precision:
-                        run.judge(float(validate(model)), patience)
-                if note is not None:
+                        run.judge(float(look.validate(model)), look.patience)
+                if look.note is not None:
                     with torch.no_grad():
-                        history.noted[run.step] = note(model)
+                        history.noted[run.step] = look.note(model)
                 model.train()
                 history.seconds += time.perf_counter() - clock
                 history.processor_seconds += time.process_time() - processor
                 clock, processor = time.perf_counter(), time.process_time()
                 if checkpoint is not None:
                     run.save(checkpoint)
-                if watch is not None:
-                    watch(history)
-    if patience is not None and run.best is not None:
+                if look.watch is not None:
+                    look.watch(history)
+    if look.patience is not None and run.best is not None:
         model.load_state_dict(run.best)
     model.train(was_training)
     return history

@@ -78,14 +78,14 @@ def locked_make(name: str, chosen: Recipe, folder: Path, steps: int) -> dict[str
         job.loss,
         steps=steps,
         lr=job.lr,
-        optimizer=None if job.optimizer is None else job.optimizer(model),
-        final=0.0,
-        validate=job.held_out,
-        note=job.note,
-        every=max(1, steps // LOOKS),
+        settings=train.Settings(
+            final=0.0,
+            optimizer=None if job.optimizer is None else job.optimizer(model),
+            bf16=fast_bf16() if job.bf16 is None else job.bf16,
+            about=f"{name}, version {chosen.version}",
+        ),
+        look=train.Look(job.held_out, every=max(1, steps // LOOKS), note=job.note),
         checkpoint=state_file(name, folder),
-        about=f"{name}, version {chosen.version}",
-        bf16=fast_bf16() if job.bf16 is None else job.bf16,
     )
     kept = job.kept(model).eval()
     card = {

@@ -247,7 +247,7 @@ class Live:
     """A `curve` that grows where it was first drawn: call it with the series so far, as often as you like.
 
     live = plots.Live(x="step", y="loss (nats per character)", title="The loss falls")
-    train.fit(…, watch=lambda history: live(history.curves()))
+    train.fit(…, look=train.Look(watch=lambda history: live(history.curves())))
     """
 
     def __init__(self, **labels):

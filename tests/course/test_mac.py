@@ -242,10 +242,13 @@ def test_fit(mps, optimizer, tmp_path):
         model = GPT(Config(9, 8, dim=8, layers=1, heads=2), runtime.seed(0)).to(mps)
         text = torch.randint(9, (400,), generator=runtime.seed(0))
         return train.fit(
-            model, train.windows(text, 9, 4), lambda m, x: losses.next_token_loss(m(x[:, :-1]), x), steps=20, every=10,
-            validate=lambda m: float(losses.next_token_loss(m(text[None, :8].to(mps)), text[None, :9].to(mps))),
-            optimizer=train.muon(model) if optimizer == "muon" else None,
-            patience=9, checkpoint=tmp_path / "run.pt", progress=False,
+            model, train.windows(text, 9, 4), lambda m, x: losses.next_token_loss(m(x[:, :-1]), x), steps=20,
+            look=train.Look(
+                lambda m: float(losses.next_token_loss(m(text[None, :8].to(mps)), text[None, :9].to(mps))),
+                every=10, patience=9,
+            ),
+            settings=train.Settings(optimizer=train.muon(model) if optimizer == "muon" else None),
+            checkpoint=tmp_path / "run.pt", progress=False,
         )  # fmt: skip
 
     first = run()
@@ -256,7 +259,7 @@ def test_fit(mps, optimizer, tmp_path):
 
 
 PRETEND = """
-import contextlib, sys
+import contextlib, dataclasses, sys
 sys.path.insert(0, {tests!r})
 import mac
 _mac = contextlib.ExitStack()
@@ -265,7 +268,10 @@ import torch
 torch.set_num_threads(1)
 from course_utils.learn import train
 _fit = train.fit
-train.fit = lambda *args, steps, every=None, **options: _fit(*args, steps=min(steps, {steps}), **options)
+def fit(*args, steps, look=None, **options):
+    look = dataclasses.replace(look or train.Look(), every=None)
+    return _fit(*args, steps=min(steps, {steps}), look=look, **options)
+train.fit = fit
 """
 STEPS = 4  # of training: each of its kernels passes through two modes in Python
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from effort import often, patient
+from effort import often, patient, some
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -194,7 +194,7 @@ def interrupt_often(checkout, environment, seed, times):
         assert checkout.ask("import course_utils, tiny, uv, pip; print(tiny.version)") == "1.0"
 
 
-TIMES = often(2, 10)  # for each of three at a time
+TIMES = often(1, 10)  # for each of three at a time
 
 
 @pytest.mark.slow
@@ -294,7 +294,7 @@ def test_what_is_not_ours_is_left_alone(checkout):
     assert venv.read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["a #b", "a $x", "ü ' \"", "50 %20"])
+@pytest.mark.parametrize("name", some(1, ["ü ' \"#$", "a #b", "a $x", "50 %20"]))
 def test_any_name_of_the_folder_will_do_also_after_it_was_renamed(tmp_path, plain_environment, name):
     checkout = Checkout(tmp_path, name)
     code, output = checkout.set_up_copying(plain_environment)
@@ -324,7 +324,7 @@ def test_the_course_command_is_led_nowhere_else(checkout, plain_environment):
     assert checkout.course(PYTHONHOME="/nowhere")[0] == 0
 
 
-@pytest.mark.parametrize("version, again", [("3.12", False), ("3.13", False), ("3.10", True)])
+@pytest.mark.parametrize("version, again", some(2, [("3.10", True), ("3.12", False), ("3.13", False)]))
 def test_an_environment_of_another_python(checkout, version, again):
     folder = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
     pythons = [*folder.glob(f"{version}.*/bin/python"), *filter(None, [shutil.which(f"python{version}")])]
@@ -401,8 +401,8 @@ def test_make_leads_to_the_setup():
 
 
 def test_every_python_since_3_7_can_read_the_file():
-    ast.parse((REPO / "course_utils" / "setup.py").read_text(), feature_version=(3, 7))
-    assert (REPO / "course_utils" / "__init__.py").read_text().count("import ") == 0
+    for name in ("setup.py", "__init__.py"):
+        ast.parse((REPO / "course_utils" / name).read_text(), feature_version=(3, 7))
 
 
 def test_needs_nothing_but_the_standard_library():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,10 @@ def loss(model, x, y):
 
 def run(model, batch, **more):
     torch.manual_seed(1)  # dropout
-    return train.fit(model, batch, loss, **{"steps": 60, "lr": 0.01, "progress": False, **more})
+    look = train.Look(**{f.name: more.pop(f.name) for f in fields(train.Look) if f.name in more})
+    settings = train.Settings(**{f.name: more.pop(f.name) for f in fields(train.Settings) if f.name in more})
+    options = {"steps": 60, "lr": 0.01, "progress": False, **more}
+    return train.fit(model, batch, loss, settings=settings, look=look, **options)
 
 
 def flat(model):
@@ -291,8 +295,8 @@ def test_bad_settings():
     model, batch = regression()
     for more, message in (
         (dict(steps=-1), "steps must be ≥ 0"),
-        (dict(every=0), "every and patience ≥ 1"),
-        (dict(patience=0), "every and patience ≥ 1"),
+        (dict(every=0), "every and patience must be ≥ 1"),
+        (dict(patience=0), "every and patience must be ≥ 1"),
         (dict(patience=3), "give `validate`"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -389,8 +393,8 @@ def test_muon_run_that_was_killed_ends_with_the_same_weights(tmp_path):
 
         with suppress(KeyboardInterrupt):
             train.fit(
-                model, draw, lambda m, x: next_token_loss(m(x[:, :-1]), x), steps=12, every=4, checkpoint=checkpoint,
-                optimizer=train.muon(model), progress=False, bf16=False,
+                model, draw, lambda m, x: next_token_loss(m(x[:, :-1]), x), steps=12, look=train.Look(every=4),
+                settings=train.Settings(optimizer=train.muon(model), bf16=False), checkpoint=checkpoint, progress=False,
             )  # fmt: skip
         return model.state_dict()
 

@@ -235,8 +235,10 @@ def line():
     return model, train.samples(x, x.sum(1, keepdim=True), size=8), lambda m, x, y: F.mse_loss(m(x), y)
 
 
-def fit(*args, **more):
-    return train.fit(*args, **{"steps": 40, "every": 5, "progress": False, **more})
+def fit(*args, checkpoint=None, lr=1e-3, **settings):
+    look = train.Look(every=5, **{name: settings.pop(name) for name in ("validate", "patience") if name in settings})
+    settings = train.Settings(**settings)
+    return train.fit(*args, steps=40, lr=lr, settings=settings, look=look, checkpoint=checkpoint, progress=False)
 
 
 @settings(max_examples=25, deadline=None)
