@@ -67,25 +67,22 @@ def notebook(answer_source: str, before: str = "", after: str = "", plain: str =
 # How a kernel was started decides what it sees and reaches. Elsewhere (the judge, verdicts; limits, which other tests try
 # from cold, too: test_sandbox.py, test_execute.py) a forked one stands for both, but in a soak.
 ON_BOTH = ("test_escape.py", "test_kernel.py")
-EVERY = 3  # of many variants of one attack every so many is tried, but in a soak
+EVERY = 3  # of many tests of one kind every so many is run, but in a soak
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    variants: dict[
-        tuple, dict[tuple, list]
-    ] = {}  # attack -> variant -> its tests: on a kernel from cold, on a forked one
+    kinds: dict[tuple, list] = {}
     for item in items:
-        if getattr(item, "callspec", None) and "forks" in item.callspec.params:
-            if item.callspec.params["forks"] == "cold" and item.path.name not in ON_BOTH:
+        if getattr(item, "callspec", None) and (forks := item.callspec.params.get("forks")):
+            if forks == "cold" and item.path.name not in ON_BOTH:
                 item.add_marker(pytest.mark.soak)
-            variant = tuple((k, n) for k, n in item.callspec.indices.items() if k != "forks")
-            variants.setdefault((item.path, item.originalname), {}).setdefault(variant, []).append(item)
-    for many in variants.values():
-        for number, tests in enumerate(many.values()):
-            if len(many) > EVERY and number % EVERY:
-                for item in tests:
-                    item.add_marker(pytest.mark.soak)
+            else:
+                kinds.setdefault((item.path, item.originalname), []).append(item)
+    for tests in kinds.values():
+        for number, item in enumerate(tests):
+            if len(tests) > EVERY and number % EVERY:
+                item.add_marker(pytest.mark.soak)
 
 
 @pytest.fixture(params=["cold", "warm"])

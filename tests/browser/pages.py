@@ -33,6 +33,12 @@ ANSWER_S = 20  # for a widget: far above what it takes
 # The notebook in front, in JupyterLab's own objects; the state of its kernel.
 CONTENT = "window.jupyterapp?.shell.currentWidget?.content"
 KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
+# Ids of the code cells that have not run yet; none once one has failed: those below it do not run.
+WAITING = f"""() => {{
+    const code = {CONTENT}.widgets.map(w => w.model).filter(m => m.type === 'code');
+    const failed = m => [...Array(m.outputs.length).keys()].some(i => m.outputs.get(i).type === 'error');
+    return code.some(failed) ? [] : code.filter(m => !m.executionCount).map(m => m.id);
+}}"""
 
 
 Lab = namedtuple("Lab", "address token root")  # its address, its token, and the folder that it shows
@@ -128,9 +134,7 @@ class Notebook:
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         deadline = time.monotonic() + patient(RUN_ALL_S)
-        while waiting := [cell["id"] for cell in self.cells() if not cell["count"]]:
-            if any(output["output_type"] == "error" for cell in self.cells() for output in cell["outputs"]):
-                break  # the cells below it do not run
+        while waiting := self.page.evaluate(WAITING):
             assert time.monotonic() < deadline, f"still running after {RUN_ALL_S} s: {waiting}"
             self.page.wait_for_timeout(500)
         return self.cells()
