@@ -8,6 +8,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from course_utils.plain import Answer, Module
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 LARGE = 50.0  # e to the power of it is still a float; sums and differences of such powers lose all their digits
+LONG = 50  # rows of draws from which on a column tells its law
 MANY = 20  # draws of a symbol from which on it is no accident that the other side has none of it
 BY_HAND = 60  # numbers with which somebody would still work out an answer by hand
 EVEN = 0.05  # bits by which one distribution is more even than another, and no accident
@@ -35,6 +37,25 @@ def likeness(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | N
     with suppress(TypeError, ValueError, RuntimeError, IndexError, KeyError, OverflowError, ZeroDivisionError):
         return _likeness(exercise, answers, wrong)
     return ""  # values so odd that nothing can be said of them
+
+
+def multiple(exercise: ExerciseCases, values: list[tuple[Any, Any]], cases: list[int]) -> str:
+    """By which plain number, or size of an argument, all answers are other ones multiplied; "" if by none.
+
+    Args:
+        values: an answer and the other one, for each of the cases.
+        cases: their numbers, from 0.
+    """
+    with suppress(TypeError, ValueError, RuntimeError, OverflowError, ZeroDivisionError):
+        look = _Look(exercise, [_inputs(exercise.inputs[i]) for i in cases])
+        pairs = [(torch.as_tensor(g).double(), torch.as_tensor(o).double()) for g, o in values]
+        if all(g.shape == o.shape for g, o in pairs) and _various(torch.cat([o.flatten() for _, o in pairs])):
+            if look._sign(pairs):
+                return "with the other sign"
+            text = look._factor(pairs).removeprefix("the right numbers ")
+            plain = text.removeprefix("times ")
+            return text if "with n" in text or plain in (*KNOWN.values(), "2", "0.5") else ""
+    return ""
 
 
 def only_special(exercise: ExerciseCases, wrong: list[str | None]) -> str:
@@ -59,7 +80,8 @@ def _likeness(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | 
         case "accuracy":
             return _labels(got, [exercise.truths[i] for i in values])
         case "distribution":
-            return _draws(got, right)
+            said = [_draws(got, right), _begins(got, right) or _only_where(exercise, failing)]
+            return "; ".join(text for text in said if text)
     look = _Look(exercise, [_inputs(exercise.inputs[i]) for i in values])
     said = look.values(got, right) if len(values) == len(failing) else ""
     return said or _only_where(exercise, failing)
@@ -343,7 +365,17 @@ class _Look:
             ("the right numbers, those below 0 set to 0", lambda r: r.clamp(min=0)),
             ("e to the power of the right numbers", lambda r: r.exp()),
             ("π/2 minus the right numbers", lambda r: math.pi / 2 - r),
+            ("tanh of the right numbers", torch.tanh),
+            ("the sigmoid of the right numbers", torch.sigmoid),
+            ("the logarithms of the right numbers", torch.log),
+            ("the right numbers, rounded", torch.round),
         ]
+        if all(r.dim() for _, r in pairs):
+            known += [
+                (f"{name} of the right numbers, along {_axis(axis)}", partial(function, dim=axis))
+                for name, function in ALONG.items()
+                for axis in range(-1, -1 - min(r.dim() for _, r in pairs), -1)
+            ]
         for text, function in known:
             if all(self.near(g, function(r)) for g, r in pairs):
                 return text
@@ -364,6 +396,8 @@ class _Look:
                 if all(g.shape[axis] > 2 and self._shifted(g, r, axis, by) for g, r in pairs):
                     return f"yours comes one place too {way} along {_axis(axis)}"
         if all(self.near(g.sort(-1).values, r.sort(-1).values) and _various(r) for g, r in pairs):
+            if all(r.dim() > 1 and self.near(*(t.sort(-1).values for t in (r[:1].expand_as(r), r))) for _, r in pairs):
+                return ""  # all rows are orders of the same numbers: nothing is told by that
             fallen = all(bool((g.diff(dim=-1) <= 0).all()) or bool((g.diff(dim=-1) >= 0).all()) for g, _ in pairs)
             return "in each row the right numbers in another order" + (": yours are sorted" if fallen else "")
         if all(self.near(g.flatten().sort().values, r.flatten().sort().values) and _various(r) for g, r in pairs):
@@ -374,6 +408,16 @@ class _Look:
         n = r.shape[axis] - 1
         late, soon = (g, r) if by > 0 else (r, g)
         return self.near(late.narrow(axis, 1, n), soon.narrow(axis, 0, n)) and _various(r)
+
+
+ALONG: dict[str, Callable[..., torch.Tensor]] = {
+    "softmax": torch.softmax,
+    "log_softmax": torch.log_softmax,
+    "the shares": lambda r, dim: r / r.sum(dim, keepdim=True),
+    "the directions (all of length 1)": torch.nn.functional.normalize,
+    "the running sums": torch.cumsum,
+    "the differences to the mean": lambda r, dim: r - r.mean(dim, keepdim=True),
+}
 
 
 def _various(r: torch.Tensor) -> bool:
@@ -499,7 +543,16 @@ def _placed(pairs: list[Pair], rtol: float, atol: float) -> str:
         for place, text in ((0, "first"), (-1, "last")):
             if all(_only_at(w, axis, place) for w in off):
                 return f"right but for the {text} place along {_axis(axis)}"
+            if all(_all_but(w, axis, place) for w in off):
+                return f"right at the {text} place along {_axis(axis)} alone: does each get what is its own?"
     return ""
+
+
+def _all_but(wrong: torch.Tensor, axis: int, place: int) -> bool:
+    """Whether something is wrong at each place along an axis but one, at which nothing is."""
+    n = wrong.shape[axis]
+    places = wrong.movedim(axis, 0).reshape(n, -1).any(1) if n > 3 and wrong.numel() else None
+    return places is not None and not places[place] and int(places.sum()) == n - 1
 
 
 def _only_at(wrong: torch.Tensor, axis: int, place: int) -> bool:
@@ -646,6 +699,31 @@ def _draws(got: list[Any], right: list[Any]) -> str:
         if all(sign * (g - r) > EVEN for g, r in bits):
             return f"yours are {word} even than they should be: a temperature that has no effect, or the wrong one?"
     return ""
+
+
+def _begins(got: list[Any], right: list[Any]) -> str:
+    """Whether chains go wrong at their first draw, or only at those that hang on an earlier one."""
+    if not all(isinstance(g, torch.Tensor) and g.shape == r.shape and r.dim() == 2 for g, r in zip(got, right)):
+        return ""
+    if any(r.shape[1] < 2 or len(r) < LONG for r in right) or any(_increases(r) for r in right):
+        return ""
+    first = [next((t for t in range(r.shape[1]) if _apart(g[:, t], r[:, t])), None) for g, r in zip(got, right)]
+    at = [next((t for t in range(r.shape[1]) if len(r[:, t].unique()) > 1), 0) for r in right]
+    if all(t is not None and t == a for t, a in zip(first, at)):
+        return "the first draw is wrong already"
+    if all(t is None or t > a for t, a in zip(first, at)):
+        return "the first draw is right, those after it are not: what does each of them hang on?"
+    return ""
+
+
+def _apart(g: torch.Tensor, r: torch.Tensor) -> bool:
+    """Whether two columns of draws are surely not of one law."""
+    low, width = int(min(g.min(), r.min())), int(max(g.max(), r.max()) - min(g.min(), r.min())) + 1
+    a, b = ((t - low).long().bincount(minlength=width).double() for t in (g, r))
+    seen = (a + b) > 0
+    chi = float(((a - b).square() / (a + b))[seen].sum())
+    free = int(seen.sum()) - 1
+    return free > 0 and chi > free + 5 * math.sqrt(2 * free) + 10
 
 
 def _increases(rows: torch.Tensor) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from course_utils.checking.cases import ExerciseCases, Mistake
+from course_utils.checking.likeness import multiple
 from course_utils.compare import difference, labels_of
 from course_utils.plain import Answer
 
@@ -41,7 +42,63 @@ def named(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | None
             equal = any(b == beyond and a < alike + NEAR for b, a, _ in others)
             sure = alike == -1 and all(a > -1 for b, a, _ in others if b == beyond)
             return mistake if sure or not equal else None
-    return _among_others(exercise, answers, wrong)
+    return _among_others(exercise, answers, wrong) or _in_a_part(exercise, answers, wrong)
+
+
+def _in_a_part(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | None]) -> Mistake | None:
+    """The mistake that explains one part of answers with several, where another part has something else wrong with it.
+
+    In every case that part must be the mistake's, or right where the mistake has it right, too.
+    """
+    if exercise.compare["kind"] not in ("close", "exact") or not any(wrong):
+        return None
+    mine, right = _in_parts(answers), _in_parts(exercise.expected)
+    if mine is None or right is None or any(set(m) != set(r) for m, r in zip(mine, right)) or len(right[0]) < 2:
+        return None
+
+    def same(a: Any, b: Any) -> bool:
+        return difference(exercise.compare | {"kind": "close"}, {"value": a}, {"value": b}) is None
+
+    bad = [key for key in right[0] if not all(same(m[key], r[key]) for m, r in zip(mine, right))]
+    for key in bad if len(bad) > 1 else ():
+        found = {}
+        for mistake in exercise.mistakes:
+            theirs = _in_parts(mistake.answers)
+            if theirs is None or any(key not in t for t in theirs):
+                continue
+            errs = sum(not same(t[key], r[key]) for t, r in zip(theirs, right))
+            if errs > 1 and all(same(t[key], m[key]) for t, m in zip(theirs, mine)):
+                found[mistake.hint] = mistake
+        if len(found) == 1:
+            (mistake,) = found.values()
+            rest = "the other values" if len(bad) > 2 else "the other value"
+            return Mistake(mistake.name, f"{mistake.hint} (What is wrong with {rest} is another matter.)", [])
+    return None
+
+
+def _in_parts(answers: list[Answer]) -> list[dict] | None:
+    """The parts of answers that have several; None where one of them has not."""
+    values = [answer.get("value") for answer in answers]
+    if all(isinstance(v, (tuple, list)) for v in values) and len({len(v) for v in values}) == 1:
+        return [dict(enumerate(v)) for v in values]
+    return values if values and all(isinstance(v, dict) for v in values) else None
+
+
+def beside(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | None]) -> Mistake | None:
+    """The mistake of which all failing answers are a plain multiple: two mistakes at once, a wrong count in bits."""
+    failing = [i for i, w in enumerate(wrong) if w]
+    if exercise.compare["kind"] != "close" or len(failing) < 3:
+        return None
+    found = {}
+    for mistake in exercise.mistakes:
+        beyond = sum(not _holds(exercise, i, mistake.answers[i]) for i, w in enumerate(wrong) if not w)
+        values = [(answers[i].get("value"), mistake.answers[i].get("value")) for i in failing]
+        if not beyond and (text := multiple(exercise, values, failing)):
+            found[mistake.hint] = mistake, text
+    if len(found) != 1:
+        return None
+    ((mistake, text),) = found.values()
+    return Mistake(mistake.name, f"{mistake.hint} (And one thing more: yours is that {text}.)", [])
 
 
 def _among_others(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | None]) -> Mistake | None:

@@ -168,7 +168,7 @@ def _of_numbers(
         yield f"`{name}` is True", list(placed)
         yield f"`{name}` is False", [~v for v in placed]
         return
-    placed = [v.double() for v in placed]
+    given, placed = placed, [v.double() for v in placed]
     yield f"`{name}` is 0", [v == 0 for v in placed]
     yield f"`{name}` is not 0", [v != 0 for v in placed]
     yield f"`{name}` is negative", [v < 0 for v in placed]
@@ -179,8 +179,8 @@ def _of_numbers(
         yield f"`{name}` is above `{other}`", [v > b for v, b in zip(placed, bounds)]
     bad = torch.cat([v[w] for v, w in zip(placed, wrong)])
     good = torch.cat([v[~w] for v, w in zip(placed, wrong)])
-    if len(bad.unique()) < 2 * FEW or not len(good):
-        return
+    if len(bad.unique()) < 2 * FEW or len(good) < 2 * FEW or not all(v.is_floating_point() for v in given):
+        return  # whole numbers are mostly names, and say nothing by their size
     low, high = float(bad.min()), float(bad.max())
     if float(((good >= low) & (good <= high)).double().mean()) <= NARROW:
         text = f"`{name}` lies between {low:.2g} and {high:.2g}"

@@ -69,7 +69,7 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
         show: whether the message may show inputs and expected values (visible cases) or not (hidden ones).
     """
     from course_utils.checking.likeness import likeness, only_special, smallest
-    from course_utils.checking.naming import named
+    from course_utils.checking.naming import beside, named
     from course_utils.compare import NOT_ANSWERED, difference  # imports torch: nobody compares in the sandbox
 
     asks, total = len(exercise.asks), len(exercise.inputs)
@@ -98,6 +98,8 @@ def verdict(exercise: ExerciseCases, answers: list[Answer], show: bool) -> Verdi
             result.mistake, result.hint = mistake.name, mistake.hint
         elif said := [text for text in (likeness(exercise, answers, wrong), only_special(exercise, wrong)) if text]:
             result.wrong += "".join(f"; {text}" for text in said)
+        elif mistake := beside(exercise, answers, wrong):
+            result.mistake, result.hint = mistake.name, mistake.hint
         elif show and "error" not in answers[first] and (number := smallest(exercise, wrong)):
             result.wrong += f"; case {number} is small: work it out by hand, and print what yours has after each line"
     elif broken:

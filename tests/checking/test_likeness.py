@@ -58,6 +58,12 @@ def rows(x):
         (lambda x: x, lambda x: x * x, VECTORS, "the squares of the right numbers"),
         (lambda x: x, lambda x: 1 - x, VECTORS, "1 minus the right numbers"),
         (lambda x: x, torch.Tensor.log, VECTORS, "the logarithms of the right"),
+        (lambda x: x, torch.Tensor.tanh, VECTORS, "tanh of the right numbers"),
+        (lambda x: x, lambda x: x.log_softmax(1), TABLES, "log_softmax of the right numbers, along the last axis"),
+        (lambda x: x, lambda x: x.softmax(0), TABLES, "softmax of the right numbers, along the last axis but one"),
+        (lambda x: 9 * x, lambda x: x / x.norm(dim=1, keepdim=True), TABLES, r"the directions \(all of length 1\) of"),
+        (lambda x: x, lambda x: x.cumsum(0), TABLES[1:], "the running sums of the right numbers"),
+        (lambda x: x * len(x), lambda x: torch.cat([x[:1] * len(x), x[1:].flip(1)]), SQUARES[1:], "first place along"),
         (lambda x: x, lambda x: x.sort().values, VECTORS, "in another order: yours are sorted"),
         (lambda x: x, lambda x: x.flip(0), VECTORS, "reverse order along the last axis"),
         (lambda x: x, lambda x: x.roll(1), VECTORS, "one place too late along the last axis"),
@@ -187,6 +193,36 @@ def test_labels_and_draws():
     assert "that never should" in said(drawn, lambda p: drawn(p + 0.1), laws, "distribution")
     assert "should come never do" in said(drawn, lambda p: drawn(p * torch.tensor([1.0, 0, 0])), laws, "distribution")
     assert "more even" in said(drawn, lambda p: drawn(p.sqrt()), laws[::2], "distribution")
+
+
+def test_orders_of_the_same_numbers_tell_nothing():
+    orders = [(torch.rand(n, 5, generator=G).argsort(1),) for n in (4, 6, 8)]
+    assert said(lambda x: x, lambda x: x[:, torch.tensor([1, 0, 4, 2, 3])], orders) == ""
+    others = [(x + 10 * torch.arange(len(x))[:, None],) for (x,) in orders]
+    assert "in each row the right numbers in another order" in said(
+        lambda x: x, lambda x: x[:, torch.tensor([1, 0, 4, 2, 3])], others
+    )
+
+
+def test_whether_chains_go_wrong_at_their_first_draw_is_said():
+    laws = [(torch.tensor([[p, 1 - p], [1 - p, p]]),) for p in (0.9, 0.8, 0.95)]
+
+    def chains(table, first, then):
+        rows = [torch.zeros(2000, dtype=torch.long)]
+        for t in range(4):
+            of = (first if t == 0 else then)(table)[rows[-1]]
+            rows.append(torch.multinomial(of, 1, generator=G)[:, 0])
+        return torch.stack(rows, 1)
+
+    def right(table):
+        return chains(table, lambda t: t, lambda t: t)
+
+    assert "the first draw is wrong already" in said(
+        right, lambda table: chains(table, torch.Tensor.sqrt, lambda t: t), laws, "distribution"
+    )
+    assert "the first draw is right, those after it are not" in said(
+        right, lambda table: chains(table, lambda t: t, torch.Tensor.sqrt), laws, "distribution"
+    )
 
 
 def test_nothing_hidden_is_told():

@@ -89,6 +89,18 @@ def test_places_that_have_nothing_in_common_are_not_told():
     assert "stands only where" not in wrong
 
 
+def test_between_which_bounds_is_told_of_measures_and_not_of_names():
+    """A code between 3 and 9 is no reason: its size means nothing."""
+    names = [(torch.arange(40).view(8, 5) + shift, table(8, 5)) for shift in (0, 3)]
+
+    def odd(low, high):
+        return lambda x, y: torch.where((x >= low) & (x <= high), -9, y)
+
+    assert "stands only where" not in judged(exercise(lambda x, y: y, names, ["x", "y"]), odd(11, 29)).wrong
+    sizes = [(x.double(), y) for x, y in names]
+    assert "`x` lies between" in judged(exercise(lambda x, y: y, sizes, ["x", "y"]), odd(11, 29)).wrong
+
+
 # --- what a case tries ------------------------------------------------------------------------------------------------
 
 TEXTS = [(torch.tensor([3.0, 1.0]),), (torch.tensor([]),), (torch.tensor([0.0, 0.0]),), (torch.tensor([2.0, 5.0]),)]
@@ -152,6 +164,28 @@ def test_two_ways_to_make_one_mistake_do_not_hide_each_other():
     assert judged(cases, squares).mistake is None  # two hints explain it equally well
     cases.mistakes[1].hint = cases.mistakes[0].hint
     assert judged(cases, squares).mistake == "squares"
+
+
+def test_a_mistake_is_named_of_one_part_where_another_part_has_one_too():
+    def both(x):
+        return x.sum(), x.square().sum()
+
+    def counted(x):
+        return x.sum() / len(x), x.square().sum()
+
+    cases = exercise(both, ROWS[:2] * 2, ["x"], mistakes={"counted": counted})
+    found = judged(cases, lambda x: (x.sum() / len(x), x.square().sum() + x[0] * x[1]))
+    assert found.mistake == "counted"
+    assert found.hint == "hint of counted (What is wrong with the other value is another matter.)"
+    assert judged(cases, lambda x: (x.sum() / len(x) + x[0], x.square().sum() + x[0] * x[1])).mistake is None
+
+
+def test_a_mistake_is_named_where_all_answers_are_a_plain_multiple_of_its():
+    right, inputs = (lambda x: x.log().sum()), [(table(n, 1)[:, 0] + 2,) for n in (3, 4, 6, 7)]
+    cases = exercise(right, inputs, ["x"], mistakes={"inside": lambda x: x.sum().log()})
+    found = judged(cases, lambda x: x.sum().log2())
+    assert found.mistake == "inside" and "yours is that times 1 / ln 2" in found.hint
+    assert judged(cases, lambda x: 0.7 * x.sum().log()).mistake is None  # such a number is nobody's mistake
 
 
 def test_rare_yes_is_no_likeness():
