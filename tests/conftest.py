@@ -18,7 +18,7 @@ LAST = ("test_notebooks.py", "test_slides_shown.py", "test_site.py", "test_site_
 # A busy machine is slow, which is no fault of what is tested.
 hypothesis.settings.register_profile(
     "course",
-    max_examples=effort.often(40, 200),
+    max_examples=effort.often(20, 200),
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )

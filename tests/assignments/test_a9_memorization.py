@@ -23,7 +23,7 @@ ASSIGNMENT = Assignment(
         "find_leaks": lambda training, questions: [True] * len(questions),
     },
     names={"torch": torch, "re": re},
-    slow=("find_leaks",),
+    slow=("find_leaks", "longest_match"),
 )
 
 

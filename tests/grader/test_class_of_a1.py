@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from class_of_a1 import CLASS, EXERCISES, FULL, NAME, ROOT, hand_in_all
-from effort import SOAK
 
 COURSE = str(Path(sys.executable).with_name("course"))
 
@@ -126,10 +125,19 @@ def test_the_report_shows_the_class(graded):
     assert "http://" not in html and "https://" not in html
 
 
+@pytest.mark.soak  # every day of one student: test_formgrader.py
 def test_stock_nbgrader_gives_the_same_marks(graded, tmp_path):
     root, _, found = graded
-    some = ["wrong_sample", "exits", "check_edited", "json_cut"]
-    some += ["alan", "equals_everything", "cells_copied", "nbformat_3"] if SOAK else []
+    some = [
+        "alan",
+        "wrong_sample",
+        "equals_everything",
+        "exits",
+        "check_edited",
+        "cells_copied",
+        "json_cut",
+        "nbformat_3",
+    ]
     stock = copy_course(tmp_path / "stock")
     hand_in_all(stock, some)
     done = run(stock, COURSE, "release", NAME)  # makes the gradebook, as an instructor would

@@ -252,7 +252,7 @@ def test_a_kernel_that_dies_is_said_with_its_cell(course):
 
 
 def test_an_endless_cell_is_interrupted_and_the_rest_runs(course, monkeypatch):
-    seconds = round(patient(10))
+    seconds = round(patient(6))
     monkeypatch.setattr("course_utils.command.student.CELL_S", seconds)
     path = hand_in(course, "ann", RIGHT)
     number = with_cell(path, "while True: pass", before="check(double)")

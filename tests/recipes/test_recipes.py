@@ -7,6 +7,7 @@ import sys
 import filelock
 import pytest
 import torch
+from effort import some
 from typer.testing import CliRunner
 
 from course_utils import pretrained, runtime
@@ -226,7 +227,7 @@ def test_bundled_checkpoint_loads_and_its_card_is_whole(name):
     assert len(tokenizer) <= model.config.vocab_size
 
 
-@pytest.mark.parametrize("name", LANGUAGE)
+@pytest.mark.parametrize("name", some(3, LANGUAGE))
 def test_held_out_loss_is_what_the_card_says(name):
     """With the weights as they are bundled (float16), and with this machine's text."""
     model, tokenizer = pretrained.load(name)
@@ -273,7 +274,7 @@ def picture_jobs():
     return job
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", some(6, list(ENCODERS)))
 def test_a_job_of_pictures(name, picture_jobs):
     job = picture_jobs(name)
     first, again = (job.batch(runtime.seed(5)) for _ in range(2))
@@ -334,7 +335,7 @@ def test_clip_never_reads_a_held_out_combination(picture_jobs):
     assert kinds == {(True, False), (False, False), (False, True)}, "the thing alone, thing and colour, whole scenes"
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", some(6, list(ENCODERS)))
 def test_bundled_encoder_keeps_what_its_card_says(name):
     """With the weights as they are bundled (float16), and with the postcards as they are drawn here."""
     encoder, card = pretrained.load_encoder(name), pretrained.card(name)
