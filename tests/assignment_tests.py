@@ -171,13 +171,20 @@ def _sure(compare: dict[str, Any], truth: Any) -> Answer:
     return {"value": F.one_hot(truth, compare["probe"]).float() if "probe" in compare else truth}
 
 
+# What trains does so once every day: the solution in the sandbox (test_assignments.py), and mistakes as functions.
+AGAIN = (
+    "test_solution_scores_full",
+    "test_other_right_answers_score_full",
+    "test_answers_can_be_put_into_a_notebook",
+)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give the tests that ask for it each exercise, and each draw of its cases."""
     assignment = getattr(metafunc.module, "ASSIGNMENT", None)
     if assignment is None or "assignment" not in metafunc.fixturenames:
         return
-    # what trains, and is seen elsewhere: the solution in the sandbox, alternatives and mistakes as functions
-    again = metafunc.function.__name__ in ("test_solution_scores_full", "test_answers_can_be_put_into_a_notebook")
+    again = metafunc.function.__name__ in AGAIN
     soaks = {name: [pytest.mark.soak] for name in assignment.slow} if again else {}
     names = list(assignment.exercises)
     if {"name", "seed"} <= set(metafunc.fixturenames):
