@@ -12,9 +12,9 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # several test processes share the cores; before torch reads it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A file's tests run one after the other: those that take minutes begin first, or the last of them would run alone;
-# those that read what lectures gave come when these have run in the browser.
+# those that read what lectures gave come when these have run in the browser, and others while the site is built.
 FIRST = ("test_lectures.py", "test_class_of_a1.py", "test_lab.py", "test_assignments.py", "test_cluster.py")
-LAST = ("test_notebooks.py", "test_slides_shown.py", "test_site.py", "test_site_pages.py")
+LAST = ("test_site.py", "test_notebooks.py", "test_slides_shown.py", "test_recipes.py", "test_site_pages.py")
 # A busy machine is slow, which is no fault of what is tested.
 hypothesis.settings.register_profile(
     "course",
