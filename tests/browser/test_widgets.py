@@ -38,7 +38,7 @@ def opened(browser, lab, name, *cells):
 
 def test_a_dead_widget_is_found_out(browser, lab, monkeypatch):
     """The test of the test: a widget that lives, one whose first control leads nowhere, one with nothing but errors."""
-    monkeypatch.setattr(pages, "ANSWER_S", 8)
+    monkeypatch.setattr(pages, "ANSWER_S", 4)
     notebook = opened(browser, lab, "dead", ALIVE, DEAD, SPEECHLESS)
     assert list(move_each_widget(notebook, "dead").values()) == ["answered", "no answer", "an error"]
     notebook.close()
