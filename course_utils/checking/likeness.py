@@ -20,6 +20,7 @@ from course_utils.plain import Answer, Module
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 LARGE = 50.0  # e to the power of it is still a float; sums and differences of such powers lose all their digits
+SMALL = 5.0  # nats; who clamps a probability, or adds a little to it, loses none of the large ones
 LONG = 50  # rows of draws from which on a column tells its law
 MANY = 20  # draws of a symbol from which on it is no accident that the other side has none of it
 BY_HAND = 60  # numbers with which somebody would still work out an answer by hand
@@ -84,6 +85,8 @@ def _likeness(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | 
             return "; ".join(text for text in said if text)
     look = _Look(exercise, [_inputs(exercise.inputs[i]) for i in values])
     said = look.values(got, right) if len(values) == len(failing) else ""
+    if not said and len(values) == len(failing) and only_special(exercise, wrong):
+        said = _stops(got, right)
     return said or _only_where(exercise, failing)
 
 
@@ -548,6 +551,18 @@ def _placed(pairs: list[Pair], rtol: float, atol: float) -> str:
     return ""
 
 
+def _stops(got: list[Any], right: list[Any]) -> str:
+    """Whether all that is wrong is a large number that came out smaller."""
+    if not all(isinstance(v, (float, torch.Tensor)) for v in (*got, *right)):
+        return ""
+    pairs = [(torch.as_tensor(g).double(), torch.as_tensor(r).double()) for g, r in zip(got, right)]
+    for g, r in pairs:
+        wrong = g.shape == r.shape and ~torch.isclose(g, r, 1e-4, 1e-6)
+        if wrong is False or not ((g * r > 0) & (g.abs() < r.abs()) & (g.abs() > SMALL))[wrong].all():
+            return ""
+    return "yours stops where the right numbers grow on: something clamps, or adds a little before a logarithm"
+
+
 def _all_but(wrong: torch.Tensor, axis: int, place: int) -> bool:
     """Whether something is wrong at each place along an axis but one, at which nothing is."""
     n = wrong.shape[axis]
@@ -707,6 +722,8 @@ def _begins(got: list[Any], right: list[Any]) -> str:
         return ""
     if any(r.shape[1] < 2 or len(r) < LONG for r in right) or any(_increases(r) for r in right):
         return ""
+    if all(not _hangs(g) and _hangs(r) for g, r in zip(got, right)):
+        return "what comes next in yours does not hang on the symbol before it"
     first = [next((t for t in range(r.shape[1]) if _apart(g[:, t], r[:, t])), None) for g, r in zip(got, right)]
     at = [next((t for t in range(r.shape[1]) if len(r[:, t].unique()) > 1), 0) for r in right]
     if all(t is not None and t == a for t, a in zip(first, at)):
@@ -714,6 +731,19 @@ def _begins(got: list[Any], right: list[Any]) -> str:
     if all(t is None or t > a for t, a in zip(first, at)):
         return "the first draw is right, those after it are not: what does each of them hang on?"
     return ""
+
+
+def _hangs(rows: torch.Tensor) -> bool:
+    """Whether at some step what is drawn hangs on the symbol before it."""
+    low, width = int(rows.min()), int(rows.max() - rows.min()) + 1
+    for a, b in zip(rows.T - low, rows.T[1:] - low):
+        table = (a.long() * width + b.long()).bincount(minlength=width**2).view(width, width).double()
+        alone = table.sum(1, keepdim=True) * table.sum(0) / table.sum()
+        seen = alone > 0
+        chi, free = float(((table - alone).square() / alone)[seen].sum()), (int(seen.any(1).sum()) - 1) * width
+        if chi > free + 5 * math.sqrt(2 * free) + 10:
+            return True
+    return False
 
 
 def _apart(g: torch.Tensor, r: torch.Tensor) -> bool:

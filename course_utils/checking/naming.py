@@ -95,9 +95,10 @@ def beside(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | Non
         values = [(answers[i].get("value"), mistake.answers[i].get("value")) for i in failing]
         if not beyond and (text := multiple(exercise, values, failing)):
             found[mistake.hint] = mistake, text
-    if len(found) != 1:
+    plain = {hint: each for hint, each in found.items() if "with n" not in each[1]}
+    if len(plain or found) != 1:
         return None
-    ((mistake, text),) = found.values()
+    ((mistake, text),) = (plain or found).values()
     return Mistake(mistake.name, f"{mistake.hint} (And one thing more: yours is that {text}.)", [])
 
 

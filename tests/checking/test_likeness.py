@@ -225,6 +225,33 @@ def test_whether_chains_go_wrong_at_their_first_draw_is_said():
     )
 
 
+def test_that_chains_do_not_hang_on_what_came_before_is_said():
+    ring = torch.roll(torch.eye(4), 1, 1)
+    starts = [(torch.randint(4, (n,), generator=G),) for n in (200, 300, 400)]
+
+    def right(start):
+        return torch.stack([start, ring[start].argmax(1), ring[ring[start].argmax(1)].argmax(1)], 1)
+
+    def all_as_the_first(start):
+        return torch.stack([start, *(torch.full_like(start, int(start[0] + t) % 4) for t in (1, 2))], 1)
+
+    assert "does not hang on the symbol before it" in said(right, all_as_the_first, starts, "distribution")
+    assert "does not hang" not in said(right, lambda s: right(s).clamp(max=1), starts, "distribution")
+
+
+def test_that_large_numbers_stop_is_said_where_ordinary_cases_hold():
+    inputs = [(torch.tensor(x),) for x in (0.5, 0.1, 1e-30, 1e-35)]
+    exercise = cases_of(lambda p: -p.double().log(), inputs)
+    exercise.notes = ["", "", "nearly impossible", "nearly impossible"]
+
+    def of(student):
+        return verdict(exercise, [{"value": student(p.double())} for (p,) in inputs], show=False).wrong
+
+    assert "something clamps, or adds a little" in of(lambda p: -(p + 1e-12).log())
+    assert "something clamps" not in of(lambda p: -(p.clamp(max=1e-3) * 1e-9).log() if p < 0.01 else -p.log())
+    assert "something clamps" not in of(lambda p: -(p + 0.05).log())
+
+
 def test_nothing_hidden_is_told():
     exercise = cases_of(lambda x: x * 123.25, VECTORS)
     answers = [{"value": x * 0.5 + 7} for (x,) in VECTORS]
