@@ -10,6 +10,7 @@ from nbformat import NotebookNode
 from course_utils.paths import CourseError
 
 CHECK = re.compile(r"check\(\s*(\w+)\s*\)")
+UNWRITTEN = re.compile(r"^[ \t]*raise NotImplementedError\b", re.MULTILINE)  # a stub
 DEFINITION = re.compile(r"^(?:def|class)\s+(\w+)", re.MULTILINE)
 KERNEL = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},

@@ -10,7 +10,6 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
@@ -215,42 +214,8 @@ def _questions(output: NotebookNode) -> Iterator[NotebookNode]:
     if "course-quiz-still" not in html:
         yield output
         return
-    reader = _Items()
-    reader.feed(html)
-    for number, item in enumerate(reader.items, start=1):
+    from bs4 import BeautifulSoup  # comes with nbconvert
+
+    for number, item in enumerate(BeautifulSoup(html, "html.parser").select(".course-quiz-still > li"), start=1):
         one = f'<ol class="course-quiz-still mathjax_process" start="{number}">{item}</ol>'
         yield new_output("display_data", {"text/html": f'<div class="course-widget">{one}</div>', "text/plain": ""})
-
-
-class _Items(HTMLParser):
-    """The outermost <li> of some HTML, as they were written."""
-
-    def __init__(self):
-        super().__init__(convert_charrefs=False)
-        self.items: list[str] = []
-        self._open, self._depth = [], 0
-
-    def _add(self, text: str) -> None:
-        if self._depth:
-            self._open.append(text)
-
-    def handle_starttag(self, tag, attributes):
-        self._depth += tag == "li"
-        self._add(self.get_starttag_text())
-
-    def handle_endtag(self, tag):
-        self._add(f"</{tag}>")
-        if tag == "li":
-            self._depth -= 1
-            if not self._depth:
-                self.items.append("".join(self._open))
-                self._open = []
-
-    def handle_data(self, data):
-        self._add(data)
-
-    def handle_entityref(self, name):
-        self._add(f"&{name};")
-
-    def handle_charref(self, name):
-        self._add(f"&#{name};")

@@ -13,13 +13,12 @@ from typing import Any
 from nbformat import NotebookNode
 
 from course_utils.checking.verdict import Verdict
-from course_utils.notebook import exercise, is_code
+from course_utils.notebook import UNWRITTEN, exercise, is_code
 from course_utils.plain import usual
 
 CHECKER = "check"  # what the setup cell calls it
 UNDEFINED = re.compile(r"name '(\w{1,60})' is not defined")
 NO_MODULE = re.compile(r"No module named '([A-Za-z_][\w.]{0,59})'")
-UNWRITTEN = re.compile(r"^[ \t]*raise NotImplementedError\b", re.MULTILINE)
 LINE = re.compile(r"line (\d{1,6})\)")
 NAMES = re.compile(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+(\w{1,60})\b", re.MULTILINE)
 MAGIC = re.compile(r"\s*(%%[a-z]\w{0,30})")

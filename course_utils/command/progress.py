@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils import check
+from course_utils.notebook import UNWRITTEN
 from course_utils.tables import Link, Table
 
 HOME = "lectures/00_start_here.ipynb"
@@ -29,8 +30,7 @@ AFTER = {  # after which lecture an assignment comes; those not named here come 
 }
 DONE = 0.8  # share of a lecture's cells: a few are always left out
 MAX_BYTES = 100 * 2**20
-UNWRITTEN = re.compile(r"^[ \t]*raise NotImplementedError\b", re.MULTILINE)
-UNANSWERED = "Your answer here."  # the same, where the answer is in words
+UNANSWERED = "Your answer here."  # as UNWRITTEN, where the answer is in words
 
 
 @dataclass

@@ -164,10 +164,10 @@ def tiny_chain() -> None:
 # --- 02: recurrent networks -------------------------------------------------------------------------------------------
 
 
-def unrolled(steps: int = 4) -> None:
+def unrolled() -> None:
     """A recurrent network, unrolled: forward through the states, and the gradient on its way back."""
     d = Diagram(8.6, 3.4)
-    places = [1.75 + 1.75 * t for t in range(steps)]
+    places = [1.75 + 1.75 * t for t in range(4)]
     previous = d.box("$h_0$", (0.5, 1.7), colour=BLUE)
     for t, x in enumerate(places, 1):
         read = d.box(f"$x_{t}$", (x, 0.45), colour=GREY)
@@ -182,7 +182,7 @@ def unrolled(steps: int = 4) -> None:
         previous = state
     d.text("$\\delta h_t$: from\nabove and\nfrom the right", (8.0, 2.35), size=10.5, colour="#A0407A")
     d.show(
-        f"A recurrent network unrolled over {steps} characters. Each character x_t goes through W_x, and the state "
+        "A recurrent network unrolled over 4 characters. Each character x_t goes through W_x, and the state "
         "before it through W_h, into the state h_t, which gives the probabilities P_t through W_o. The same W_x, W_h "
         "and W_o stand at every step. The gradient goes against the arrows: into each state from its own guess above, "
         "and from the next state to its right."
@@ -246,9 +246,9 @@ def block() -> None:
 # --- 04: GPT ----------------------------------------------------------------------------------------------------------
 
 
-def next_token_shift(words: str = "the cat sat on the mat") -> None:
+def next_token_shift() -> None:
     """The text is its own answer: read without its last token, asked for without its first."""
-    tokens = words.split()
+    tokens = "the cat sat on the mat".split()
     d = Diagram(8.6, 2.3)
     d.text("read", (0.9, 0.4), align="right")
     d.text("predict", (0.9, 1.9), align="right")

@@ -30,9 +30,9 @@ def menu(options: Iterable, description: str, value: Any = None) -> widgets.Sele
     return widgets.SelectionSlider(options=labelled, value=value, description=description, style=style, layout=layout)
 
 
-def temperature_slider(value: float, most: float = 2.0) -> widgets.FloatSlider:
+def temperature_slider(value: float, most: float = 2.0, least: float = 0.0) -> widgets.FloatSlider:
     return widgets.FloatSlider(
-        value, min=0.0, max=most, step=0.1, readout_format=".1f", description="temperature", **SLIDER
+        value, min=least, max=most, step=0.1, readout_format=".1f", description="temperature", **SLIDER
     )
 
 

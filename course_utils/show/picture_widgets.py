@@ -52,25 +52,20 @@ def captions_explorer(
 
     return Explorer(
         render,
-        {
-            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **SLIDER),
-            "captions": widgets.Textarea(
-                "\n".join(captions),
-                description="captions",
-                continuous_update=False,
-                rows=max(4, len(captions) + 1),
-                **WIDE,
-            ),
-        },
+        picture=widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **SLIDER),
+        captions=widgets.Textarea(
+            "\n".join(captions),
+            description="captions",
+            continuous_update=False,
+            rows=max(4, len(captions) + 1),
+            **WIDE,
+        ),
     )
 
 
 def augmentation_explorer(
     images: Tensor,
     augmentations: Mapping[str, Callable[[float], Callable[[Tensor, torch.Generator], Tensor]]],
-    *,
-    strength: float = 0.5,
-    zoom: int = 3,
 ) -> Explorer:
     """Every augmentation of one picture side by side; one slider for the picture, one for how strong, one for chance.
 
@@ -78,8 +73,6 @@ def augmentation_explorer(
         images: (N, 3, H, W) in [0, 1], what the first slider goes through.
         augmentations: by name, called with a strength from 0 to 1; what comes back is called with pictures (1, 3, H, W)
             and a generator.
-        strength: the first setting.
-        zoom: screen pixels for each pixel.
     """
     if not augmentations or not len(images):
         raise ValueError("augmentation_explorer needs at least one picture and one augmentation")
@@ -90,15 +83,13 @@ def augmentation_explorer(
         moved = [float((one - image[0]).abs().mean()) if one.shape == image[0].shape else math.nan for one in found]
         lines = [f"{name}: {change:.2f}" for name, change in zip(augmentations, moved)]
         note = f"how far each moves the pixels, on average (0 … 1): {'; '.join(lines)}"
-        return f'{pictures.html(found, list(augmentations), 5, zoom)}<p style="{NOTE}">{escape(note)}</p>'
+        return f'{pictures.html(found, list(augmentations), 5, zoom=3)}<p style="{NOTE}">{escape(note)}</p>'
 
     return Explorer(
         render,
-        {
-            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **SLIDER),
-            "strength": widgets.FloatSlider(strength, min=0, max=1, step=0.1, description="strength", **SLIDER),
-            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **SLIDER),
-        },
+        picture=widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **SLIDER),
+        strength=widgets.FloatSlider(0.5, min=0, max=1, step=0.1, description="strength", **SLIDER),
+        sample=widgets.IntSlider(1, min=1, max=20, description="sample", **SLIDER),
     )
 
 
@@ -142,10 +133,8 @@ def circle_explorer(
 
     return Explorer(
         render,
-        {
-            "pull": menu(paths, "what moves them"),
-            "step": widgets.IntSlider(step, min=0, max=count - 1, description="step", **SLIDER),
-        },
+        pull=menu(paths, "what moves them"),
+        step=widgets.IntSlider(step, min=0, max=count - 1, description="step", **SLIDER),
     )
 
 
@@ -153,8 +142,6 @@ def jigsaw_explorer(
     images: Tensor,
     puzzle: Callable[[Tensor, int], tuple[Tensor, Tensor]],
     solve: Callable[[Tensor], Tensor],
-    *,
-    zoom: int = 4,
 ) -> Explorer:
     """Solve a jigsaw puzzle against the model: write which tile belongs where, then look at both answers.
 
@@ -163,7 +150,6 @@ def jigsaw_explorer(
         puzzle: called as puzzle(images (1, 3, H, W), number), returns the tiles (1, T, 3, P, P) as they are shown, and
             their order (1, T): the tile at place i comes from cell order[i]. T ≤ 9.
         solve: called with the tiles, returns the model's order (1, T).
-        zoom: screen pixels for each pixel.
     """
 
     def sheet(tiles: Tensor) -> Tensor:
@@ -202,7 +188,7 @@ def jigsaw_explorer(
                 f"You put {int((yours == order).sum())} of {T} tiles into their place, "
                 f"the model {int((model == order).sum())}."
             )
-        boxes = "".join(pictures.html(image, titles=[title], zoom=zoom) for image, title in zip(shown, titles))
+        boxes = "".join(pictures.html(image, titles=[title], zoom=4) for image, title in zip(shown, titles))
         return (
             f'<p aria-live="polite" style="{NOTE}">{escape(said)}</p>'
             f'<div style="display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start">{boxes}</div>'
@@ -211,29 +197,19 @@ def jigsaw_explorer(
     first = "".join(str(i + 1) for i in range(puzzle(images[:1], 0)[0].shape[1]))
     return Explorer(
         render,
-        {
-            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="puzzle", **SLIDER),
-            "answer": widgets.Text(first, description="your order", continuous_update=False, **SLIDER),
-            "reveal": widgets.Checkbox(False, description="show both answers"),
-        },
+        picture=widgets.IntSlider(0, min=0, max=len(images) - 1, description="puzzle", **SLIDER),
+        answer=widgets.Text(first, description="your order", continuous_update=False, **SLIDER),
+        reveal=widgets.Checkbox(False, description="show both answers"),
     )
 
 
-def colour_explorer(
-    images: Tensor,
-    painters: Mapping[str, Callable[[Tensor, float], Tensor]],
-    *,
-    temperature: float = 0.38,
-    zoom: int = 4,
-) -> Explorer:
+def colour_explorer(images: Tensor, painters: Mapping[str, Callable[[Tensor, float], Tensor]]) -> Explorer:
     """A grey picture, what each painter makes of it, and the truth, with the mean colourfulness below each.
 
     Args:
         images: (N, 3, H, W) in [0, 1], what the slider goes through.
         painters: by name, called as painter(images (1, 3, H, W), temperature), returns a picture of the same shape; one
             that has no temperature ignores it.
-        temperature: the first setting.
-        zoom: screen pixels for each pixel.
     """
 
     def spread(image: Tensor) -> float:
@@ -251,18 +227,15 @@ def colour_explorer(
             "does not tell, squared error paints grey-brown; classes choose."
         )
         note = f'<p style="{NOTE}">{said}</p>'
-        return f"{pictures.html(torch.cat(list(shown.values())), titles=titles, zoom=zoom)}{note}"
+        return f"{pictures.html(torch.cat(list(shown.values())), titles=titles, zoom=4)}{note}"
 
     return Explorer(
         render,
-        {
-            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **SLIDER),
-            "temperature": widgets.FloatLogSlider(
-                temperature, base=10, min=-1.5, max=0.5, step=0.05, description="temperature", readout_format=".2f",
-                **SLIDER,
-            ),
-        },
-    )  # fmt: skip
+        picture=widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **SLIDER),
+        temperature=widgets.FloatLogSlider(
+            0.38, base=10, min=-1.5, max=0.5, step=0.05, description="temperature", readout_format=".2f", **SLIDER
+        ),
+    )
 
 
 def walk_explorer(
@@ -314,13 +287,9 @@ def walk_explorer(
     last = len(images) - 1
     return Explorer(
         render,
-        {
-            "start": widgets.IntSlider(start, min=0, max=last, description="from picture", **SLIDER),
-            "end": widgets.IntSlider(end, min=0, max=last, description="to picture", **SLIDER),
-            "way": widgets.FloatSlider(
-                0.5, min=0, max=1, step=0.05, readout_format=".0%", description="on the way", **SLIDER
-            ),
-        },
+        start=widgets.IntSlider(start, min=0, max=last, description="from picture", **SLIDER),
+        end=widgets.IntSlider(end, min=0, max=last, description="to picture", **SLIDER),
+        way=widgets.FloatSlider(0.5, min=0, max=1, step=0.05, readout_format=".0%", description="on the way", **SLIDER),
     )
 
 
@@ -377,15 +346,13 @@ def denoise_explorer(
 
     return Explorer(
         render,
-        {
-            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **SLIDER),
-            "sigma": widgets.FloatSlider(
-                sigma, min=0, max=1, step=0.05, readout_format=".2f", description="noise σ", **SLIDER
-            ),
-            "columns": widgets.IntRangeSlider(value=(1, W), min=1, max=W, description="on columns", **SLIDER),
-            "rows": widgets.IntRangeSlider(value=(1, H), min=1, max=H, description="on rows", **SLIDER),
-            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **SLIDER),
-        },
+        picture=widgets.IntSlider(0, min=0, max=len(images) - 1, description="picture", **SLIDER),
+        sigma=widgets.FloatSlider(
+            sigma, min=0, max=1, step=0.05, readout_format=".2f", description="noise σ", **SLIDER
+        ),
+        columns=widgets.IntRangeSlider(value=(1, W), min=1, max=W, description="on columns", **SLIDER),
+        rows=widgets.IntRangeSlider(value=(1, H), min=1, max=H, description="on rows", **SLIDER),
+        sample=widgets.IntSlider(1, min=1, max=20, description="sample", **SLIDER),
     )
 
 
@@ -447,10 +414,8 @@ def report_card_explorer(
 
     return Explorer(
         render,
-        {
-            "encoder": menu(features, "encoder", encoder),
-            "other": menu(features, "against", other),
-            "factor": menu(card.factors, "factor"),
-            "picture": widgets.IntSlider(0, min=0, max=len(images) - 1, description="card", **SLIDER),
-        },
+        encoder=menu(features, "encoder", encoder),
+        other=menu(features, "against", other),
+        factor=menu(card.factors, "factor"),
+        picture=widgets.IntSlider(0, min=0, max=len(images) - 1, description="card", **SLIDER),
     )

@@ -62,13 +62,7 @@ def curve(
                 axes.axhspan(*level, color=_cycle(COLOURS[2:], i), alpha=0.18, linewidth=0, label=name)
             else:
                 axes.axhline(level, color=_cycle(COLOURS[2:], i), linestyle=":", linewidth=2, label=name)
-        if "x" in log:
-            axes.set_xscale("log")
-            _mark_what_was_measured(axes, {float(at) for points in named.values() for at in points})
-        elif all(float(value).is_integer() for points in named.values() for value in points):
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if "y" in log:
-            axes.set_yscale("log")
+        _scale(axes, log, {float(at) for points in named.values() for at in points})
         axes.grid(alpha=0.3)
         if len(named) > 1 or levels:
             axes.legend(**LEGEND)
@@ -183,13 +177,7 @@ def named_points(
                 under = any(a == other_a and b < other_b for other_a, other_b in at)  # there is one above it
                 place = {"xytext": (0, -18 if under else 8), "textcoords": "offset points", "ha": "center"}
                 axes.annotate(name, (a, b), fontsize=11, color=INK, **place)
-        if "x" in log:
-            axes.set_xscale("log")
-            _mark_what_was_measured(axes, {float(a) for points in groups.values() for a, _ in points.values()})
-        elif all(float(a).is_integer() for points in groups.values() for a, _ in points.values()):
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if "y" in log:
-            axes.set_yscale("log")
+        _scale(axes, log, {float(a) for points in groups.values() for a, _ in points.values()})
         axes.margins(x=0.12, y=0.15)
         axes.grid(alpha=0.3)
         if len(groups) > 1:
@@ -298,6 +286,17 @@ def _nested(values: Mapping) -> bool:
 
 def _cycle(items: Sequence, i: int):
     return items[i % len(items)]
+
+
+def _scale(axes: Axes, log: str, values: set[float]) -> None:
+    """Make the axes logarithmic that `log` names. Below x stand whole numbers where its values are whole."""
+    if "y" in log:
+        axes.set_yscale("log")
+    if "x" in log:
+        axes.set_xscale("log")
+        _mark_what_was_measured(axes, values)
+    elif all(value.is_integer() for value in values):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _mark_what_was_measured(axes: Axes, values: set[float]) -> None:

@@ -86,7 +86,6 @@ def tellers(
     *,
     models: Collection[str],
     prompt: str,
-    temperature: float = 1.0,
 ) -> Explorer:
     """Several models go on with one tale, judged word by word while it grows.
 
@@ -94,7 +93,7 @@ def tellers(
         tell: called as tell(model, prompt, temperature, seed), yields the whole tale, longer each time.
         mark: called as mark(text, prompt), returns the marks of what comes after the prompt.
         models: the names of the columns.
-        prompt, temperature: the first settings.
+        prompt: the first.
     """
 
     def render(prompt: str, temperature: float, sample: int) -> Iterator[str]:
@@ -106,9 +105,7 @@ def tellers(
 
     return Explorer(
         render,
-        {
-            "prompt": widgets.Text(prompt, description="the tale begins", continuous_update=False, **WIDE),
-            "temperature": temperature_slider(temperature),
-            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **SLIDER),
-        },
+        prompt=widgets.Text(prompt, description="the tale begins", continuous_update=False, **WIDE),
+        temperature=temperature_slider(1.0),
+        sample=widgets.IntSlider(1, min=1, max=20, description="sample", **SLIDER),
     )

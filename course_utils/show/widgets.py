@@ -34,20 +34,19 @@ class Explorer(Moving):
     Args:
         render: called with the controls' values by name. Returns HTML, or yields it: each piece takes the place of the
             one before, so that what is slow can be seen growing. An exception becomes a sentence in its place.
+        beside: a widget on the left of the result.
         controls: widgets with a `.value`, by the name of `render`'s argument. Of a text longer than TEXT_LIMIT the
             beginning is read; of one called `prompt`, which is to be gone on with, the end.
-        beside: a widget on the left of the result.
     """
 
     def __init__(
         self,
         render: Callable[..., str | Iterable[str]],
-        controls: Mapping[str, widgets.ValueWidget],
         *,
         beside: widgets.Widget | None = None,
+        **controls: widgets.ValueWidget,
     ):
-        self._render = render
-        self._controls = dict(controls)
+        self._render, self._controls = render, controls
         self._first = {name: control.value for name, control in self._controls.items()}
         self._waiting: asyncio.TimerHandle | None = None
         self._asked: float | None = None  # when the oldest change came that has no answer yet
@@ -160,7 +159,6 @@ def chain_explorer(
     *,
     length: int = 400,
     order: int | None = None,
-    temperature: float = 1.0,
     known_words: Collection[str] = (),
     captions: Mapping[int, str] | None = None,
 ) -> Explorer:
@@ -169,7 +167,7 @@ def chain_explorer(
     Args:
         models: fitted chains by order; each needs `.sample(length, temperature=, prompt=, generator=)`.
         length: characters (or words) to write.
-        order, temperature: the first settings; without an order the middle one.
+        order: the first to be shown; None takes the middle one.
         known_words: if given, whole words of the text that are not among them are underlined and counted.
         captions: a line under the sliders by order, e.g. that chain's bits per character.
     """
@@ -205,13 +203,9 @@ def chain_explorer(
 
     return Explorer(
         render,
-        {
-            "order": widgets.SelectionSlider(options=orders, value=order, description="order k", **SLIDER),
-            "temperature": widgets.FloatSlider(
-                temperature, min=0.1, max=2.0, step=0.1, readout_format=".1f", description="temperature", **SLIDER
-            ),
-            "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **SLIDER),
-        },
+        order=widgets.SelectionSlider(options=orders, value=order, description="order k", **SLIDER),
+        temperature=temperature_slider(1.0, least=0.1),
+        sample=widgets.IntSlider(1, min=1, max=20, description="sample", **SLIDER),
     )
 
 
@@ -305,10 +299,8 @@ def unit_explorer(
 
     return Explorer(
         render,
-        {
-            "text": menu(texts, "text"),
-            "unit": widgets.IntSlider(unit, min=0, max=units - 1, description="unit", **SLIDER),
-        },
+        text=menu(texts, "text"),
+        unit=widgets.IntSlider(unit, min=0, max=units - 1, description="unit", **SLIDER),
     )
 
 
@@ -318,7 +310,6 @@ def writer(
     choices: Collection[str] = (),
     prompt: str = "",
     temperature: float = 1.0,
-    describe: str = "model",
 ) -> Explorer:
     """A model that goes on with your prompt: type it, choose a temperature, press Enter or move a slider.
 
@@ -326,7 +317,6 @@ def writer(
         write: called as write(choice, prompt, temperature, seed); yields the continuation, longer each time.
         choices: what the menu offers; without any there is none, and `choice` is None.
         prompt, temperature: the first settings.
-        describe: the menu's label.
     """
 
     def render(prompt: str, temperature: float, sample: int, choice: str | None = None) -> Iterator[str]:
@@ -339,17 +329,16 @@ def writer(
         "sample": widgets.IntSlider(1, min=1, max=20, description="sample", **SLIDER),
     }
     if choices:
-        controls = {"choice": menu(choices, describe), **controls}
-    return Explorer(render, controls)
+        controls = {"choice": menu(choices, "model"), **controls}
+    return Explorer(render, **controls)
 
 
-def fill_in(model, tokenizer, text: str, *, most: int = 8) -> Explorer:
-    """Type a text with one or more [MASK]; below it stand the tokens that a BERT thinks likeliest for each.
+def fill_in(model, tokenizer, text: str) -> Explorer:
+    """Type a text with one or more [MASK]; below it stand the eight tokens that a BERT thinks likeliest for each.
 
     Args:
         model, tokenizer: what `pretrained.load` returns for a BERT.
         text: the first text.
-        most: how many guesses for each [MASK].
     """
     device = next(model.parameters()).device
 
@@ -363,14 +352,13 @@ def fill_in(model, tokenizer, text: str, *, most: int = 8) -> Explorer:
             p = model(codes.to(device), mask.to(device))[0, places.to(device)].softmax(-1).cpu()  # (masks, V)
         lines = []
         for number, row in enumerate(p, start=1):
-            best = row.topk(most)
+            best = row.topk(8)
             likely = zip(best.indices.tolist(), best.values.tolist())
             guesses = ", ".join(f"{tokenizer.decode([code]).replace(' ', '␣')!r} {share:.0%}" for code, share in likely)
             lines.append(f'<p style="{TEXT}">[MASK] {number}: {escape(guesses, quote=False)}</p>')
         return f'<div aria-live="polite">{"".join(lines)}</div>'
 
-    field = widgets.Text(text, description="text", continuous_update=False, **WIDE)
-    return Explorer(render, {"text": field})
+    return Explorer(render, text=widgets.Text(text, description="text", continuous_update=False, **WIDE))
 
 
 def attention_explorer(tokens: Collection[str], maps, *, layer: int = 0, head: int = 0) -> Explorer:
@@ -415,11 +403,9 @@ def attention_explorer(tokens: Collection[str], maps, *, layer: int = 0, head: i
 
     return Explorer(
         render,
-        {
-            "layer": widgets.IntSlider(layer, min=0, max=layers - 1, description="layer", **SLIDER),
-            "head": widgets.IntSlider(head, min=0, max=heads - 1, description="head", **SLIDER),
-            "token": widgets.IntSlider(T - 1, min=0, max=T - 1, description="token", **SLIDER),
-        },
+        layer=widgets.IntSlider(layer, min=0, max=layers - 1, description="layer", **SLIDER),
+        head=widgets.IntSlider(head, min=0, max=heads - 1, description="head", **SLIDER),
+        token=widgets.IntSlider(T - 1, min=0, max=T - 1, description="token", **SLIDER),
     )
 
 
@@ -510,13 +496,11 @@ def recital_explorer(
 
     return Explorer(
         render,
-        {
-            "passage": menu(passages, "passage"),
-            "model": menu(models, "model", list(models)[-1]),
-            "prompt": widgets.IntSlider(
-                min(prompt, shortest), min=1, max=min(40, shortest), description="words given", **SLIDER
-            ),
-        },
+        passage=menu(passages, "passage"),
+        model=menu(models, "model", list(models)[-1]),
+        prompt=widgets.IntSlider(
+            min(prompt, shortest), min=1, max=min(40, shortest), description="words given", **SLIDER
+        ),
     )
 
 
@@ -534,27 +518,24 @@ class NextExplorer(Explorer):
     Args:
         likely: called with the controls' values by name; returns the pieces that may follow, each with its bar as HTML,
             and a line that is said below them.
-        controls: as Explorer's; one of them is the text, called `prompt`.
         most: how many pieces there are at most.
+        controls: as Explorer's; one of them is the text, called `prompt`.
     """
 
     def __init__(
         self,
         likely: Callable[..., tuple[list[tuple[str, str]], str]],
-        controls: Mapping[str, widgets.ValueWidget],
         *,
         most: int,
+        **controls: widgets.ValueWidget,
     ):
         self._likely, self._next = likely, []
         size = widgets.Layout(width="9em", height="28px", margin="1px 0")
         self.go_on = [widgets.Button(tooltip="Go on with this", layout=size) for _ in range(most)]
         for number, button in enumerate(self.go_on):
             button.on_click(lambda _, number=number: self._press(number))
-        super().__init__(
-            self._rows,
-            controls,
-            beside=widgets.VBox(self.go_on, layout=widgets.Layout(flex="0 0 auto", margin="2px 0 0 0")),
-        )
+        beside = widgets.VBox(self.go_on, layout=widgets.Layout(flex="0 0 auto", margin="2px 0 0 0"))
+        super().__init__(self._rows, beside=beside, **controls)
 
     def _press(self, number: int) -> None:
         if number < len(self._next):
@@ -608,10 +589,8 @@ def next_letter_explorer(models: Mapping[int, Any], *, prompt: str, order: int, 
 
     return NextExplorer(
         likely,
-        {
-            "prompt": widgets.Text(prompt, description="type here", continuous_update=True, **WIDE),
-            "order": widgets.SelectionSlider(options=sorted(models), value=order, description="order k", **SLIDER),
-        },
+        prompt=widgets.Text(prompt, description="type here", continuous_update=True, **WIDE),
+        order=widgets.SelectionSlider(options=sorted(models), value=order, description="order k", **SLIDER),
         most=most,
     )
 
@@ -654,12 +633,10 @@ def next_token_explorer(
     V = model.config.vocab_size
     return NextExplorer(
         likely,
-        {
-            "prompt": widgets.Text(prompt, description="prompt", continuous_update=True, **WIDE),
-            "temperature": temperature_slider(1.0, most=3.0),
-            "top_k": widgets.IntSlider(V, min=1, max=V, description="top-k", **SLIDER),
-            "top_p": widgets.FloatSlider(1.0, min=0.01, max=1.0, step=0.01, description="top-p", **SLIDER),
-        },
+        prompt=widgets.Text(prompt, description="prompt", continuous_update=True, **WIDE),
+        temperature=temperature_slider(1.0, most=3.0),
+        top_k=widgets.IntSlider(V, min=1, max=V, description="top-k", **SLIDER),
+        top_p=widgets.FloatSlider(1.0, min=0.01, max=1.0, step=0.01, description="top-p", **SLIDER),
         most=most,
     )
 
@@ -715,24 +692,19 @@ def canary_explorer(
 
     return Explorer(
         render,
-        {
-            "times": widgets.SelectionSlider(
-                options=list(people), value=max(people), description="times planted", **SLIDER
-            ),
-            "person": widgets.IntSlider(1, min=1, max=min(map(len, people.values())), description="person", **SLIDER),
-            "model": menu(models, "model"),
-        },
+        times=widgets.SelectionSlider(options=list(people), value=max(people), description="times planted", **SLIDER),
+        person=widgets.IntSlider(1, min=1, max=min(map(len, people.values())), description="person", **SLIDER),
+        model=menu(models, "model"),
     )
 
 
-def bound_explorer(bound: Callable[[float, int], float], *, nats: float = 5.0, most: float = 12.0) -> Explorer:
+def bound_explorer(bound: Callable[[float, int], float]) -> Explorer:
     """What InfoNCE shows of the information that two views share, and the ceiling that the number of negatives sets.
 
     Args:
         bound: called as bound(nats, K), returns what K negatives show of them.
-        nats: the first setting.
-        most: the largest number of nats.
     """
+    most = 12.0  # nats
 
     def render(nats: float, negatives: int) -> str:
         K = 2**negatives - 1
@@ -749,10 +721,8 @@ def bound_explorer(bound: Callable[[float, int], float], *, nats: float = 5.0, m
 
     return Explorer(
         render,
-        {
-            "nats": widgets.FloatSlider(
-                nats, min=0.5, max=most, step=0.5, readout_format=".1f", description="nats shared", **SLIDER
-            ),
-            "negatives": widgets.IntSlider(4, min=1, max=10, description="log₂(K + 1)", **SLIDER),
-        },
+        nats=widgets.FloatSlider(
+            5.0, min=0.5, max=most, step=0.5, readout_format=".1f", description="nats shared", **SLIDER
+        ),
+        negatives=widgets.IntSlider(4, min=1, max=10, description="log₂(K + 1)", **SLIDER),
     )

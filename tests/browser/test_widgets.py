@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DEAD = """
 import ipywidgets
 from course_utils.show import widgets
-explorer = widgets.Explorer(lambda a, b: f"{a} {b}", {name: ipywidgets.IntSlider(1) for name in "ab"})
+explorer = widgets.Explorer(lambda a, b: f"{a} {b}", **{name: ipywidgets.IntSlider(1) for name in "ab"})
 explorer._controls["a"].unobserve_all()
 explorer
 """

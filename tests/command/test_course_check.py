@@ -58,7 +58,7 @@ del signal.SIGKILL, signal.SIGALRM
 warnings.filterwarnings("error", category=EncodingWarning, module="course_utils")  # there it is not UTF-8 by default
 """
 ROOMS = (
-    "cli doctor progress check learn.train pretrained learn.evaluate "
+    "cli command.doctor command.progress check learn.train pretrained learn.evaluate "
     "data.text data.postcards data.images show.widgets show.quiz"
 )
 

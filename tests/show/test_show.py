@@ -249,7 +249,7 @@ def test_quick_changes_are_answered_once_with_the_last():
         return f"<p>{value}</p>"
 
     async def move():
-        explorer = widgets.Explorer(render, {"value": widgets.widgets.IntSlider(0)})
+        explorer = widgets.Explorer(render, value=widgets.widgets.IntSlider(0))
         for value in range(1, 9):
             explorer.set(value=value)
         assert explorer.text == "0"
@@ -271,7 +271,7 @@ def test_what_comes_while_a_slow_result_is_computed_is_answered_once(monkeypatch
         return f"<p>{value}</p>"
 
     async def move():
-        explorer = widgets.Explorer(render, {"value": widgets.widgets.IntSlider(0)})
+        explorer = widgets.Explorer(render, value=widgets.widgets.IntSlider(0))
         explorer.set(value=1)
         while calls != [0, 1]:
             await asyncio.sleep(0.01)
@@ -295,7 +295,7 @@ def test_a_slider_that_never_rests_is_answered_all_the_same():
         return f"<p>{value}</p>"
 
     async def move():
-        explorer = widgets.Explorer(render, {"value": widgets.widgets.IntSlider(0, max=1000)})
+        explorer = widgets.Explorer(render, value=widgets.widgets.IntSlider(0, max=1000))
         started, value = time.monotonic(), 0
         while time.monotonic() - started < 4 * widgets.PATIENCE_S:
             explorer.set(value=(value := value + 1))
@@ -314,7 +314,7 @@ def test_a_result_in_pieces_grows_and_a_change_stops_it():
             yield f"<p>{value}, piece {i}</p>"
 
     async def move():
-        explorer = widgets.Explorer(render, {"value": widgets.widgets.IntSlider(0)})
+        explorer = widgets.Explorer(render, value=widgets.widgets.IntSlider(0))
         assert explorer.text == "0, piece 49", "the first result is whole at once"
         explorer.set(value=1)
         while len(shown) < 55:
@@ -346,7 +346,7 @@ def test_an_error_is_a_sentence_and_the_next_result_comes():
             raise ValueError("no <chain> of order 3")
         return str(value)
 
-    explorer = widgets.Explorer(render, {"value": widgets.widgets.IntSlider(0)})
+    explorer = widgets.Explorer(render, value=widgets.widgets.IntSlider(0))
     explorer.set(value=3)
     assert explorer.text == "No result for value 3: no <chain> of order 3"
     assert "Traceback" not in explorer.result.value
@@ -381,7 +381,7 @@ def test_of_a_long_text_a_part_is_read_and_that_is_said():
         raise ValueError("too hard")
 
     controls = {"prompt": widgets.widgets.Text(), "text": widgets.widgets.Textarea()}
-    explorer = widgets.Explorer(render, controls)
+    explorer = widgets.Explorer(render, **controls)
     assert "characters long" not in explorer.text
     explorer.set(prompt="a" * 50_000 + "é" * 50_000, text="🦊<" * 50_000)
     assert read == {"prompt": "é" * widgets.TEXT_LIMIT, "text": "🦊<" * (widgets.TEXT_LIMIT // 2)}
