@@ -16,10 +16,10 @@ from effort import SOAK, often
 from autograder.author.exercise import load_exercises
 from autograder.course import Assignment, Course
 from autograder.release import build_cases
-from autograder.run import work
 from autograder.run.execute import execute
 from autograder.sandbox import warm
 from autograder.sandbox.provisioner import missing
+from autograder.sandbox.warm import imports
 from course_utils.checking.cases import CASES_FILE, load_cases
 
 NAMES = sorted(p.parent.name for p in (ROOT / "solutions").glob("*/mistakes.py"))
@@ -27,12 +27,22 @@ NAMES = sorted(p.parent.name for p in (ROOT / "solutions").glob("*/mistakes.py")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
 
+def solution(name):
+    return nbformat.read(ROOT / "solutions" / name / f"{name}.ipynb", as_version=4)
+
+
+@pytest.fixture(scope="module")
+def forks():
+    """One warm parent for all assignments: it has imported what any of them imports."""
+    yield None if SOAK else warm.shared(dict.fromkeys(module for name in NAMES for module in imports(solution(name))))
+    warm.close()
+
+
 @pytest.fixture(scope="module", params=NAMES)
-def course(request, tmp_path_factory):
-    """(exercises, a function that grades a notebook on hidden cases, its release)."""
+def course(request, forks, tmp_path_factory):
+    """(exercises, a function that grades a notebook, its release)."""
     name, folder = request.param, tmp_path_factory.mktemp("files")
     course, released = Course(ROOT), ROOT / "assignments" / name
-    forks = None if SOAK else work.parent(Assignment(course, name))
     cases = build_cases(Assignment(course, name), seed=12345) if SOAK else load_cases(released / CASES_FILE)
     for path in released.iterdir():
         if path.suffix != ".ipynb" and path.is_file():
@@ -42,8 +52,7 @@ def course(request, tmp_path_factory):
         result = execute(notebook, cases, files=Path(folder), limits=Assignment(course, name).limits(), warm=forks)
         return result, {v.exercise: v for v in result.verdicts.values()}
 
-    yield load_exercises(ROOT / "solutions" / name), grade, nbformat.read(released / f"{name}.ipynb", as_version=4)
-    warm.close()  # it holds what the assignment imports
+    return load_exercises(ROOT / "solutions" / name), grade, nbformat.read(released / f"{name}.ipynb", as_version=4)
 
 
 def put(notebook, answers):
@@ -71,12 +80,11 @@ def test_release_runs_top_to_bottom_and_scores_nothing(course):
 
 def test_solution_gets_full_marks_and_each_first_mistake_loses(course):
     exercises, grade, released = course
-    folder = released_name(released)
-    solution = nbformat.read(ROOT / "solutions" / folder / f"{folder}.ipynb", as_version=4)
-    result, verdicts = grade(solution)
+    right_ones = solution(released_name(released))
+    result, verdicts = grade(right_ones)
     assert {n: v.points for n, v in verdicts.items()} == {n: e.points for n, e in exercises.items()}, result.notes
     assert not errors(result)
-    right = {c.metadata["nbgrader"]["grade_id"]: c.source for c in solution.cells if "nbgrader" in c.metadata}
+    right = {c.metadata["nbgrader"]["grade_id"]: c.source for c in right_ones.cells if "nbgrader" in c.metadata}
     names = [n for n, e in exercises.items() if SOAK or not e.slow]  # what trains stays unanswered
     for first in range(often(1, 2)):  # the others stay right: no mistake may spoil them
         made = set(names[first::2])
