@@ -64,6 +64,32 @@ WRAPPERS = re.compile(r"(^|(?<=\.))(_orig_mod|module|_fsdp_wrapped_module|_check
 
 GELUS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu"}
 
+# The sizes in a config.json. A row: our name, the hub's, and what holds where it is left out (REQUIRED: nothing).
+REQUIRED = object()
+GPT2_SIZES = [
+    ("vocab_size", "vocab_size", REQUIRED),
+    ("context", "n_positions", REQUIRED),
+    ("dim", "n_embd", REQUIRED),
+    ("layers", "n_layer", REQUIRED),
+    ("heads", "n_head", REQUIRED),
+    ("hidden", "n_inner", None),
+    ("activation", "activation_function", "gelu_new"),
+    ("norm_eps", "layer_norm_epsilon", 1e-5),
+    ("dropout", "resid_pdrop", 0.1),
+]
+BERT_SIZES = [
+    ("vocab_size", "vocab_size", REQUIRED),
+    ("context", "max_position_embeddings", REQUIRED),
+    ("dim", "hidden_size", REQUIRED),
+    ("layers", "num_hidden_layers", REQUIRED),
+    ("heads", "num_attention_heads", REQUIRED),
+    ("hidden", "intermediate_size", REQUIRED),
+    ("token_types", "type_vocab_size", 2),
+    ("activation", "hidden_act", "gelu"),
+    ("norm_eps", "layer_norm_eps", 1e-12),
+    ("dropout", "hidden_dropout_prob", 0.1),
+]
+
 
 def hub_names(name: str, table: list[tuple[str, list[str]]]) -> list[str]:
     """Return the hub's names of one of our tensors: "blocks.3.mlp.up.weight" -> ["transformer.h.3.mlp.c_fc.weight"]."""
@@ -199,17 +225,7 @@ def gpt2_sizes(config: Mapping[str, Any]) -> Config:
         ValueError: if it asks for something this course's GPT does not do.
     """
     _refuse(config, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
-    return Config(
-        vocab_size=config["vocab_size"],
-        context=config["n_positions"],
-        dim=config["n_embd"],
-        layers=config["n_layer"],
-        heads=config["n_head"],
-        hidden=config.get("n_inner"),
-        dropout=config.get("resid_pdrop", 0.1),
-        activation=_gelu(config.get("activation_function", "gelu_new")),
-        norm_eps=config.get("layer_norm_epsilon", 1e-5),
-    )
+    return Config(**_sizes(config, GPT2_SIZES))
 
 
 def bert_sizes(config: Mapping[str, Any]) -> BERTConfig:
@@ -219,18 +235,12 @@ def bert_sizes(config: Mapping[str, Any]) -> BERTConfig:
         ValueError: if it asks for something this course's BERT does not do.
     """
     _refuse(config, position_embedding_type="absolute", is_decoder=False, add_cross_attention=False)
-    return BERTConfig(
-        vocab_size=config["vocab_size"],
-        context=config["max_position_embeddings"],
-        dim=config["hidden_size"],
-        layers=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        hidden=config["intermediate_size"],
-        dropout=config.get("hidden_dropout_prob", 0.1),
-        activation=_gelu(config.get("hidden_act", "gelu")),
-        norm_eps=config.get("layer_norm_eps", 1e-12),
-        token_types=config.get("type_vocab_size", 2),
-    )
+    return BERTConfig(**_sizes(config, BERT_SIZES))
+
+
+def _sizes(config: Mapping[str, Any], table: list[tuple[str, str, Any]]) -> dict[str, Any]:
+    found = {ours: config[hub] if usual is REQUIRED else config.get(hub, usual) for ours, hub, usual in table}
+    return found | {"activation": _gelu(found["activation"])}
 
 
 def _gelu(name: str) -> str:
@@ -260,38 +270,16 @@ def to_hugging_face(model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if isinstance(model, CharRNN):
         return {"model_type": "char_rnn", **asdict(sizes)}, dict(model.state_dict())
     if isinstance(model, GPT):
-        table = GPT2
-        config = {
-            "model_type": "gpt2",
-            "architectures": ["GPT2LMHeadModel"],
-            "vocab_size": sizes.vocab_size,
-            "n_positions": sizes.context,
-            "n_embd": sizes.dim,
-            "n_layer": sizes.layers,
-            "n_head": sizes.heads,
-            "n_inner": sizes.hidden,
-            "activation_function": {"gelu": "gelu", "gelu_tanh": "gelu_new"}[sizes.activation],
-            "layer_norm_epsilon": sizes.norm_eps,
-            **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), sizes.dropout),
-        }
+        kind, architecture, table, known = "gpt2", "GPT2LMHeadModel", GPT2, GPT2_SIZES
+        dropouts = ("embd_pdrop", "attn_pdrop")
     elif isinstance(model, BERT):
-        table = BERT_
-        config = {
-            "model_type": "bert",
-            "architectures": ["BertForMaskedLM" if sizes.head else "BertModel"],
-            "vocab_size": sizes.vocab_size,
-            "max_position_embeddings": sizes.context,
-            "hidden_size": sizes.dim,
-            "num_hidden_layers": sizes.layers,
-            "num_attention_heads": sizes.heads,
-            "intermediate_size": sizes.hidden,
-            "type_vocab_size": sizes.token_types,
-            "hidden_act": {"gelu": "gelu", "gelu_tanh": "gelu_new"}[sizes.activation],
-            "layer_norm_eps": sizes.norm_eps,
-            **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), sizes.dropout),
-        }
+        kind, architecture, table, known = "bert", "BertForMaskedLM" if sizes.head else "BertModel", BERT_, BERT_SIZES
+        dropouts = ("attention_probs_dropout_prob",)
     else:
         raise ValueError(f"the hub's names are known for GPT, BERT and CharRNN, got {type(model).__name__}")
+    said = asdict(sizes) | {"activation": {"gelu": "gelu", "gelu_tanh": "gelu_new"}[sizes.activation]}
+    config = {"model_type": kind, "architectures": [architecture], **{hub: said[ours] for ours, hub, _ in known}}
+    config |= dict.fromkeys(dropouts, sizes.dropout)
     tensors = {}
     for name, tensor in model.state_dict().items():
         theirs = hub_names(name, table)
