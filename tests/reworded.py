@@ -21,8 +21,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = [f"autograder/{wing}" for wing in ("author", "intake", "run", "sandbox", "book")]
 ROOMS += [str(path.relative_to(ROOT)) for path in sorted((ROOT / "autograder").glob("*.py"))]
-ROOMS += [*(f"course_utils/{name}.py" for name in ("check", "compare", "promises", "causes", "cases"))]
-ROOMS += [f"course_utils/{name}.py" for name in ("paths", "plain", "student", "progress", "finite", "naming", "missed")]
+ROOMS += ["course_utils/checking", *(f"course_utils/{name}.py" for name in ("check", "compare", "paths", "plain"))]
+ROOMS += [
+    f"course_utils/{name}.py" for name in ("command/student", "command/progress", "command/missed", "models/finite")
+]
 NONE = ("mutants.py",)  # holds what it changes of solutions, and no sentence
 SQL = r"^\s*(select|update|insert|create|attach|begin)\b|\bwhere id\b"
 CODE = rf"(?i){SQL}|^\s*(import|from|def|class|kill)\b|[%<]|-src |__|\(\?|\\[btsw]"
