@@ -211,7 +211,7 @@ def test_draws_are_of_each_class_and_never_judged(benchmark):
     assert (y[judged] == 0).sum() == 14 and (y[judged] == 1).sum() == 6
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_shakespeare_s_curves(benchmark, tmp_path, monkeypatch):
     texts = benchmark("real_text")
     (tmp_path / "real").mkdir()

@@ -170,6 +170,7 @@ def test_chance_is_a_share_of_the_fitting_words(benchmark):
 # --- kinds ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_kinds_by_labels(benchmark, monkeypatch, tmp_path):
     """With word vectors that know the kinds, frozen features win; the table says by how much."""
     from course_utils.data.tales import kinds
@@ -238,6 +239,7 @@ def test_a_checkpoint_that_is_missing_is_a_floor_that_is_missed(benchmark, monke
 # --- what a GPU must show ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_the_gpus_table_in_miniature(benchmark, monkeypatch, tmp_path, capsys):
     module = benchmark("gpu")
     (tmp_path / "text.txt").write_text("the cat sat on the mat, and the rat sat on the hat. " * 30)

@@ -9,6 +9,7 @@ import torch
 
 from course_utils import results
 
+pytestmark = pytest.mark.soak  # it trains
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
