@@ -71,7 +71,7 @@ def stills_are_seen(page, explorers=EXPLORERS, quizzes=QUIZZES):
     assert not page.get_by_text("Loading widget").filter(visible=True).count()
 
 
-@pytest.mark.parametrize("app", some(1, APPS))
+@pytest.mark.parametrize("app", some(1, list(APPS)))
 def test_a_notebook_opened_again_shows_its_widgets_as_stills(browser, lab, app):
     path = f"{app}.ipynb"
     nbformat.write(notebook_of(BARS, PICTURES, TWO_IN_A_CELL, QUESTIONS), lab.root / path)
@@ -110,7 +110,7 @@ def test_a_notebook_opened_again_shows_its_widgets_as_stills(browser, lab, app):
     tomorrow.close()
 
 
-@pytest.mark.parametrize("app", some(1, APPS))
+@pytest.mark.parametrize("app", some(1, list(APPS)))
 def test_a_notebook_from_somebody_else_shows_them_too(browser, lab, app):
     """It is not trusted: no live widgets, no style rules."""
     notebook = nbformat.read(lab.root / f"{app}.ipynb", as_version=4)  # as the test before left it
