@@ -151,7 +151,7 @@ class Assignment:
     def cases(self, name: str, seed: int) -> ExerciseCases:
         drawn = self.exercises[name].build(seed)
         drawn.inputs = cook(drawn.inputs)  # once, as the judge does, and not for each function again
-        drawn.promises = self.exercises[name].promises.of(drawn.inputs)
+        drawn.promises = self.exercises[name].promises.of(drawn.inputs, self.exercises[name].slow)
         known, asked = [], drawn.asks
         if drawn.compare["kind"] == "accuracy":  # the truth is known: nothing has to be trained for it
             known, asked = [_sure(drawn.compare, truth) for truth in drawn.truths], asked[len(drawn.inputs) :]

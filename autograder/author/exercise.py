@@ -12,7 +12,8 @@ def transposed(codes, size): ...
 Where students write a class, a case is a `Module`: what it is built with, its weights, its inputs.
 
 What a statement promises beside values is one field, `Exercise(…, promises=Promises(gradients=(0, 1)))`; that arguments
-stay as they were, that the generator is followed, and that it runs on a GPU hold without a word.
+stay as they were, that the generator is followed, that nothing hangs on earlier calls, and that it runs on a GPU hold
+without a word.
 """
 
 import hashlib
@@ -30,8 +31,8 @@ import torch
 
 from course_utils.check import answer
 from course_utils.checking.cases import ExerciseCases, Mistake
-from course_utils.checking.promises import ARGUMENTS, DEVICE, DTYPE, GENERATOR, GRADIENTS, Promise, broken
-from course_utils.compare import difference
+from course_utils.checking.promises import AGAIN, ARGUMENTS, DEVICE, DTYPE, GENERATOR, GRADIENTS, Promise, broken
+from course_utils.compare import difference, labels_of
 from course_utils.plain import Answer, Module, Recipe, Seed, pack, replaced
 
 __all__ = [
@@ -73,7 +74,7 @@ def distribution(of: str = "values", alpha: float = 1e-6) -> dict[str, Any]:
 
     Args:
         of: "values": every entry of an integer tensor is a draw of its own; "pairs": in (n, T) chains, the step from
-            one symbol to the next is.
+            one symbol to the next is, and each row is drawn independently of the one above.
     """
     if of not in ("values", "pairs"):
         raise ValueError(f'distribution is of "values" or of "pairs", got {of!r}')
@@ -111,7 +112,7 @@ class Promises:
 
     Attributes:
         arguments: they are after the call what they were before.
-        generator: where a case has one, all randomness comes from it.
+        generator: where a case has one, all randomness comes from it; where none has, there is none.
         gradients: places of the arguments that gradients must reach; with any, a module's parameters, too.
         dtype: tensors of the answer have the reference's dtype, not only its kind.
         device: True where it must run with its tensors on a GPU; "warns" if that is said and costs nothing.
@@ -125,19 +126,25 @@ class Promises:
     device: bool | str = True
     case: int = -1
 
-    def of(self, inputs: list[tuple]) -> list[Promise]:
-        """What is asked for them, given the cases."""
+    def of(self, inputs: list[tuple], slow: bool = False) -> list[Promise]:
+        """What is asked for them, given the cases.
+
+        Args:
+            slow: whether a call takes its time: it is not asked twice, and on another device about one case alone.
+        """
         case = self.case % len(inputs)
         arguments = inputs[case]
         found = [Promise(ARGUMENTS)] if self.arguments else []
         found += [Promise(DTYPE)] if self.dtype else []
         if self.generator and (another := _reseeded(arguments)) != arguments:
             found.append(Promise(GENERATOR, case, [arguments, another]))
+        elif self.generator and not slow:
+            found.append(Promise(AGAIN, case, [{"how": AGAIN, "arguments": case}]))
         if self.gradients:
-            ask = {"how": GRADIENTS, "arguments": arguments, "of": list(self.gradients)}
+            ask = {"how": GRADIENTS, "arguments": case, "of": list(self.gradients)}
             found.append(Promise(GRADIENTS, case, [ask]))
         if self.device and _has_tensors(arguments):
-            ask = {"how": DEVICE, "arguments": arguments}
+            ask = {"how": DEVICE, "arguments": [case] if slow else list(range(len(inputs)))}
             found.append(Promise(DEVICE, case, [ask], warns=self.device == "warns"))
         return found
 
@@ -255,7 +262,7 @@ class Exercise:
             inputs,
             [case.truth for case in drawn],
             self.banned,
-            promises=self.promises.of(inputs),
+            promises=self.promises.of(inputs, self.slow),
             seconds=self.seconds and SLOW * self.seconds,
             notes=[case.note for case in drawn],
             names=self._arguments(),
@@ -287,7 +294,7 @@ class Exercise:
     def add_mistakes(self, cases: ExerciseCases) -> ExerciseCases:
         """Have all mistakes answer the cases."""
         cases.mistakes = [
-            Mistake(name, hint, [_small(cases, answer(f, i)) for i in cases.inputs])
+            Mistake(name, hint, [_small(cases, answer(f, i), t) for i, t in zip(cases.inputs, cases.truths)])
             for name, (hint, f) in self.mistakes.items()
         ]
         return cases
@@ -312,7 +319,7 @@ def complete(exercise: ExerciseCases, expected: list[Answer]) -> ExerciseCases:
         ValueError: the reference fails its own cases, or a mistake passes them all; the message says what to change.
     """
     expected, own = expected[: len(exercise.inputs)], expected[len(exercise.inputs) :]
-    exercise.expected = [_small(exercise, a) for a in expected]
+    exercise.expected = [_small(exercise, a, t) for a, t in zip(expected, exercise.truths)]
     for promise in exercise.promises:
         promise.expected, own = own[: len(promise.asks)], own[len(promise.asks) :]
         if len(promise.expected) < len(promise.asks):
@@ -337,9 +344,15 @@ def complete(exercise: ExerciseCases, expected: list[Answer]) -> ExerciseCases:
     return exercise
 
 
-def _small(exercise: ExerciseCases, reply: dict[str, Any]) -> dict[str, Any]:
-    """Draws in a file of cases take one byte each where they can: only their distribution is looked at."""
+def _small(exercise: ExerciseCases, reply: dict[str, Any], truth: Any) -> dict[str, Any]:
+    """What a file of cases keeps of an answer: of features the labels that a probe reads from them.
+
+    Draws take one byte each where they can: only their distribution is looked at.
+    """
     value = reply.get("value")
+    if "probe" in exercise.compare and isinstance(value, torch.Tensor) and len(value) == len(truth):
+        said, _ = labels_of(exercise.compare, value, truth)
+        return {"value": said.to(torch.uint8), "read": True}
     if (
         exercise.compare["kind"] == "distribution"
         and isinstance(value, torch.Tensor)

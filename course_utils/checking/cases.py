@@ -58,7 +58,15 @@ class ExerciseCases:
     @property
     def asks(self) -> list[Any]:
         """All that the function is asked: the cases, then what is asked for the promises."""
-        return self.inputs + [ask for promise in self.promises for ask in promise.asks]
+        return self.inputs + [self._asked(ask) for promise in self.promises for ask in promise.asks]
+
+    def _asked(self, ask: tuple | dict[str, Any]) -> tuple | dict[str, Any]:
+        match ask:
+            case {"arguments": int(case)}:
+                return ask | {"arguments": self.inputs[case]}
+            case {"arguments": list(cases)}:
+                return ask | {"arguments": [self.inputs[case] for case in cases]}
+        return ask
 
 
 def save_cases(exercises: dict[str, ExerciseCases]) -> bytes:

@@ -20,6 +20,7 @@ from course_utils import plain
 from course_utils.plain import Answer, Module
 
 ARGUMENTS, GENERATOR, GRADIENTS, DTYPE, DEVICE = "arguments", "generator", "gradients", "dtype", "device"
+AGAIN = "again"
 OURS = str(Path(__file__).parents[1])
 MOST_CALLS = 1000  # of torch's functions, on another device: a fault of a function that trains shows in its first steps
 
@@ -29,9 +30,10 @@ class Promise:
     """One promise of an exercise.
 
     Attributes:
-        kind: `ARGUMENTS`, `GENERATOR`, `GRADIENTS`, `DTYPE` or `DEVICE`.
+        kind: `ARGUMENTS`, `GENERATOR`, `AGAIN`, `GRADIENTS`, `DTYPE` or `DEVICE`.
         case: the number of the case that it is asked about, from 0.
-        asks: what the function is asked for it, beside its cases.
+        asks: what the function is asked for it, beside its cases: arguments, or `{"how": …, "arguments": …}` with the
+            number of the case that they are those of, or a list of numbers.
         expected: what the reference answers to these.
         warns: whether a broken one is only said and costs nothing.
     """
@@ -84,38 +86,65 @@ def gradients(function: Callable, arguments: tuple, of: list[int]) -> dict[str, 
     return {"names": list(leaves), "gradients": list(found) or [None] * len(leaves)}
 
 
-def on_device(function: Callable, arguments: tuple) -> dict[str, Any] | None:
+def on_device(function: Callable, cases: list[tuple]) -> dict[str, Any] | None:
     """What goes wrong if all tensors lie on another device: its kind, and the line; None if nothing does.
 
     It is a real device where this machine has one. Elsewhere torch only goes through the motions, with shapes and
-    devices and without numbers; where an answer hangs on a number it gets no further, and that is no fault.
+    devices and without numbers; where an answer hangs on a number, it hears the one that a run on the CPU had there.
     """
+    return next(filter(None, (_elsewhere(function, arguments) for arguments in cases)), None)
+
+
+def _elsewhere(function: Callable, arguments: tuple) -> dict[str, Any] | None:
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     from course_utils import runtime
 
     logging.getLogger(FakeTensorMode.__module__).setLevel(logging.CRITICAL)  # it tells what it cannot play
-    device, fake = runtime.device(), []
-    if device.type == "cpu":
-        device, fake = torch.device("cuda"), [FakeTensorMode(allow_non_fake_inputs=True)]
+    device = runtime.device()
+    if device.type != "cpu":
+        found = _run(function, arguments, device, _watch())
+    else:
+        device = torch.device("cuda")
+        found = _run(function, arguments, device, _watch(fake=True), FakeTensorMode(allow_non_fake_inputs=True))
+        if isinstance(found, _hanging()):
+            _run(function, arguments, torch.device("cpu"), listener := _watch(listens=True))
+            watch = _watch(fake=True, heard=listener.heard)
+            found = _run(function, arguments, device, watch, FakeTensorMode(allow_non_fake_inputs=True))
+    kind = _fault(found) if found else ""
+    return {"kind": kind} | _line(found) if kind else None
+
+
+def _run(function: Callable, arguments: tuple, device: Any, watch: Any, *fake: Any) -> Exception | None:
+    """The error that a call with its tensors on a device ends in."""
+    import torch
+
     try:
         module = arguments[0].built(function) if is_module(arguments) else None
         with ExitStack() as stack:
             grad = torch.set_grad_enabled(torch.is_grad_enabled())  # restored, too, where `no_grad` is broken off
-            for mode in (grad, *fake, _watch(bool(fake))):
+            for mode in (grad, *fake):
                 stack.enter_context(mode)
             there = _on(device, arguments, bool(fake))
+            module = module and module.to(device)
+            stack.enter_context(watch)
             if module is None:
                 function(*there)
             else:
-                there[0].call(module.to(device), there[0].inputs)
+                there[0].call(module, there[0].inputs)
     except _Enough:
         pass
     except Exception as error:
-        if kind := _fault(error):
-            return {"kind": kind} | _line(error)
+        return error
     return None
+
+
+def _hanging() -> tuple[type[Exception], ...]:
+    """What is raised where torch, playing a device, would need a number."""
+    from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+
+    return DataDependentOutputException, DynamicOutputShapeException
 
 
 class _Enough(BaseException):
@@ -179,7 +208,7 @@ def _on(device: Any, value: Any, fake: bool) -> Any:
 
     def leaf(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
-            return value.to(device)
+            return value.to(device, copy=True)
         if isinstance(value, torch.Generator) and not fake:
             return torch.Generator(device).manual_seed(value.initial_seed())
         return value
@@ -187,23 +216,49 @@ def _on(device: Any, value: Any, fake: bool) -> Any:
     return plain.replaced(value, leaf)
 
 
-def _watch(fake: bool) -> Any:
-    """A mode that counts calls, and in which numpy refuses what lies on a device that is only played."""
+def _watch(fake: bool = False, listens: bool = False, heard: list[tuple] = ()) -> Any:
+    """A mode that counts calls, and in which numpy refuses what lies on a device that is only played.
+
+    Args:
+        fake: whether the device is played.
+        listens: whether it keeps each call's function and result, as `heard`.
+        heard: what another one kept in a run on the CPU: it stands in where a call would need a number.
+    """
     import torch
     from torch.overrides import TorchFunctionMode
 
+    hanging = _hanging() if heard else ()
+
     class Watch(TorchFunctionMode):
-        calls = 0
+        def __init__(self):
+            super().__init__()
+            self.calls, self.heard = 0, []
 
         def __torch_function__(self, function, types, args=(), kwargs=None):
+            place = self.calls
             self.calls += 1
             if self.calls > MOST_CALLS:
                 raise _Enough
             if fake and function in (torch.Tensor.numpy, torch.Tensor.__array__) and args[0].device.type != "cpu":
                 raise TypeError("can't convert cuda:0 device type tensor to numpy")
-            return function(*args, **(kwargs or {}))
+            try:
+                result = function(*args, **(kwargs or {}))
+            except hanging:
+                if place >= len(heard) or heard[place][0] != function:
+                    raise
+                return _on(_device_of(args), heard[place][1], fake)
+            if listens:
+                self.heard.append((function, result))
+            return result
 
     return Watch()
+
+
+def _device_of(arguments: Any) -> Any:
+    """The device of the first tensor among the arguments of a call."""
+    found = []
+    plain.replaced(arguments, lambda leaf: found.append(leaf.device) if hasattr(leaf, "device") else None)
+    return found[0]
 
 
 def _fault(error: Exception) -> str:
@@ -228,6 +283,7 @@ def _line(error: Exception) -> dict[str, Any]:
 
 # --- the verdict ------------------------------------------------------------------------------------------------------
 
+MISSING = ("NoAnswer", "TooLong")  # the machine's doing, or told elsewhere
 COPY = "work on a copy (`x = x.clone()`), or write `x = x * 2` for `x *= 2`"
 CUT = (
     "`.item()`, `.detach()`, `torch.no_grad()`, numpy and `torch.tensor(…)` cut it off, and so do `clamp` beyond its "
@@ -258,6 +314,8 @@ def broken(
         text = ""  # its value is wrong already
     elif promise.kind == GENERATOR:
         text = _generator(answers[promise.case], own)
+    elif promise.kind == AGAIN:
+        text = _again(answers[promise.case], own[0]) if holds else ""
     elif promise.kind == GRADIENTS:
         text = _gradients(own[0], promise.expected[0], holds)
     else:
@@ -303,12 +361,34 @@ def _generator(first: Answer, own: list[Answer]) -> str:
     return ""
 
 
+def _again(first: Answer, second: Answer) -> str:
+    if second.get("error") in MISSING or "value" in second and _near(first["value"], second["value"]):
+        return ""
+    return (
+        "asked the same again, it gives another answer: nothing may stay from one call to the next (a global, a list "
+        "as default argument), and nothing may be drawn at random"
+    )
+
+
+def _near(a: Any, b: Any) -> bool:
+    """Whether two answers to the same question are one: numbers up to rounding."""
+    import torch
+
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(_near, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return set(a) == set(b) and all(_near(a[k], b[k]) for k in a)
+    if isinstance(a, (float, torch.Tensor)) and isinstance(b, (float, torch.Tensor)):
+        a, b = torch.as_tensor(a), torch.as_tensor(b)
+        return a.shape == b.shape and torch.allclose(a.cdouble(), b.cdouble(), rtol=1e-3, atol=1e-4, equal_nan=True)
+    return _same(a, b)
+
+
 def _gradients(got: Answer, expected: Answer, holds: bool) -> str:
     import torch
 
     if "value" not in got:
-        said = str(got.get("message"))
-        return f"no gradient comes through numpy: {CUT}" if "numpy" in said else ""
+        return "" if got["error"] in MISSING else _stopped(got)
     found = got["value"]
     if not isinstance(found, dict) or len(found.get("gradients", ())) != len(expected["value"]["gradients"]):
         return f"no gradient came back: {CUT}"
@@ -322,6 +402,16 @@ def _gradients(got: Answer, expected: Answer, holds: bool) -> str:
         ):
             return f"the gradient that reaches `{name}` is not that of the formula, though the value is: {CUT}"
     return ""
+
+
+def _stopped(got: Answer) -> str:
+    """Why no gradient could be had: without one asked for, the function gave its answer."""
+    said = str(got.get("message"))
+    if "numpy" in said:
+        return f"no gradient comes through numpy: {CUT}"
+    if "inplace" in said or "in-place" in said:
+        return f"what the gradient needs is overwritten: {COPY}"
+    return f"where a gradient is asked for it raised {plain.usual(got['error']) or 'an error'}"
 
 
 def _device(got: Answer) -> tuple[str, bool]:

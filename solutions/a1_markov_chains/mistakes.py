@@ -98,6 +98,33 @@ def alphabet_from_the_text(codes, size):
     return torch.bincount(codes[:-1] * size + codes[1:], minlength=size * size).view(size, size)
 
 
+@count_transitions.mistake(
+    "each pair is counted in both directions, so that your table is symmetric. N[i, j] counts “i, then j” alone."
+)
+def both_directions(codes, size):
+    counts = torch.bincount(codes[:-1] * size + codes[1:], minlength=size * size).view(size, size)
+    return counts + counts.T
+
+
+@count_transitions.mistake("a symbol that follows itself is not counted: “aa” is a pair like any other.")
+def repeats_left_out(codes, size):
+    counts = torch.bincount(codes[:-1] * size + codes[1:], minlength=size * size).view(size, size)
+    return counts - counts.diag().diag()
+
+
+@count_transitions.mistake(
+    "you count how often j comes *anywhere* after i. Only the very next place counts: the pair (t, t + 1)."
+)
+def anywhere_later(codes, size):
+    ones = torch.nn.functional.one_hot(codes, size)
+    return (ones.cumsum(0) - ones).T @ ones
+
+
+@count_transitions.mistake("your pairs are two places apart: to the symbol at t belongs the one at t + 1.")
+def two_apart(codes, size):
+    return torch.bincount(codes[:-2] * size + codes[2:], minlength=size * size).view(size, size)
+
+
 # --- 2. Probabilities -------------------------------------------------------------------------------------------------
 
 probabilities = Exercise("probabilities", points=3, compare=close(), banned=LIBRARY, promises=Promises(device="warns"))
@@ -212,6 +239,45 @@ def row_sums_along_the_columns(counts, smoothing):
     return torch.nan_to_num(smoothed / smoothed.sum(1), nan=1 / len(counts))
 
 
+@probabilities.mistake("α is shared out among the V cells of a row. Each count gets all of it: N + α, not N + α/V.")
+def smoothing_shared_out(counts, smoothing):
+    counts = counts + smoothing / len(counts)
+    total = counts.sum(1, keepdim=True)
+    return torch.where(total > 0, counts / total, 1 / len(counts))
+
+
+@probabilities.mistake(
+    "one row without counts makes *all* rows uniform in yours. Ask each row for itself (`torch.where`, row by row)."
+)
+def all_rows_uniform(counts, smoothing):
+    counts = counts + smoothing
+    total = counts.sum(1, keepdim=True)
+    return counts / total if (total > 0).all() else torch.full(counts.shape, 1 / len(counts))
+
+
+@probabilities.mistake("each row is divided by its length (the root of its squares). Divide it by its *sum*.")
+def divided_by_the_row_s_length(counts, smoothing):
+    counts = counts + smoothing
+    total = counts.pow(2).sum(1, keepdim=True).sqrt()
+    return torch.where(total > 0, counts / total, 1 / len(counts))
+
+
+@probabilities.mistake(
+    "a row without counts gets the overall frequencies of the symbols. Nothing is known about what follows it: "
+    "1/V each."
+)
+def unseen_row_gets_frequencies(counts, smoothing):
+    counts = counts + smoothing
+    total = counts.sum(1, keepdim=True)
+    return torch.where(total > 0, counts / total, counts.sum(0) / counts.sum().clamp(min=1))
+
+
+@probabilities.mistake("there is always some smoothing in yours. With α = 0 nothing is added: what never came gets 0.")
+def never_without_smoothing(counts, smoothing):
+    counts = counts + max(smoothing, 0.01)
+    return counts / counts.sum(1, keepdim=True)
+
+
 # --- 3. Bits per character --------------------------------------------------------------------------------------------
 
 bits_per_character = Exercise(
@@ -312,6 +378,32 @@ def perplexity(codes, table):
 def entropy_of_the_rows(codes, table):
     rows = table[codes[:-1]]
     return float(-torch.special.xlogy(rows, rows).sum(1).mean() / math.log(2))
+
+
+@bits_per_character.mistake(
+    "the first character costs something, too (as one of V, or by its own). It is given: only the T − 1 steps cost."
+)
+def first_character_costs_too(codes, table):
+    return (math.log2(len(table)) - table[codes[:-1], codes[1:]].log2().sum()) / len(codes)
+
+
+@bits_per_character.mistake(
+    "you average over *all* rows and columns that occur, each with each (`table[a][:, b]`). Index with both at once, "
+    "`table[a, b]`: one number for each step."
+)
+def each_with_each(codes, table):
+    return -table[codes[:-1]][:, codes[1:]].log2().mean()
+
+
+@bits_per_character.mistake("that is the median of the steps. Asked for is their mean.")
+def median_of_the_steps(codes, table):
+    return -table[codes[:-1], codes[1:]].log2().median()
+
+
+@bits_per_character.mistake("you leave out the steps that the chain called impossible. They cost infinitely many bits.")
+def impossible_left_out(codes, table):
+    bits = -table[codes[:-1], codes[1:]].log2()
+    return bits[bits.isfinite()].mean()
 
 
 # --- 4. Sampling with temperature -------------------------------------------------------------------------------------
@@ -464,6 +556,50 @@ def one_step_too_many(table, start, length, temperature, generator):
     table, chains = (table.log() / temperature).softmax(1), [start]
     for _ in range(length):
         chains.append(torch.multinomial(table[chains[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(chains, 1)
+
+
+@sample.mistake(
+    "all chains are drawn from the row of *one* of them. Each stands at a symbol of its own: `table[current]` "
+    "gives n rows."
+)
+def all_follow_the_first(table, start, length, temperature, generator):
+    table, chains = (table.log() / temperature).softmax(1), [start]
+    for _ in range(length - 1):
+        row = table[chains[-1][0]]
+        chains.append(torch.multinomial(row, len(start), replacement=True, generator=generator))
+    return torch.stack(chains, 1)
+
+
+@sample.mistake(
+    "at low temperatures you take the likeliest symbol without drawing. Also below 1 the others come, only less often."
+)
+def greedy_below_1(table, start, length, temperature, generator):
+    table, chains = (table.log() / temperature).softmax(1), [start]
+    for _ in range(length - 1):
+        row = table[chains[-1]]
+        drawn = torch.multinomial(row, 1, generator=generator)[:, 0]
+        chains.append(row.argmax(1) if temperature < 1 else drawn)
+    return torch.stack(chains, 1)
+
+
+@sample.mistake("your chains never stay at a symbol for two steps. Where P(i | i) is above 0 they may.")
+def never_stays(table, start, length, temperature, generator):
+    table, chains = (table.log() / temperature).softmax(1), [start]
+    table = table * (1 - torch.eye(len(table))) + 1e-12
+    for _ in range(length - 1):
+        chains.append(torch.multinomial(table[chains[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(chains, 1)
+
+
+@sample.mistake(
+    "you draw from the *column* of the current symbol: how likely each symbol is to lead here. The row says how likely "
+    "each symbol is to come next."
+)
+def column_of_the_tempered_table(table, start, length, temperature, generator):
+    table, chains = (table.log() / temperature).softmax(0), [start]
+    for _ in range(length - 1):
+        chains.append(torch.multinomial(table.T[chains[-1]], 1, generator=generator)[:, 0])
     return torch.stack(chains, 1)
 
 
@@ -625,6 +761,72 @@ def uniform_below_every_order(codes, size):
         total, followers = counts.sum(-1, keepdim=True), (counts > 0).sum(-1, keepdim=True)
         table = torch.where(total > 0, (counts + followers / size) / (total + followers).clamp(min=1), table)
     return table
+
+
+def _mixed(codes: Tensor, size: int, followers, singles: Tensor | None = None) -> Tensor:
+    """The three rounds, with D(h) by a function of the counts and of their sums."""
+    table = torch.full((size,), 1 / size)
+    first, *others = _counts(codes, size)
+    for counts in (first if singles is None else singles, *others):
+        total = counts.sum(-1, keepdim=True)
+        different = followers(counts, total)
+        table = torch.where(total > 0, (counts + different * table) / (total + different), table)
+    return table
+
+
+@witten_bell.mistake(
+    "D(h) counts the different followers of *all* contexts together. Each context has its own: count along the "
+    "last axis."
+)
+def followers_of_all_contexts(codes, size):
+    return _mixed(codes, size, lambda counts, total: (counts > 0).sum() * torch.ones_like(total))
+
+
+@witten_bell.mistake(
+    "D(h) counts the symbols that *never* came after h. It is how many different ones did: counts above 0."
+)
+def those_that_never_followed(codes, size):
+    return _mixed(codes, size, lambda counts, total: (counts == 0).sum(-1, keepdim=True))
+
+
+@witten_bell.mistake(
+    "D(h) is one number for all contexts in yours. It is how many different symbols followed *this* one."
+)
+def one_weight_for_all(codes, size):
+    return _mixed(codes, size, torch.ones_like)
+
+
+@witten_bell.mistake("you take the root of D(h). It stands in the formula as it is.")
+def root_of_the_followers(codes, size):
+    return _mixed(codes, size, lambda counts, total: (counts > 0).sum(-1, keepdim=True).sqrt())
+
+
+@witten_bell.mistake(
+    "D(h) counts the symbols that came after h exactly *once*. It is how many different ones came at all."
+)
+def seen_once(codes, size):
+    return _mixed(codes, size, lambda counts, total: (counts == 1).sum(-1, keepdim=True))
+
+
+@witten_bell.mistake("the first character is missing from order 0: N(j) counts all T characters.")
+def first_character_missing(codes, size):
+    singles = torch.bincount(codes[1:] if len(codes) > 1 else codes, minlength=size)
+    return _mixed(codes, size, lambda counts, total: (counts > 0).sum(-1, keepdim=True), singles)
+
+
+@witten_bell.mistake("the last character is missing from order 0: N(j) counts all T characters.")
+def last_character_missing(codes, size):
+    singles = torch.bincount(codes[:-1] if len(codes) > 1 else codes, minlength=size)
+    return _mixed(codes, size, lambda counts, total: (counts > 0).sum(-1, keepdim=True), singles)
+
+
+@witten_bell.mistake("order 2 is missing: your table says the same for each oldest symbol. There is one round more.")
+def order_two_left_out(codes, size):
+    table = torch.full((size,), 1 / size)
+    for counts in _counts(codes, size)[:2]:
+        total, different = counts.sum(-1, keepdim=True), (counts > 0).sum(-1, keepdim=True)
+        table = torch.where(total > 0, (counts + different * table) / (total + different), table)
+    return table.expand(size, size, size).clone()
 
 
 # --- 6. Which library wrote this? -------------------------------------------------------------------------------------

@@ -125,6 +125,23 @@ def bias_twice(x, h, weights):
     return torch.tanh(x @ weights["W_x"] + h @ weights["W_h"] + 2 * weights["b"])
 
 
+@rnn_step.mistake("the old state goes through tanh once more before it is used. It is one already: h W_h, as it is.")
+def tanh_of_the_old_state(x, h, weights):
+    return torch.tanh(x @ weights["W_x"] + torch.tanh(h) @ weights["W_h"] + weights["b"])
+
+
+@rnn_step.mistake(
+    "you index `W_x` with the largest *value* of each row, which is 1, in place of its place: `argmax`, or x @ W_x."
+)
+def row_1_for_all(x, h, weights):
+    return torch.tanh(weights["W_x"][x.long().amax(1)] + h @ weights["W_h"] + weights["b"])
+
+
+@rnn_step.mistake("all texts of the batch share one state in yours. Each has its own: (B, H).")
+def one_state_for_all(x, h, weights):
+    return torch.tanh(x @ weights["W_x"] + h @ weights["W_h"] + weights["b"]).mean(0, keepdim=True).expand_as(h)
+
+
 # --- 2. Along the text ------------------------------------------------------------------------------------------------
 
 run_rnn = Exercise(
@@ -201,6 +218,30 @@ def output_bias_missing(codes, h, weights):
 def time_first(codes, h, weights):
     states, logits = _forward(codes, h, weights)
     return states.transpose(0, 1), logits.transpose(0, 1)
+
+
+@run_rnn.mistake("the logits go through tanh. That is for the states alone: logits may be any numbers.")
+def tanh_of_the_logits(codes, h, weights):
+    states, logits = _forward(codes, h, weights)
+    return states, torch.tanh(logits)
+
+
+@run_rnn.mistake("those are log-probabilities. Return the logits as they are, without softmax.")
+def logarithms_of_probabilities(codes, h, weights):
+    states, logits = _forward(codes, h, weights)
+    return states, logits.log_softmax(-1)
+
+
+@run_rnn.mistake("your logits have gone through softmax, and over time at that. Return them as they are.")
+def softmax_over_the_places(codes, h, weights):
+    states, logits = _forward(codes, h, weights)
+    return states, logits.softmax(1)
+
+
+@run_rnn.mistake("your second value is the logits of the *first* text for all of them: each row has its own.")
+def first_text_for_all(codes, h, weights):
+    states, logits = _forward(codes, h, weights)
+    return states, logits[:1].expand_as(logits)
 
 
 # --- 3. The loss ------------------------------------------------------------------------------------------------------
@@ -331,6 +372,11 @@ def cut_before_the_logarithm(logits, codes):
 )
 def logarithm_of_the_softmax(logits, codes):
     return -logits[:, :-1].softmax(-1).gather(-1, codes[:, 1:, None]).log().mean()
+
+
+@next_character_loss.mistake("you look two characters ahead. The logits of place t predict the code of place t + 1.")
+def two_ahead(logits, codes):
+    return _nats(logits[:, :-1], codes.roll(-2, 1)[:, :-1]).mean()
 
 
 # --- 4. Back through time ---------------------------------------------------------------------------------------------
@@ -528,6 +574,36 @@ def ring_of_predictions(codes, h, states, logits, weights):
     return found
 
 
+@bptt.mistake(
+    "$\\delta W_o$ is made with the state *before* the character. The logits come from the state after it, $h_t$."
+)
+def state_before_in_gradient_of_W_o(codes, h, states, logits, weights):
+    before = torch.cat([h[:, None], states[:, :-1]], 1)
+    found = _back(codes, h, states, logits, weights)
+    B, T = codes.shape
+    errors = (logits.softmax(-1)[:, :-1] - F.one_hot(codes[:, 1:], logits.shape[-1])) / (B * (T - 1))
+    return found | {"W_o": torch.einsum("bth,btv->hv", before[:, :-1], errors)}
+
+
+@bptt.mistake("h (1 − h) is the slope of the logistic function. That of tanh is 1 − h².")
+def slope_of_the_sigmoid(codes, h, states, logits, weights):
+    return _back(codes, h, states, logits, weights, slope=states * (1 - states))
+
+
+@bptt.mistake("the slope of tanh is applied twice: once, to $\\delta h_t$.")
+def slope_twice(codes, h, states, logits, weights):
+    return _back(codes, h, states, logits, weights, slope=(1 - states**2) ** 2)
+
+
+@bptt.mistake(
+    "you divide by B alone, and the matrix on the way back is W_h in place of W_h transposed. Two things: divide by "
+    "B · (T − 1), and transpose."
+)
+def divided_by_texts_and_not_transposed(codes, h, states, logits, weights):
+    found = _back(codes, h, states, logits, weights, matrix=weights["W_h"])
+    return {name: value * (codes.shape[1] - 1) for name, value in found.items()}
+
+
 # --- 5. Clipping ------------------------------------------------------------------------------------------------------
 
 CLIP = ["torch.nn.utils.clip_grad_norm_", "torch.nn.utils.clip_grads_with_norm_", "torch.nn.utils.get_total_norm"]
@@ -627,6 +703,33 @@ def zero_gives_nan(gradients, limit):
     norm = _norm(gradients)
     unit = {name: value / norm for name, value in gradients.items()}
     return {name: value * norm.clamp(max=limit) for name, value in unit.items()}, float(norm)
+
+
+@clip_by_global_norm.mistake(
+    "your length is that of the longest tensor alone. All tensors together are one vector: add up the squares of all."
+)
+def longest_tensor_alone(gradients, limit):
+    norm = max(float(value.norm()) for value in gradients.values())
+    scale = min(1.0, limit / norm) if norm else 1.0
+    return {name: value * scale for name, value in gradients.items()}, norm
+
+
+@clip_by_global_norm.mistake(
+    "something is added to the length before you divide, so that what is clipped comes out shorter than the limit."
+)
+def something_added_to_the_length(gradients, limit):
+    norm = float(_norm(gradients))
+    scale = min(1.0, limit / (norm + 0.01))
+    return {name: value * scale for name, value in gradients.items()}, norm
+
+
+@clip_by_global_norm.mistake(
+    "the length is the mean over the numbers (or its root): add the squares up, without dividing by how many there are."
+)
+def root_of_the_mean_square(gradients, limit):
+    norm = float(torch.cat([value.flatten() for value in gradients.values()]).pow(2).mean().sqrt())
+    scale = min(1.0, limit / norm) if norm else 1.0
+    return {name: value * scale for name, value in gradients.items()}, norm
 
 
 # --- 6. Writing -------------------------------------------------------------------------------------------------------
@@ -765,6 +868,65 @@ def prompt_repeated(prompt, length, temperature, weights, generator):
     return torch.cat([prompt, _written(prompt, length, temperature, weights, generator)], 1)
 
 
+@write.mistake(
+    "the prompt's last character is not read. After it has been read, the state knows what to expect next: draw then."
+)
+def last_of_the_prompt_not_read(prompt, length, temperature, weights, generator):
+    h = torch.zeros(len(prompt), len(weights["b"]))
+    for code in prompt[:, :-1].unbind(1):
+        h = _read(h, code, weights)
+    written = []
+    for _ in range(length):
+        p = ((h @ weights["W_o"] + weights["c"]) / temperature).softmax(-1)
+        written.append(torch.multinomial(p, 1, generator=generator)[:, 0])
+        h = _read(h, written[-1], weights)
+    return torch.stack(written, 1)
+
+
+@write.mistake("you read the prompt backwards: from its first character to its last.")
+def prompt_backwards(prompt, length, temperature, weights, generator):
+    return _written(prompt.flip(1), length, temperature, weights, generator)
+
+
+@write.mistake("the state does not change while you write: what was drawn has to be read before the next draw.")
+def state_stands_still(prompt, length, temperature, weights, generator):
+    h = torch.zeros(len(prompt), len(weights["b"]))
+    for code in prompt.unbind(1):
+        h = _read(h, code, weights)
+    p = ((h @ weights["W_o"] + weights["c"]) / temperature).softmax(-1)
+    return torch.multinomial(p, length, replacement=True, generator=generator)
+
+
+@write.mistake("your answer begins with the prompt. Only what was written after it is asked for.")
+def prompt_first(prompt, length, temperature, weights, generator):
+    written = _written(prompt, length, temperature, weights, generator)
+    return torch.cat([prompt, written], 1)[:, :length]
+
+
+@write.mistake("the state before the prompt is not zero in yours.")
+def begins_with_ones(prompt, length, temperature, weights, generator):
+    h = torch.ones(len(prompt), len(weights["b"]))
+    for code in prompt.unbind(1):
+        h = _read(h, code, weights)
+    written = []
+    for _ in range(length):
+        p = ((h @ weights["W_o"] + weights["c"]) / temperature).softmax(-1)
+        written.append(torch.multinomial(p, 1, generator=generator)[:, 0])
+        h = _read(h, written[-1], weights)
+    return torch.stack(written, 1)
+
+
+@write.mistake(
+    "the temperature divides the states' part of the logits alone. The bias c is part of them: (h W_o + c) / τ."
+)
+def bias_outside_of_the_temperature(prompt, length, temperature, weights, generator):
+    def draw(z):
+        z = (z - weights["c"]) / temperature + weights["c"]
+        return torch.multinomial(z.softmax(-1), 1, generator=generator)[:, 0]
+
+    return _written(prompt, length, temperature, weights, generator, draw=draw)
+
+
 # --- 7. A matrix for each character -----------------------------------------------------------------------------------
 
 multiplicative_step = Exercise(
@@ -837,6 +999,42 @@ def old_state_added(x, h, weights):
 def old_state_added_at_the_end(x, h, weights):
     f = (x @ weights["W_fx"].T) * (h @ weights["W_fh"].T)
     return h + torch.tanh(f @ weights["W_hf"].T + x @ weights["W_hx"].T)
+
+
+def _factors(x: Tensor, h: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    return (x @ weights["W_fx"].T) * (h @ weights["W_fh"].T)
+
+
+@multiplicative_step.mistake("the factors are averaged: divided by F. The formula has no such division.")
+def factors_divided(x, h, weights):
+    f = _factors(x, h, weights) / len(weights["W_fx"])
+    return torch.tanh(f @ weights["W_hf"].T + x @ weights["W_hx"].T)
+
+
+@multiplicative_step.mistake(
+    "W_hx x is added outside of tanh. Both parts go into it, and it is taken once, of their sum."
+)
+def input_added_outside(x, h, weights):
+    return torch.tanh(_factors(x, h, weights) @ weights["W_hf"].T) + x @ weights["W_hx"].T
+
+
+@multiplicative_step.mistake("each part goes through tanh by itself. It is taken once, of the sum.")
+def tanh_of_both_parts(x, h, weights):
+    return torch.tanh(_factors(x, h, weights) @ weights["W_hf"].T) + torch.tanh(x @ weights["W_hx"].T)
+
+
+@multiplicative_step.mistake(
+    "1 is added to the character's factors. They multiply as they are: a character may switch one off."
+)
+def one_added_to_the_factors(x, h, weights):
+    f = (1 + x @ weights["W_fx"].T) * (h @ weights["W_fh"].T)
+    return torch.tanh(f @ weights["W_hf"].T + x @ weights["W_hx"].T)
+
+
+@multiplicative_step.mistake("the character's own part is missing, and in its place stands something of the old state.")
+def state_in_place_of_the_input(x, h, weights):
+    f = _factors(x, h, weights)
+    return torch.tanh(f @ weights["W_hf"].T + h @ weights["W_hf"] @ weights["W_hf"].T)
 
 
 # --- 8. What stood far back -------------------------------------------------------------------------------------------

@@ -83,7 +83,11 @@ def _(g):
         note="large scores, and more keys than queries",
     )
     q, k, v = torch.randn(3, 1, 2, 5, 4, generator=g, dtype=torch.double).unbind(0)
-    yield Case((100 + q, -100 + k, v), note="all scores are about −20,000, far below numbers that only look like −∞")
+    last = torch.arange(5)[:, None] == 4  # hidden from all tokens but itself, and the largest score of each
+    yield Case(
+        (100 + q, torch.where(last, 100, -100) + k, v),
+        note="scores that are seen are about −20,000, far below numbers that only look like −∞",
+    )
     for batch, heads, queries, keys, d in ((1, 1, 4, 4, 3), (2, 3, 5, 5, 4), (2, 2, 3, 7, 6), (3, 2, 1, 5, 2)):
         q = torch.randn(batch, heads, queries, d, generator=g)
         more = "more keys than queries" if keys > queries else ""
@@ -211,10 +215,53 @@ def not_low_enough(q, k, v):
     return _attend(_scores(q, k).masked_fill(~_seen(q, k), -1e4), torch.ones_like(_seen(q, k)), v)
 
 
+@causal_attention.mistake(
+    "what you take off before `exp`, the largest score, is that of a key that may not be seen: all that is seen may "
+    "become 0. Set the hidden scores to −∞ first."
+)
+def largest_of_all_scores_taken_off(q, k, v):
+    scores = _scores(q, k)
+    e = (scores - scores.amax(-1, keepdim=True)).exp() * _seen(q, k)
+    weights = e / e.sum(-1, keepdim=True)
+    return weights @ v, weights
+
+
 @causal_attention.mistake("your two answers are exchanged: first what each token gets, then the weights.")
 def weights_first(q, k, v):
     y, weights = _attend(_scores(q, k), _seen(q, k), v)
     return weights, y
+
+
+@causal_attention.mistake("you divide by the root of how many keys there are. It is √d, the root of the size of a key.")
+def root_of_the_keys(q, k, v):
+    return _attend(_scores(q, k) * math.sqrt(q.shape[-1]) / math.sqrt(k.shape[-2]), _seen(q, k), v)
+
+
+@causal_attention.mistake(
+    "a token does not see itself (only the first does, which has nobody else). Itself and all before it: j ≤ i."
+)
+def only_the_first_sees_itself(q, k, v):
+    T, S = q.shape[-2], k.shape[-2]
+    seen = torch.ones(T, S, dtype=torch.bool).tril(S - T - 1)
+    seen[0, 0] |= S == T
+    return _attend(_scores(q, k), seen, v)
+
+
+@causal_attention.mistake(
+    "a token's own value is added to what it gets. Here the answer is the weighted mean alone (the residual "
+    "comes later)."
+)
+def own_value_added(q, k, v):
+    y, weights = _attend(_scores(q, k), _seen(q, k), v)
+    return y + v[..., -q.shape[-2] :, :], weights
+
+
+@causal_attention.mistake(
+    "with as many keys as queries there is no mask in yours: there, too, a token sees itself and those before it alone."
+)
+def mask_only_with_a_past(q, k, v):
+    seen = torch.ones_like(_seen(q, k)) if q.shape[-2] == k.shape[-2] else _seen(q, k)
+    return _attend(_scores(q, k), seen, v)
 
 
 # --- 2. Several heads, and a cache ------------------------------------------------------------------------------------
@@ -399,6 +446,19 @@ class QueriesAndKeysExchanged(Attention):
         return k, q, v
 
 
+@SelfAttention.mistake("what comes in is added to what comes out. That residual belongs to the block, exercise 3.")
+class WithResidual(Attention):
+    def forward(self, x, past=None):
+        y, present = super().forward(x, past)
+        return x + y, present
+
+
+@SelfAttention.mistake("all heads give the same: their mean. Each head keeps its own d numbers, side by side.")
+class HeadsAveraged(Attention):
+    def merge(self, y):
+        return super().merge(y.mean(1, keepdim=True).expand_as(y))
+
+
 # --- 3. The block -----------------------------------------------------------------------------------------------------
 
 Block = Exercise("Block", points=3, compare=NEAR, banned=LIBRARY + ATTENTION, promises=Promises(gradients=(0,)))
@@ -433,10 +493,11 @@ def _(g):
     yield Case(
         (Module((2, 1), state, (torch.tensor([[[10.0, 20.0], [30.0, 50.0]]]),)),), note="the example in the text"
     )
-    for dim, heads, batch, time, before in ((4, 1, 2, 3, 0), (6, 2, 2, 4, 0), (8, 4, 1, 6, 0), (6, 3, 2, 1, 3)):
+    for dim, heads, batch, time, before in ((4, 1, 2, 3, 0), (6, 2, 2, 4, 0), (8, 4, 1, 6, 0), (6, 3, 2, 2, 3)):
         state = _weights(Layer(dim, heads), g)
         past = (_past(g, batch, heads, before, dim),) if before else ()
-        module = Module((dim, heads), state, (2 * torch.randn(batch, time, dim, generator=g), *past))
+        size = 0.01 if heads == 4 else 2  # so small that what a norm adds to the variance counts
+        module = Module((dim, heads), state, (size * torch.randn(batch, time, dim, generator=g), *past))
         yield Case((module,), note="with a past" if past else "")
 
 
@@ -566,10 +627,64 @@ class FirstNormMissing(Layer):
         return x + self.think(self.norm_2(x)), present
 
 
+@Block.mistake(
+    "the attention masks only without a past. Several new tokens after a past must not look ahead either: with S keys "
+    "the mask is `tril(S - T)`."
+)
+class AttentionMaskedOnlyWithoutAPast(Layer):
+    def __init__(self, dim, heads):
+        super().__init__(dim, heads)
+        self.attention = MaskOnlyWithoutAPast(dim, heads)
+
+
+@Block.mistake(
+    "your norms have another ε: a token whose numbers are all small shows it. `nn.LayerNorm` adds 1e-5 to the "
+    "variance, inside of the root."
+)
+@Block.breaks("`nn.LayerNorm(D)`, twice")
+class NormsWithoutEpsilon(Layer):
+    def __init__(self, dim, heads):
+        super().__init__(dim, heads)
+        self.norm_1, self.norm_2 = nn.LayerNorm(dim, 1e-12), nn.LayerNorm(dim, 1e-12)
+
+
 @Block.mistake("your MLP has SiLU; GPT-2's has GELU: F.gelu(…, approximate='tanh').")
 class WithSiLU(Layer):
     def bend(self, x):
         return F.silu(x)
+
+
+@Block.mistake("GELU comes after `down` in yours. It stands between the two: up, GELU, down.")
+class BendsAtTheEnd(Layer):
+    def think(self, x):
+        return self.bend(self.mlp["down"](self.mlp["up"](x)))
+
+
+@Block.mistake(
+    "both parts add to the *normalised* copy. What comes in goes straight through: x + f(norm(x)), with x as it was."
+)
+class BothAddedToTheNormalised(Layer):
+    def forward(self, x, past=None):
+        x = self.norm_1(x)
+        y, present = self.attention(x, past)
+        x = x + y
+        return x + self.think(self.norm_2(x)), present
+
+
+@Block.mistake(
+    "your norms divide by the deviation with D − 1 (`std()`), or add ε outside of the root. A LayerNorm takes "
+    "the plain "
+    "mean of the squares: `var(correction=0)`."
+)
+class DeviationWithOneLess(Layer):
+    def norm(self, layer, x):
+        x = (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + 1e-5)
+        return x * layer.weight + layer.bias
+
+    def forward(self, x, past=None):
+        y, present = self.attention(self.norm(self.norm_1, x), past)
+        x = x + y
+        return x + self.think(self.norm(self.norm_2, x)), present
 
 
 # --- 4. How many numbers? ---------------------------------------------------------------------------------------------
@@ -660,6 +775,28 @@ def one_norm_in_each_block(vocab_size, context, dim, layers, heads):
 )
 def attention_for_each_head(vocab_size, context, dim, layers, heads):
     return _count(vocab_size, context, dim, layers, matrices=4 * heads + 8)
+
+
+@count_parameters.mistake("the biases of the MLP are missing: `up` has 4D, `down` has D.")
+def mlp_without_biases(vocab_size, context, dim, layers, heads):
+    return (vocab_size + context) * dim + layers * (12 * dim**2 + 8 * dim) + 2 * dim
+
+
+@count_parameters.mistake("the biases of the attention are missing: `qkv` has 3D, `out` has D.")
+def attention_without_biases(vocab_size, context, dim, layers, heads):
+    return (vocab_size + context) * dim + layers * (12 * dim**2 + 9 * dim) + 2 * dim
+
+
+@count_parameters.mistake("the last norm is counted in each layer. It stands once, after all of them.")
+def last_norm_in_each_layer(vocab_size, context, dim, layers, heads):
+    return (vocab_size + context) * dim + layers * (12 * dim**2 + 15 * dim)
+
+
+@count_parameters.mistake(
+    "the logits have a bias in yours. They are a product with the token vectors, and nothing else."
+)
+def bias_of_the_logits(vocab_size, context, dim, layers, heads):
+    return (vocab_size + context) * dim + layers * (12 * dim**2 + 13 * dim) + 2 * dim + vocab_size
 
 
 # --- 5. The loss ------------------------------------------------------------------------------------------------------
@@ -790,6 +927,19 @@ def logarithm_of_the_softmax(logits, tokens):
     return -logits[:, :-1].softmax(-1).gather(-1, tokens[:, 1:, None]).log().mean()
 
 
+@next_token_loss.mistake("token 0 is left out, as if it were padding. Here it is a token like any other.")
+def token_0_left_out(logits, tokens):
+    seen = tokens[:, 1:] != 0
+    return (_nats(logits[:, :-1], tokens[:, 1:]) * seen).sum() / seen.sum().clamp(min=1)
+
+
+@next_token_loss.mistake(
+    "you average the probabilities and take the logarithm afterwards. It is the mean of the logarithms."
+)
+def logarithm_of_the_mean(logits, tokens):
+    return -(-_nats(logits[:, :-1], tokens[:, 1:])).exp().mean().log()
+
+
 # --- 6. What may come next --------------------------------------------------------------------------------------------
 
 next_probabilities = Exercise("next_probabilities", points=3, compare=close(), banned=LIBRARY)
@@ -808,14 +958,18 @@ def _(g):
         return logits(*shares)[:, torch.randperm(len(shares), generator=g)] + torch.randn(1, generator=g)
 
     yield Case((mixed(0.1, 0.4, 0.1, 0.3, 0.1), 1.0, 3, None), note="top-k: several are as likely as the k-th")
-    yield Case((mixed(0.05, 0.9, 0.05), 1.0, None, 0.3), note="top-p: the likeliest alone is more than the share")
+    yield Case((mixed(0.05, 0.9, 0.05), 1.0, None, 0.1), note="top-p: the likeliest alone is more than the share")
     yield Case((mixed(0.4, 0.1, 0.2, 0.3), 1.0, 3, 0.75), note="top-k, then top-p of what it leaves")
     yield Case((mixed(0.3, 0.4, 0.2, 0.1), 0.5, None, 0.75), note="the temperature, then top-p")
     nearly = torch.tensor([[0.5, 1.0, 1.0 - 1e-6]], dtype=torch.double)[:, torch.randperm(3, generator=g)]
     yield Case((torch.cat([nearly, torch.randn(1, 3, generator=g)]), 0.0, None, None), note="greedy, and nearly a tie")
-    yield Case((2 * torch.randn(3, 12, generator=g), 1.5, 40, 0.8), note="top-k with more than there are, and top-p")
     higher = 4 * torch.arange(4)[:, None]  # each text has a bound of its own
-    yield 2 * torch.randn(4, 30, generator=g) + higher, 0.7, 10, 0.9
+    yield 2 * torch.randn(4, 30, generator=g) + higher, 0.7, 10, None
+    yield Case(
+        (300 + 1e-3 * torch.randn(2, 6, generator=g, dtype=torch.double), 1e-3, 5, None),
+        note="a temperature of 0.001: powers of probabilities would be 0 to the last digit",
+    )
+    yield Case((2 * torch.randn(3, 12, generator=g), 1.5, 40, 0.8), note="top-k with more than there are, and top-p")
 
 
 next_probabilities.equivalent(
@@ -863,6 +1017,31 @@ def _top_p(p: Tensor, top_p: float | None, before=lambda ordered: ordered.cumsum
     ordered, index = p.sort(descending=True, stable=True)
     p = torch.zeros_like(p).scatter(-1, index, ordered * (before(ordered) < top_p))
     return p / p.sum(-1, keepdim=True)
+
+
+@next_probabilities.mistake(
+    "you raise the probabilities to the power 1/τ: right on paper, but with a small τ all of them become 0. Divide the "
+    "logits by τ; softmax does the rest."
+)
+@next_probabilities.breaks("$z_v \\leftarrow z_v / \\tau$")
+def powers_of_probabilities(logits, temperature, top_k, top_p):
+    if temperature == 0:
+        return _filtered(logits, 0, None, None)
+    p = logits.softmax(-1) ** (1 / temperature)
+    return _filtered((p / p.sum(-1, keepdim=True)).log(), 1.0, top_k, top_p)
+
+
+@next_probabilities.mistake(
+    "a small temperature is greedy in yours, or is raised to some least one. Only τ = 0 is: 0.001 is a number to "
+    "divide by like any other."
+)
+def small_temperatures_are_greedy(logits, temperature, top_k, top_p):
+    return _filtered(logits, 0 if temperature < 0.1 else temperature, top_k, top_p)
+
+
+@next_probabilities.also("small_temperatures_are_greedy")
+def a_least_temperature(logits, temperature, top_k, top_p):
+    return _filtered(logits, 0 if temperature == 0 else max(temperature, 0.1), top_k, top_p)
 
 
 @next_probabilities.mistake(
@@ -1033,6 +1212,21 @@ def least_likely_first(logits, temperature=1.0, top_k=None, top_p=None):
     ordered, index = p.sort(stable=True)
     p = torch.zeros_like(p).scatter(-1, index, ordered * (ordered.cumsum(-1) - ordered < top_p))
     return p / p.sum(-1, keepdim=True)
+
+
+@next_probabilities.mistake(
+    "you keep what has at least a certain share of the largest probability (that is min-p). Top-p adds up: a token "
+    "stays while those *before* it have less than p together."
+)
+def share_of_the_largest(logits, temperature, top_k, top_p):
+    return _filtered(logits, temperature, top_k, top_p, lambda o: torch.where(o >= (1 - top_p) * o[:, :1], 0.0, 2.0))
+
+
+@next_probabilities.mistake(
+    "top-p is an *at least* for each token in yours (p_v > p). It is a share that is reached together."
+)
+def bound_for_each(logits, temperature, top_k, top_p):
+    return _filtered(logits, temperature, top_k, top_p, lambda o: torch.where(o >= o[:, :1].clamp(max=top_p), 0.0, 2.0))
 
 
 # --- 7. The whole -----------------------------------------------------------------------------------------------------
@@ -1225,6 +1419,24 @@ class ScaledByTheRootOfD(Model):
         x = self.tokens(tokens) + self.places(tokens.shape[1], P)
         x, present = self.stack(x * x.shape[-1] ** 0.5, past)
         return self.end(x), present
+
+
+@GPT.mistake(
+    "the vectors of the tokens are multiplied by √D (as in the transformer of 2017). Here they are added as they are."
+)
+class TokensScaledByTheRootOfD(Model):
+    def forward(self, tokens, past=None):
+        P = 0 if past is None else past[0][0].shape[2]
+        x = self.tokens(tokens)
+        x, present = self.stack(x * x.shape[-1] ** 0.5 + self.places(tokens.shape[1], P), past)
+        return self.end(x), present
+
+
+@GPT.mistake("those are log-probabilities. Return the logits as they are: the loss takes its own softmax.")
+class LogarithmsInsteadOfLogits(Model):
+    def forward(self, tokens, past=None):
+        logits, present = super().forward(tokens, past)
+        return logits.log_softmax(-1), present
 
 
 # --- Promises ---------------------------------------------------------------------------------------------------------

@@ -50,14 +50,15 @@ def _(g):
         (codes, torch.full((1, 6), 0.25), how, torch.full((1, 6), 9), 4, 5, 0.25),
         note="numbers as large as the share: not below it, so none is chosen",
     )
-    for batch, time, size, special, share in ((4, 30, 20, 5, 0.15), (8, 40, 300, 5, 0.5), (6, 50, 60, 8, 0.3)):
+    for batch, time, size, special, share in ((4, 30, 20, 5, 0.15), (8, 40, 300, 5, 0.5), (6, 50, 60, 8, 0.5)):
         codes = torch.randint(special, size, (batch, time), generator=g)
-        codes[torch.rand(batch, time, generator=g) < 0.1] = 1
-        codes[:, 0] = 2
+        seldom = torch.randint(special, (batch, time), generator=g)  # special ones, which may stand anywhere
+        codes = torch.where(torch.rand(batch, time, generator=g) < 0.25, seldom, codes)
         codes = codes * _lengths(g, batch, time)
         choose, how = torch.rand(2, batch, time, generator=g)
         other = torch.randint(special, size, (batch, time), generator=g)
-        yield codes, choose, how, other, special - 1, special, share
+        other = torch.where(torch.rand(batch, time, generator=g) < 0.3, codes, other)  # the token itself, by chance
+        yield codes, choose, how, other, special - 1 if special == 5 else 1, special, share
 
 
 mask_tokens.equivalent("at 0.8 itself the next line writes the other token", "how <{+=+} 0.8")
@@ -66,6 +67,29 @@ mask_tokens.equivalent("at 0.8 itself the next line writes the other token", "ho
 def _masked(codes, chosen, how, other, mask_code, low=0.8, high=0.9) -> Tensor:
     inputs = torch.where(chosen & (how < low), mask_code, codes)
     return torch.where(chosen & (how >= low) & (how < high), other, inputs)
+
+
+@mask_tokens.mistake(
+    "the code of [MASK] or the number of special codes is written out in yours, or one is made from the other. Both "
+    "are arguments: `mask_code` and `special`."
+)
+@mask_tokens.breaks("mask_code: the code of [MASK], an int.")
+def mask_code_made_from_special(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes >= special)
+    return _masked(codes, chosen, how, other, special - 1), codes.masked_fill(~chosen, -100)
+
+
+@mask_tokens.also("mask_code_made_from_special")
+@mask_tokens.breaks("special: how many codes are special, an int.")
+def five_codes_are_special(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes >= 5)
+    return _masked(codes, chosen, how, other, mask_code), codes.masked_fill(~chosen, -100)
+
+
+@mask_tokens.also("mask_code_made_from_special")
+def special_made_from_mask_code(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes > mask_code)
+    return _masked(codes, chosen, how, other, mask_code), codes.masked_fill(~chosen, -100)
 
 
 @mask_tokens.mistake(
@@ -192,6 +216,51 @@ def mask_and_other_exchanged(codes, choose, how, other, mask_code, special, shar
 def other_over_mask(codes, choose, how, other, mask_code, special, share):
     chosen = (choose < share) & (codes >= special)
     return torch.where(chosen & (how < 0.9), other, codes), codes.masked_fill(~chosen, -100)
+
+
+@mask_tokens.mistake(
+    "a fixed number of tokens of each text is chosen. Each token is chosen by its own number: `choose` below `share`."
+)
+def so_many_of_each_text(codes, choose, how, other, mask_code, special, share):
+    many = int(round(share * codes.shape[1]))
+    places = choose.masked_fill(codes < special, 2.0).argsort(1)[:, :many]
+    chosen = torch.zeros_like(codes, dtype=torch.bool).scatter(1, places, True) & (codes >= special)
+    inputs = torch.where(chosen & (how < 0.8), mask_code, codes)
+    inputs = torch.where(chosen & (how >= 0.8) & (how < 0.9), other, inputs)
+    return inputs, codes.masked_fill(~chosen, -100)
+
+
+@mask_tokens.mistake(
+    "the three parts of 80, 10 and 10 % come in another order: below 0.8 is [MASK], from 0.8 to 0.9 another "
+    "token, from "
+    "0.9 on the token itself."
+)
+def parts_from_the_other_end(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes >= special)
+    inputs = torch.where(chosen & (how >= 0.2), mask_code, codes)
+    inputs = torch.where(chosen & (how >= 0.1) & (how < 0.2), other, inputs)
+    return inputs, codes.masked_fill(~chosen, -100)
+
+
+@mask_tokens.mistake(
+    "tokens that were not chosen become others, too. `how` says what becomes of a token *that is chosen*; all "
+    "else stays."
+)
+def others_without_being_chosen(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes >= special)
+    inputs = torch.where(chosen & (how < 0.8), mask_code, codes)
+    inputs = torch.where((codes >= special) & (how >= 0.8) & (how < 0.9), other, inputs)
+    return inputs, codes.masked_fill(~chosen, -100)
+
+
+@mask_tokens.mistake(
+    "targets stand only where the model reads something else. A chosen token that stays as it is must be guessed, too."
+)
+def targets_where_it_looks_different(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes >= special)
+    inputs = torch.where(chosen & (how < 0.8), mask_code, codes)
+    inputs = torch.where(chosen & (how >= 0.8) & (how < 0.9), other, inputs)
+    return inputs, codes.masked_fill(inputs == codes, -100)
 
 
 # --- 2. The loss at the chosen places ---------------------------------------------------------------------------------
@@ -351,6 +420,23 @@ def count_plus_1(logits, targets):
     return _nats(logits, targets).sum() / ((targets != -100).sum() + 1)
 
 
+@mlm_loss.mistake(
+    "nothing is shifted here: the logits of a place are about the target of the *same* place. (A GPT looks one ahead.)"
+)
+def shifted_as_for_a_gpt(logits, targets):
+    logits, targets = logits[:, :-1], targets[:, 1:]
+    chosen = targets != -100
+    return _nats(logits[chosen], targets[chosen]).sum() / chosen.sum().clamp(min=1)
+
+
+@mlm_loss.mistake(
+    "the sum is divided by all *tokens of the vocabulary*, or by all numbers. Divide by how many are chosen."
+)
+def divided_by_all_logits(logits, targets):
+    chosen = targets != -100
+    return _nats(logits[chosen], targets[chosen]).sum() / logits.numel()
+
+
 # --- 3. Attention that does not see padding ---------------------------------------------------------------------------
 
 attention_weights = Exercise(
@@ -372,14 +458,17 @@ def _(g):
         note="scores of some thousands",
     )
     yield Case(
-        (torch.randn(2, 2, 4, 4, generator=g) - 3000, torch.tensor([[True] * 3 + [False], [True] * 2 + [False] * 2])),
-        note="all scores near −3000",
+        (
+            torch.randn(2, 2, 4, 4, generator=g, dtype=torch.double) - torch.tensor([3000, 3000, 3000, 0]),
+            torch.tensor([[True] * 3 + [False], [True] * 2 + [False] * 2]),
+        ),
+        note="scores near −3000, but padding's near 0",
     )
     for batch, heads, time in ((2, 4, 6), (5, 2, 7)):
         mask = _lengths(g, batch, time)
         mask[0, 2:] = False
         if batch == 5:
-            mask[1] = mask[1].flip(0)  # padding on the left: nothing says that it stands on the right
+            mask[1] = torch.arange(time) > 2  # padding on the left: nothing says that it stands on the right
         yield Case(
             (2 * torch.randn(batch, heads, time, time, generator=g), mask),
             note="padding on the left, too" if batch == 5 else "",
@@ -463,6 +552,47 @@ def mask_along_the_heads(scores, mask):
     return _softmax(scores, rows[None, :, None, :].expand_as(scores))
 
 
+@attention_weights.mistake(
+    "padding keys get the score 0, by multiplying with the mask, and $e^0 = 1$ is a weight. The score is −∞."
+)
+def scores_times_mask(scores, mask):
+    weights = (scores * mask[:, None, None, :]).softmax(-1)
+    return weights * mask.any(1)[:, None, None, None]
+
+
+@attention_weights.mistake(
+    "a query does not see the keys after it. That is a GPT's mask: BERT looks both ways, and leaves out padding alone."
+)
+def looks_back_alone(scores, mask):
+    seen = mask[:, None, None, :] & torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+    return scores.masked_fill(~seen, -math.inf).softmax(-1).nan_to_num(0.0)
+
+
+@attention_weights.mistake(
+    "what you take off before `exp`, the largest score, is padding's: then `exp` of all others may be 0. Set padding's "
+    "scores to −∞ first."
+)
+def largest_of_all_scores_taken_off(scores, mask):
+    e = (scores - scores.amax(-1, keepdim=True)).exp() * mask[:, None, None, :]
+    return (e / e.sum(-1, keepdim=True)).nan_to_num(0.0)
+
+
+@attention_weights.mistake(
+    "you count the tokens of each text and take as many places from the left. Padding may stand on the left: use the "
+    "mask itself."
+)
+@attention_weights.breaks("padding (on whichever side)")
+def as_many_from_the_left(scores, mask):
+    left = torch.arange(mask.shape[1]) < mask.sum(1)[:, None]
+    return scores.masked_fill(~left[:, None, None, :], -math.inf).softmax(-1).nan_to_num(0.0)
+
+
+@attention_weights.mistake("the scores are divided by a root first. They come in as they are to be used.")
+def divided_by_a_root(scores, mask):
+    scores = scores / math.sqrt(scores.shape[-1])
+    return scores.masked_fill(~mask[:, None, None, :], -math.inf).softmax(-1).nan_to_num(0.0)
+
+
 # --- 4. One vector for a text -----------------------------------------------------------------------------------------
 
 mean_pool = Exercise("mean_pool", points=2, compare=close(), banned=LIBRARY)
@@ -476,7 +606,9 @@ def _(g):
         (torch.randn(2, 3, 4, generator=g), torch.tensor([[True, False, False], [False, False, False]])),
         note="a text with one token, and one with none",
     )
-    yield Case((torch.randn(3, 5, 5, generator=g), _lengths(g, 3, 5)), note="as many places as features")
+    zeros = torch.randn(3, 5, 5, generator=g).relu()
+    zeros[0, 0] = torch.tensor([0.0, 1.0, 0.0, 2.0, 0.0])
+    yield Case((zeros, _lengths(g, 3, 5)), note="as many places as features, and many features are exactly 0")
     for batch, time, size in ((4, 6, 3), (5, 7, 4)):
         hidden, mask = torch.randn(batch, time, size, generator=g), _lengths(g, batch, time)
         mask[0, 2:] = False
@@ -569,6 +701,41 @@ def mean_number_for_all(hidden, mask):
     return (hidden * mask[:, :, None]).sum(1) / (mask.sum() / len(mask)).clamp(min=1e-9)
 
 
+@mean_pool.mistake("the first place is left out. [CLS] is a real token: all that the mask calls True count.")
+def without_the_first_place(hidden, mask):
+    mask = mask.clone()
+    mask[:, 0] = False
+    return (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+@mean_pool.mistake("each vector is brought to length 1. Asked for is the mean itself.")
+def brought_to_length_1(hidden, mask):
+    return torch.nn.functional.normalize((hidden * mask[..., None]).sum(1), dim=1)
+
+
+@mean_pool.mistake(
+    "you divide by how many numbers are not 0, feature by feature. A feature may be exactly 0 at a real token: "
+    "count the mask."
+)
+def divided_by_what_is_not_0(hidden, mask):
+    hidden = hidden * mask[..., None]
+    return hidden.sum(1) / (hidden != 0).sum(1).clamp(min=1)
+
+
+@mean_pool.mistake("the sums are divided by the tokens of the *whole batch*. Each text has its own count.")
+def divided_by_the_tokens_of_the_batch(hidden, mask):
+    return (hidden * mask[..., None]).sum(1) / mask.sum().clamp(min=1)
+
+
+@mean_pool.mistake(
+    "you average the first places, as many as there are tokens. Padding may stand on the left: let the mask say which."
+)
+def first_places_as_many_as_tokens(hidden, mask):
+    many = mask.sum(1, keepdim=True)
+    seen = torch.arange(mask.shape[1]) < many
+    return (hidden * seen[..., None]).sum(1) / many.clamp(min=1)
+
+
 # --- 5. Labels, drawn fairly ------------------------------------------------------------------------------------------
 
 # Rows that increase are sets: the law of a right answer is one and the same, however it draws. Within a row each index
@@ -581,7 +748,7 @@ def _(g):
     def seed():
         return Seed(int(torch.randint(2**31, (), generator=g)))
 
-    yield Case((torch.tensor([0, 1, 1, 0, 1]), 1, 600, seed()), note="the example in the text")
+    yield Case((torch.tensor([0, 1, 1, 0, 1]), 1, 2000, seed()), note="the example in the text")
     yield Case((torch.tensor([1, 0, 1, 0]), 2, 60, seed()), note="all members of a class are drawn")
     yield Case((torch.arange(9) // 3, 2, 400, seed()), note="labels in order, class by class")
     for sizes, k, repeats in (((9, 3), 2, 500), ((4, 5, 3), 2, 500), ((3, 2, 4, 3), 1, 500)):
@@ -604,6 +771,20 @@ def _of_each(labels: Tensor) -> list[Tensor]:
 def _shuffled(size: int, k: int, repeats: int, generator: torch.Generator) -> Tensor:
     """(R, k) different numbers below `size`, in random order."""
     return torch.rand(repeats, size, generator=generator).argsort(1)[:, :k]
+
+
+@draw_labels.mistake(
+    "the rows take turns: a shuffled class is dealt out from row to row until nothing is left. Each row is drawn from "
+    "all members, whatever the row above has."
+)
+@draw_labels.breaks("Each class and each repeat is drawn independently of the others.")
+def dealt_out_in_turns(labels, k, repeats, generator):
+    drawn = []
+    for members in _of_each(labels):
+        deals = len(members) // k
+        orders = torch.rand(-(-repeats // deals), len(members), generator=generator).argsort(1)[:, : deals * k]
+        drawn.append(members[orders].view(-1, k)[:repeats])
+    return torch.cat(drawn, 1).sort(1).values
 
 
 @draw_labels.mistake(
@@ -655,6 +836,60 @@ def places_within_the_class(labels, k, repeats, generator):
 @draw_labels.mistake("these are the labels of the drawn sentences. Wanted are their indices.")
 def labels_instead_of_indices(labels, k, repeats, generator):
     return labels[torch.cat([m[_shuffled(len(m), k, repeats, generator)] for m in _of_each(labels)], 1)]
+
+
+def _drawn(labels, k, repeats, generator, pick) -> Tensor:
+    """Rows of each class's members at the places that `pick` gives for n of them."""
+    members = [(labels == c).nonzero()[:, 0] for c in range(int(labels.max()) + 1)]
+    return torch.cat([m[pick(len(m))] for m in members], 1).sort(1).values
+
+
+@draw_labels.mistake(
+    "your k are neighbours: members that follow one another, from a random one on. All sets of k must be "
+    "equally likely."
+)
+def neighbours(labels, k, repeats, generator):
+    def pick(n):
+        return torch.randint(n - k + 1, (repeats, 1), generator=generator) + torch.arange(k)
+
+    return _drawn(labels, k, repeats, generator, pick)
+
+
+@draw_labels.mistake(
+    "the repeats share one shuffled list, cut into pieces, so that they hang together. Shuffle anew for each repeat."
+)
+def pieces_of_one_shuffle(labels, k, repeats, generator):
+    def pick(n):
+        return torch.randperm(n, generator=generator).repeat(repeats * k // n + 2)[: repeats * k].view(repeats, k)
+
+    return _drawn(labels, k, repeats, generator, pick)
+
+
+@draw_labels.mistake("you draw once, and all repeats are alike. Each row is drawn anew.")
+def drawn_once(labels, k, repeats, generator):
+    def pick(n):
+        return torch.randperm(n, generator=generator)[:k].expand(repeats, k)
+
+    return _drawn(labels, k, repeats, generator, pick)
+
+
+@draw_labels.mistake(
+    "all classes use the same places: what is drawn for one decides over the others (and the last members of "
+    "the larger "
+    "classes never come). Draw for each class by itself, from all of its members."
+)
+def same_places_in_each_class(labels, k, repeats, generator):
+    least = int(labels.bincount().min())
+    places = torch.rand(repeats, least, generator=generator).argsort(1)[:, :k]
+    return _drawn(labels, k, repeats, generator, lambda n: places)
+
+
+@draw_labels.mistake("you sort each *column*. Each row has to increase: the last axis.")
+def columns_sorted(labels, k, repeats, generator):
+    def pick(n):
+        return torch.rand(repeats, n, generator=generator).argsort(1)[:, :k]
+
+    return _drawn(labels, k, repeats, generator, pick).sort(0).values
 
 
 # --- 6. Error bars ----------------------------------------------------------------------------------------------------
@@ -762,6 +997,22 @@ def variance_over_root_r(right):
     return shares.mean(1), shares.var(1) / shares.shape[1] ** 0.5
 
 
+@mean_and_error.mistake(
+    "the error is 1.96 times too large: that is half of a 95 % interval. Asked for is one standard error."
+)
+def interval_of_95_percent(right):
+    shares = right.double().mean(2)
+    return shares.mean(1), 1.96 * shares.std(1) / math.sqrt(shares.shape[1])
+
+
+@mean_and_error.mistake(
+    "you average over the things that are compared. For each of the K there is a mean and an error: axis 1."
+)
+def over_the_things(right):
+    shares = right.double().mean(2)
+    return shares.mean(0), shares.std(0) / math.sqrt(shares.shape[0])
+
+
 # --- 7. Which library? ------------------------------------------------------------------------------------------------
 
 # The class LogisticRegression itself is not banned: the code of its `fit` is a wrapper's that all estimators share.
@@ -800,10 +1051,10 @@ def _around(g: torch.Generator, centres: Tensor, each: list[int], spread: float)
 
 
 def _units(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Four classes in two features of some thousandths; a third feature in thousands tells nothing."""
+    """Four classes in two features of some hundred-thousandths; a third feature in thousands tells nothing."""
     x, y = _around(g, CORNERS, [12] * 4, 0.25)
     new, _ = _around(g, CORNERS, [20] * 4, 0.25)
-    x, new = (torch.cat([1e-3 * f, 1e3 * torch.randn(len(f), 1, generator=g)], 1) for f in (x, new))
+    x, new = (torch.cat([1e-5 * f, 1e3 * torch.randn(len(f), 1, generator=g)], 1) for f in (x, new))
     return x, y, new
 
 
@@ -868,7 +1119,7 @@ def _standard(x: Tensor, by: Tensor, correction: int = 0) -> Tensor:
     return (x - by.mean(0)) / by.std(0, correction=correction).clamp(min=1e-8)
 
 
-def _scores(x, y, new, penalty, bias=True, on_bias=False, steps=100) -> Tensor:
+def _scores(x, y, new, penalty, bias=True, on_bias=False, steps=100, size=lambda w: w.square().sum()) -> Tensor:
     """(M, C) logits of a logistic regression; the arguments spoil parts of it."""
     x, new = (torch.cat([f, torch.full((len(f), 1), float(bias))], 1) for f in (x, new))
     weight = torch.zeros(x.shape[1], int(y.max()) + 1, requires_grad=True)
@@ -877,7 +1128,7 @@ def _scores(x, y, new, penalty, bias=True, on_bias=False, steps=100) -> Tensor:
     def loss():
         optimizer.zero_grad()
         held = weight if on_bias else weight[:-1]
-        found = torch.nn.functional.cross_entropy(x @ weight, y) + penalty / 2 * held.square().sum()
+        found = torch.nn.functional.cross_entropy(x @ weight, y) + penalty / 2 * size(held)
         found.backward()
         return found
 
@@ -994,6 +1245,24 @@ def new_ones_as_they_are(features, labels, new_features, penalty):
 @which_library.mistake("there is (nearly) no penalty on the weights: they grow, and your probabilities are too sure.")
 def without_penalty(features, labels, new_features, penalty):
     return _fitted(features, labels, new_features, 1e-6).softmax(1)
+
+
+@which_library.mistake(
+    "mean and deviation are those of *all* sentences, the new ones included. They come from the labelled ones alone."
+)
+def new_ones_in_the_mean(features, labels, new_features, penalty):
+    both = torch.cat([features, new_features])
+    return _scores(_standard(features, both), labels, _standard(new_features, both), penalty).softmax(1)
+
+
+@which_library.mistake("the penalty is on the sizes of W (|W|). In the formula stand its squares.")
+def absolute_penalty(features, labels, new_features, penalty):
+    return _fitted(features, labels, new_features, penalty, size=lambda w: w.abs().sum()).softmax(1)
+
+
+@which_library.mistake("the penalty is on the *mean* of the squares of W. In the formula stands their sum.")
+def penalty_on_the_mean(features, labels, new_features, penalty):
+    return _fitted(features, labels, new_features, penalty, size=lambda w: w.square().mean()).softmax(1)
 
 
 # --- Promises ---------------------------------------------------------------------------------------------------------

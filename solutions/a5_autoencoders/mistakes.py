@@ -145,7 +145,8 @@ def columns_of_the_transposed(x, k):
 
 @pca.mistake(
     "a direction may come with either sign, and here one is agreed on: the entry that is largest in size is positive. "
-    "You leave the signs as the decomposition gave them."
+    "Yours are as the decomposition gave them (or hang on the largest entry without `abs()`, which is nearly always "
+    "positive)."
 )
 def signs_as_they_come(x, k):
     found = torch.linalg.svd(x - x.mean(0), full_matrices=False)
@@ -178,6 +179,40 @@ def smallest_of_them_first(x, k):
 def positive_sum(x, k):
     directions, s = _svd(x - x.mean(0), k)
     return x.mean(0), directions * directions.sum(1, keepdim=True).sign(), s**2 / len(x)
+
+
+@pca.mistake("the squared singular values are divided by D. The variance is a mean over the N samples: s² / N.")
+def divided_by_the_dimensions(x, k):
+    directions, s = _svd(x - x.mean(0), k)
+    return x.mean(0), directions, s**2 / x.shape[1]
+
+
+@pca.mistake("you divide the singular values by N without squaring them: a variance is s² / N.")
+def not_squared(x, k):
+    directions, s = _svd(x - x.mean(0), k)
+    return x.mean(0), directions, s / len(x)
+
+
+@pca.mistake("those are shares of the variance of the k directions. Asked for are the variances themselves, s² / N.")
+def shares_among_the_k(x, k):
+    directions, s = _svd(x - x.mean(0), k)
+    return x.mean(0), directions, s**2 / (s**2).sum()
+
+
+@pca.mistake(
+    "one sign is found for all directions together. Each has its own: the entry of largest size of *each row*."
+)
+def one_sign_for_all(x, k):
+    found = torch.linalg.svd(x - x.mean(0), full_matrices=False)
+    directions = found.Vh[:k]
+    return x.mean(0), directions * directions.flatten()[directions.abs().argmax()].sign(), found.S[:k] ** 2 / len(x)
+
+
+@pca.mistake("the features are divided by their deviations first. Take the mean away, and nothing else.")
+def divided_by_the_deviations(x, k):
+    centred = x - x.mean(0)
+    directions, s = _svd(centred / x.std(0).clamp(min=1e-8), k)
+    return x.mean(0), directions, s**2 / len(x)
 
 
 # --- 2. A linear autoencoder and its gradients ------------------------------------------------------------------------
@@ -287,6 +322,18 @@ def input_instead_of_the_error(x, encoder, decoder):
     return r.square().sum() / len(x), 2 / len(x) * (r @ decoder).T @ x, 2 / len(x) * x.T @ z
 
 
+@linear_autoencoder.mistake("you centre x once more inside. It comes in as it is to be used, centred or not.")
+def centred_once_more(x, encoder, decoder):
+    loss, e, d = _loss_and_gradients(x - x.mean(0), encoder, decoder)
+    return loss / len(x), 2 * e / len(x), 2 * d / len(x)
+
+
+@linear_autoencoder.mistake("the gradients are those of the sum over the samples: 2, in place of 2/N.")
+def gradients_of_the_sum(x, encoder, decoder):
+    loss, e, d = _loss_and_gradients(x, encoder, decoder)
+    return loss / len(x), 2 * e, 2 * d
+
+
 # --- 3. The same subspace? --------------------------------------------------------------------------------------------
 
 principal_angles = Exercise(
@@ -381,6 +428,40 @@ def squared_cosines(a, b):
     return torch.linalg.svdvals(qa.T @ qb).clamp(max=1).square().acos()
 
 
+@principal_angles.mistake(
+    "the cosines are cut well below 1, so that an angle of 0 never comes out. Cut at 1: only what rounding put "
+    "above it."
+)
+def cut_below_1(a, b):
+    return _cosines(a, b).clamp(max=1 - 1e-4).acos()
+
+
+@principal_angles.mistake("those are the arcsines. The singular values are the *cosines* of the angles.")
+def arcsine(a, b):
+    return _cosines(a, b).clamp(max=1).asin().flip(0)
+
+
+@principal_angles.mistake(
+    "you take bases of the *rows*. The subspaces are spanned by the columns: `qr(a)`, not `qr(a.T)`."
+)
+def spanned_by_the_rows(a, b):
+    p, q = torch.linalg.qr(a.T).Q, torch.linalg.qr(b.T).Q
+    return torch.linalg.svdvals(p.T @ q).clamp(max=1).acos()
+
+
+@principal_angles.mistake(
+    "a mean is taken out of the columns. A subspace goes through the origin: nothing is centred here."
+)
+def centred(a, b):
+    return _cosines(a - a.mean(0), b - b.mean(0)).clamp(max=1).acos()
+
+
+@principal_angles.mistake("you take eigenvalues. The cosines are the *singular* values of $Q_a^\\top Q_b$: `svdvals`.")
+def sizes_of_the_eigenvalues(a, b):
+    p, q = torch.linalg.qr(a).Q, torch.linalg.qr(b).Q
+    return torch.linalg.eigvals(p.T @ q).real.abs().clamp(max=1).acos().sort().values
+
+
 # --- 4. Spoil it ------------------------------------------------------------------------------------------------------
 
 corrupt = Exercise("corrupt", points=2, compare=close(), banned=LIBRARY)
@@ -473,6 +554,16 @@ def stretched_instead_of_cut(x, noise, choose, sigma, share):
     return ((y - y.min()) / (y.max() - y.min())).masked_fill(choose < share, 0)
 
 
+@corrupt.mistake("the *noise* is cut to 0 … 1, so that it can only add ink. Cut the sum x + σ ε.")
+def noise_cut(x, noise, choose, sigma, share):
+    return (x + (sigma * noise).clamp(0, 1)).clamp(0, 1).masked_fill(choose < share, 0)
+
+
+@corrupt.mistake("the first number decides over its whole row. Each pixel has its own number in `choose`.")
+def whole_rows_hidden(x, noise, choose, sigma, share):
+    return (x + sigma * noise).clamp(0, 1).masked_fill(choose[:, :1] < share, 0)
+
+
 # --- 5. A code with an error bar --------------------------------------------------------------------------------------
 
 KL = ["torch.distributions.kl.kl_divergence", "torch.distributions.kl_divergence"]
@@ -487,7 +578,7 @@ def _(g):
     yield Case((torch.tensor([[1.0, 0.0]]), log_variance, torch.tensor([[0.5, -1.0]])), note="the example in the text")
     yield Case((torch.zeros(2, 3), torch.zeros(2, 3), torch.randn(2, 3, generator=g)), note="the prior itself")
     yield Case(
-        (torch.tensor([[3.0], [0.0], [0.0]]), torch.tensor([[0.0], [-20.0], [3.0]]), torch.ones(3, 1)),
+        (torch.tensor([[3.0], [0.0], [0.0]]), torch.tensor([[0.0], [-60.0], [25.0]]), torch.ones(3, 1)),
         note="one number in the code: a mean alone, a small variance, a large one",
     )
     for samples, latent in ((4, 2), (5, 8), (3, 5)):
@@ -594,6 +685,35 @@ def logarithm_added(mean, log_variance, noise):
     return mean + (log_variance / 2).exp() * noise, kl
 
 
+@draw_and_kl.mistake(
+    "the KL takes ℓ for ln σ, so that it has e^{2ℓ} for σ² and 2ℓ for its logarithm. ℓ is ln σ² already: e^ℓ, and ℓ."
+)
+def logarithm_of_the_deviation_in_the_kl(mean, log_variance, noise):
+    kl = 0.5 * (mean**2 + (2 * log_variance).exp() - 1 - 2 * log_variance).sum(1)
+    return _drawn(mean, log_variance, noise), kl
+
+
+@draw_and_kl.mistake(
+    "ℓ is cut to some range, or a small number is added to the variance. ℓ may be any number: both formulas take it "
+    "as it is."
+)
+@draw_and_kl.breaks("which may be any number")
+def cut_to_a_range(mean, log_variance, noise):
+    cut = log_variance.clamp(-30, 20)
+    return _drawn(mean, cut, noise), _kl(mean, cut.exp()).sum(1)
+
+
+@draw_and_kl.also("cut_to_a_range")
+def more_variance_than_there_is(mean, log_variance, noise):
+    variance = log_variance.exp() + 1e-12
+    return mean + variance.sqrt() * noise, _kl(mean, variance).sum(1)
+
+
+@draw_and_kl.mistake("that KL is in bits. Asked for are nats: the natural logarithm.")
+def kl_in_bits(mean, log_variance, noise):
+    return _drawn(mean, log_variance, noise), _kl(mean, log_variance.exp()).sum(1) / math.log(2)
+
+
 # --- 6. What a picture costs ------------------------------------------------------------------------------------------
 
 CROSS_ENTROPY = [
@@ -620,7 +740,7 @@ def _(g):
         (torch.rand(2, 3, generator=g), torch.randn(1, 2, 3, generator=g), torch.tensor([2.0, 5.0]), 0.0),
         note="β is 0: the KL costs nothing",
     )
-    for draws, samples, inputs, beta in ((1, 4, 6, 1.0), (3, 5, 10, 1.0), (4, 2, 16, 0.25)):
+    for draws, samples, inputs, beta in ((1, 4, 6, 1.0), (3, 5, 10, 4.0), (4, 2, 16, 0.25)):
         logits, kl = 2 * torch.randn(draws, samples, inputs, generator=g), 9 * torch.rand(samples, generator=g)
         yield torch.rand(samples, inputs, generator=g), logits, kl, beta
 
@@ -636,6 +756,12 @@ def _log_likelihood(x: Tensor, logits: Tensor) -> Tensor:
 )
 def mean_over_pixels(x, logits, kl, beta):
     return _log_likelihood(x, logits).mean((0, 2)) - beta * kl
+
+
+@elbo.mistake("β is cut to 1 in yours. It may be larger: the larger, the cheaper the code must be.")
+@elbo.breaks("beta: weight of the KL, ≥ 0.")
+def beta_at_most_1(x, logits, kl, beta):
+    return _log_likelihood(x, logits).sum(2).mean(0) - min(beta, 1.0) * kl
 
 
 @elbo.mistake("the KL is added. It is a cost: ELBO = reconstruction − β · KL.")
@@ -717,9 +843,26 @@ def mean_kl(x, logits, kl, beta):
     return (x * log_p + (1 - x) * (log_p - logits)).sum(2).mean(0) - beta * kl.mean()
 
 
+@elbo.mistake("the logits of the draws are averaged first. What is averaged is the log-probability of each draw.")
+def mean_of_the_logits(x, logits, kl, beta):
+    return _log_likelihood(x, logits.mean(0, keepdim=True)).sum(2).mean(0) - beta * kl
+
+
+@elbo.mistake(
+    "the KL is divided by the number of draws. It is one number for each picture, however many draws there are."
+)
+def kl_divided_by_the_draws(x, logits, kl, beta):
+    return _log_likelihood(x, logits).sum(2).mean(0) - beta * kl / len(logits)
+
+
+@elbo.mistake("the pictures are made black and white first. A grey x counts for both: x ln p + (1 − x) ln(1 − p).")
+def black_and_white(x, logits, kl, beta):
+    return _log_likelihood((x > 0.5).to(logits.dtype), logits).sum(2).mean(0) - beta * kl
+
+
 # --- 7. A walk between two codes --------------------------------------------------------------------------------------
 
-latent_walk = Exercise("latent_walk", points=2, compare=close(rtol=1e-4, atol=1e-5), banned=LIBRARY)
+latent_walk = Exercise("latent_walk", points=2, compare=close(rtol=3e-5, atol=1e-5), banned=LIBRARY)
 
 
 @latent_walk.cases
@@ -730,6 +873,11 @@ def _(g):
         (torch.ones(2), 3 * torch.ones(2), 5),
         note="the same direction: a straight line, though rounding makes the cosine more than 1",
     )
+    start, across = torch.linalg.qr(_double(g, 3, 2)).Q.T  # of length 1, at right angles
+    for degrees, note in ((1.5, "codes 1.5° apart: the sine is above 1/1000"), (170, "codes that are nearly opposite")):
+        angle = math.radians(degrees)
+        end = 1000 * (math.cos(angle) * start + math.sin(angle) * across)
+        yield Case((start.clone(), end, 11), note=note)
     for latent, steps in ((2, 2), (8, 7), (16, 10)):
         start, end = torch.randn(2, latent, generator=g)
         yield start, end, steps
@@ -813,6 +961,24 @@ def angle_without_lengths(start, end, steps):
     return ((1 - t) * angle).sin() / angle.sin() * start + (t * angle).sin() / angle.sin() * end
 
 
+@latent_walk.mistake(
+    "you take the line for angles that are not that small: the arc ends where the *sine* is below 1/1000, at 0.06°. "
+    "Near 180° there is an arc, too."
+)
+@latent_walk.breaks("take the line for all angles whose sine is below $10^{-3}$")
+def line_for_small_angles(start, end, steps):
+    cosine = start @ end / (start.norm() * end.norm())
+    t = torch.linspace(0, 1, steps)
+    return start + t[:, None] * (end - start) if cosine > 0.9995 else _walk(start, end, t)
+
+
+@latent_walk.also("line_for_small_angles")
+def line_for_large_angles(start, end, steps):
+    cosine = start @ end / (start.norm() * end.norm())
+    t = torch.linspace(0, 1, steps)
+    return start + t[:, None] * (end - start) if abs(cosine) > 0.95 else _walk(start, end, t)
+
+
 @latent_walk.mistake("the weights are not divided by sin Ω.")
 def not_divided_by_the_sine(start, end, steps):
     angle = (start @ end / (start.norm() * end.norm())).clamp(-1, 1).acos()
@@ -840,6 +1006,20 @@ def stays_at_the_start(start, end, steps):
     if angle.sin() < 1e-3:
         return start.expand(steps, -1).clone()
     return (((1 - t) * angle).sin() * start + (t * angle).sin() * end) / angle.sin()
+
+
+@latent_walk.mistake("both ends are left out. They belong to the walk: t = 0 is `start`, t = 1 is `end`.")
+def both_ends_left_out(start, end, steps):
+    return _walk(start, end, torch.linspace(0, 1, steps + 2)[1:-1])
+
+
+@latent_walk.mistake("an angle in degrees goes into sin. torch's functions count in radians: `acos()` as it is.")
+def angle_in_degrees(start, end, steps):
+    t = torch.linspace(0, 1, steps, dtype=start.dtype)[:, None]
+    angle = torch.rad2deg((start @ end / (start.norm() * end.norm())).clamp(-1, 1).acos())
+    if abs(angle.sin()) < 1e-3:
+        return start + t * (end - start)
+    return ((1 - t) * angle).sin() / angle.sin() * start + (t * angle).sin() / angle.sin() * end
 
 
 # --- 8. Clean up ------------------------------------------------------------------------------------------------------
@@ -936,6 +1116,16 @@ def covariance_not_divided(training, noisy, sigma):
     spread = (training - mean).T @ (training - mean)
     eye = torch.eye(len(spread), dtype=spread.dtype)
     return mean + (noisy - mean) @ torch.linalg.solve(spread + sigma**2 * eye, spread) > 0.5
+
+
+@clean_up.mistake(
+    "the mean is not taken out of the noisy pictures (or not put back in). The matrix is applied to what a picture has "
+    "*beyond* the mean, and then the mean comes back."
+)
+def mean_forgotten(training, noisy, sigma):
+    mean = training.mean(0)
+    covariance = (training - mean).T @ (training - mean) / len(training)
+    return noisy @ torch.linalg.solve(covariance + sigma**2 * torch.eye(len(mean)), covariance) > 0.5
 
 
 # --- Promises ---------------------------------------------------------------------------------------------------------

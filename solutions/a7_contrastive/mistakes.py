@@ -131,6 +131,52 @@ def mirrored_before_the_cut(images, top, left, flip, side):
     return torch.stack(found)
 
 
+def _views(images, top, left, flip, side, mirror=lambda cut: cut.flip(2), order=(0, 1)) -> Tensor:
+    """All views; `mirror` is what is done where `flip` says so."""
+    no, found = torch.tensor(False), []
+    for v in order:
+        for i, image in enumerate(images):
+            cut = _view(image, top[v, i], left[v, i], no, side)
+            found.append(mirror(cut) if flip[v, i] else cut)
+    return torch.stack(found)
+
+
+@two_views.mistake(
+    "your flip turns the square by half a turn: it mirrors rows *and* columns. Left and right alone: the last axis."
+)
+def half_a_turn(images, top, left, flip, side):
+    return _views(images, top, left, flip, side, lambda cut: cut.flip(1, 2))
+
+
+@two_views.mistake("your flip exchanges the colours: it turns the axis of the channels round. Mirror the last axis.")
+def channels_turned_round(images, top, left, flip, side):
+    return _views(images, top, left, flip, side, lambda cut: cut.flip(0))
+
+
+@two_views.mistake(
+    "your flip exchanges rows and columns (a transpose). It mirrors left and right: the last axis, turned."
+)
+def transposed_for_mirrored(images, top, left, flip, side):
+    return _views(images, top, left, flip, side, lambda cut: cut.mT)
+
+
+@two_views.mistake("all second views come first. First the first views of all pictures, then the second ones.")
+def second_views_first(images, top, left, flip, side):
+    return _views(images, top, left, flip, side, order=(1, 0))
+
+
+@two_views.mistake(
+    "your squares are one pixel too small: a slice ends *before* its second number, so it is l : l + side."
+)
+def one_pixel_too_small(images, top, left, flip, side):
+    return _views(images, top, left, torch.zeros_like(flip), side - 1)
+
+
+@two_views.mistake("those are mirrored that should not be, and the others are not: `flip` says which *are*.")
+def the_others_mirrored(images, top, left, flip, side):
+    return _views(images, top, left, ~flip, side)
+
+
 # --- 2. NT-Xent -------------------------------------------------------------------------------------------------------
 
 CROSS_ENTROPY = ["torch.nn.functional.cross_entropy", "torch.nn.functional.nll_loss"]
@@ -294,6 +340,27 @@ def columns_normalised(z1, z2, temperature):
 def first_against_second(z1, z2, temperature):
     logits = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T / temperature
     return -logits.log_softmax(1).diagonal().mean()
+
+
+@nt_xent_loss.mistake(
+    "s is minus the *distance* in yours. It is the cosine: the inner product of the vectors of length 1."
+)
+def distances_for_cosines(z1, z2, temperature):
+    z = _unit(torch.cat([z1, z2]))
+    logits = (-torch.cdist(z, z) / temperature).masked_fill(torch.eye(len(z), dtype=torch.bool), -math.inf)
+    rows = torch.arange(len(z))
+    return -logits.log_softmax(1)[rows, rows.roll(len(z1))].mean()
+
+
+@nt_xent_loss.mistake(
+    "all vectors are divided by *one* length, that of the whole table. Each row has its own: `norm(dim=1, …)`."
+)
+def one_length_for_all(z1, z2, temperature):
+    z = torch.cat([z1, z2])
+    z = z / z.norm()
+    logits = (z @ z.T / temperature).masked_fill(torch.eye(len(z), dtype=torch.bool), -math.inf)
+    rows = torch.arange(len(z))
+    return -logits.log_softmax(1)[rows, rows.roll(len(z1))].mean()
 
 
 # --- 3. With labels ---------------------------------------------------------------------------------------------------
@@ -511,6 +578,30 @@ def temperature_not_used(z, labels, temperature):
     return _over_anchors(-log_p.masked_fill(~positive, 0).sum(1) / count.clamp(min=1), count)
 
 
+def _terms(z: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """(N,) the sum of −ln P over each anchor's positives, and how many there are."""
+    z, alone = _unit(z), torch.eye(len(z), dtype=torch.bool)
+    log_p = (z @ z.T / temperature).masked_fill(alone, -math.inf).log_softmax(1)
+    positive = (labels[:, None] == labels) & ~alone
+    return -log_p.masked_fill(~positive, 0).sum(1), positive.sum(1)
+
+
+@sup_con_loss.mistake(
+    "each anchor's sum is divided by the size of its class, itself included. It has one positive less: divide "
+    "by |P(i)|."
+)
+def divided_by_the_class(z, labels, temperature):
+    sums, many = _terms(z, labels, temperature)
+    return (sums / (many + 1))[many > 0].mean()
+
+
+@sup_con_loss.mistake("you average class by class, then the classes. The last mean is over the *anchors*, all alike.")
+def mean_of_the_classes(z, labels, temperature):
+    sums, many = _terms(z, labels, temperature)
+    each = [(sums / many)[labels == c].mean() for c in labels[many > 0].unique()]
+    return torch.stack(each).mean()
+
+
 # --- 4. Alignment and uniformity --------------------------------------------------------------------------------------
 
 alignment_uniformity = Exercise("alignment_uniformity", points=3, compare=close(), banned=LIBRARY)
@@ -636,6 +727,18 @@ def first_views_with_second(z1, z2):
     return (z1 - z2).square().sum(1).mean(), (-2 * squares[pairs]).exp().mean().log()
 
 
+@alignment_uniformity.mistake(
+    "in your uniformity each vector's pair with itself is added up ($e^0 = 1$), though you divide by N (N − 1). "
+    "Leave the "
+    "diagonal out of the sum."
+)
+def diagonal_in_the_sum(z1, z2):
+    z1, z2 = _unit(z1), _unit(z2)
+    squares = (z1[:, None] - z1).square().sum(2)
+    n = len(z1)
+    return (z1 - z2).square().sum(1).mean(), ((-2 * squares).exp().sum() / (n * (n - 1))).log()
+
+
 # --- 5. A bound on mutual information ---------------------------------------------------------------------------------
 
 information_bound = Exercise("information_bound", points=2, compare=close(), banned=LIBRARY)
@@ -729,6 +832,18 @@ def never_negative(scores):
     return (math.log(len(scores)) + scores.log_softmax(1).diagonal().mean()).clamp(min=0)
 
 
+@information_bound.mistake(
+    "you average both directions, as CLIP's loss does. Here only x looks for its y: along the rows."
+)
+def both_directions(scores):
+    return math.log(len(scores)) + (scores.log_softmax(1) + scores.log_softmax(0)).diagonal().mean() / 2
+
+
+@information_bound.mistake("ln N is taken off. The bound is ln N *plus* the second term (which is below 0).")
+def log_n_taken_off(scores):
+    return scores.log_softmax(1).diagonal().mean() - math.log(len(scores))
+
+
 # --- 6. HSIC ----------------------------------------------------------------------------------------------------------
 
 hsic = Exercise("hsic", points=2, compare=close(atol=1e-5), banned=LIBRARY)
@@ -742,7 +857,7 @@ def _(g):
     for n, dim in ((4, 2), (6, 3), (15, 5)):
         x, y = torch.randn(2, n, dim, generator=g)
         x = x + 1
-        yield x @ x.T, (-(y + x - y.mean(0))[:, None].sub((y + x)[None]).pow(2).sum(2) / dim).exp()
+        yield x @ x.T, (-torch.cdist(x + y, x + y).square() / dim).exp()
 
 
 def _centring(n: int) -> Tensor:
@@ -827,6 +942,30 @@ def centring_with_plus(k, l):  # noqa: E741
 @hsic.mistake("1 is taken off everywhere in place of 1/n.")
 def ones_not_divided(k, l):  # noqa: E741
     h = torch.eye(len(k)) - 1
+    return (k @ h @ l @ h).trace() / (len(k) - 1) ** 2
+
+
+@hsic.mistake("K and L are multiplied number by number, and so is H. `@` multiplies matrices; then take the trace.")
+def stars_for_products(k, l):  # noqa: E741
+    h = torch.eye(len(k)) - 1 / len(k)
+    return (k * h * l * h).sum() / (len(k) - 1) ** 2
+
+
+@hsic.mistake(
+    "you divide by the roots of both HSICs: that is CKA, between 0 and 1. Asked for is HSIC itself, over (n − 1)²."
+)
+def cka(k, l):  # noqa: E741
+    h = torch.eye(len(k)) - 1 / len(k)
+
+    def trace(a, b):
+        return (a @ h @ b @ h).trace()
+
+    return trace(k, l) / (trace(k, k) * trace(l, l)).clamp(min=1e-12).sqrt()
+
+
+@hsic.mistake("in your H stands 1/(n − 1). It takes the mean out, over all n: I − 1/n everywhere.")
+def centring_with_one_less(k, l):  # noqa: E741
+    h = torch.eye(len(k)) - 1 / (len(k) - 1)
     return (k @ h @ l @ h).trace() / (len(k) - 1) ** 2
 
 

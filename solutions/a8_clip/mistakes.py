@@ -129,6 +129,26 @@ def columns_normalised_(image, text, log_scale):
     return log_scale.exp().clamp(max=100) * F.normalize(image, dim=0) @ F.normalize(text, dim=0).T
 
 
+@clip_logits.mistake(
+    "something is added to the lengths before you divide, so that the cosines come out too small. `F.normalize` "
+    "needs none."
+)
+def something_added_to_the_lengths(image, text, log_scale):
+    image = image / (image.norm(dim=1, keepdim=True) + 0.01)
+    text = text / (text.norm(dim=1, keepdim=True) + 0.01)
+    return log_scale.exp().clamp(max=100) * image @ text.T
+
+
+@clip_logits.mistake("the scale is $10^s$ in yours. s is a natural logarithm: $e^s$, `exp()`.")
+def power_of_ten(image, text, log_scale):
+    return (10**log_scale).clamp(max=100) * _cosines(image, text)
+
+
+@clip_logits.mistake("the scale may not fall below 1 in yours. The bound is from above alone: at most 100.")
+def scale_of_at_least_1(image, text, log_scale):
+    return log_scale.exp().clamp(1, 100) * _cosines(image, text)
+
+
 # --- 2. Both ways -----------------------------------------------------------------------------------------------------
 
 CROSS_ENTROPY = ["torch.nn.functional.cross_entropy", "torch.nn.functional.nll_loss"]
@@ -226,6 +246,38 @@ def cut_before_the_logarithm(logits):
 @symmetric_loss.mistake("you average over all N² pairs. Only those that belong together count, the diagonal.")
 def all_pairs_averaged(logits):
     return -(logits.log_softmax(1).mean() + logits.log_softmax(0).mean()) / 2
+
+
+@symmetric_loss.mistake(
+    "a second softmax is taken of the first one's result. Two softmaxes of the *same* logits, side by side."
+)
+def softmax_of_a_softmax(logits):
+    return -logits.log_softmax(1).log_softmax(0).diagonal().mean()
+
+
+@symmetric_loss.mistake(
+    "you average the probabilities of both directions and take the logarithm afterwards. It is the mean of the "
+    "logarithms."
+)
+def logarithm_of_both_averaged(logits):
+    return -((logits.softmax(1) + logits.softmax(0)).diagonal() / 2).log().mean()
+
+
+@symmetric_loss.mistake(
+    "you judge each pair by itself, right or wrong, with sigmoids (that is SigLIP). Here each row and each "
+    "column is a softmax."
+)
+def each_pair_by_itself(logits):
+    signs = 2 * torch.eye(len(logits)) - 1
+    return -F.logsigmoid(signs * logits).sum(1).mean()
+
+
+@symmetric_loss.mistake(
+    "you divide once too often: by 2 for the two directions, and by N for the pairs, and nothing else."
+)
+def halved_twice(logits):
+    rows, columns = logits.log_softmax(1).diagonal(), logits.log_softmax(0).diagonal()
+    return -(rows + columns).mean() / 4
 
 
 # --- 3. No twins in a batch -------------------------------------------------------------------------------------------
@@ -331,6 +383,30 @@ def one_picture_too_many(order, captions, n):
     return torch.tensor(_firsts(order.tolist(), captions)[: n + 1])
 
 
+@distinct_batch.mistake("of equal captions you take the *last* one in the order. Take the first.")
+def last_of_twins_at_the_first_place(order, captions, n):
+    found = {}
+    for i in order.tolist():
+        found[captions[i]] = i
+    return torch.tensor(list(found.values())[:n])
+
+
+@distinct_batch.mistake(
+    "captions are taken for equal that only share something (their last word, say). Compare the whole strings."
+)
+def last_words_compared(order, captions, n):
+    found = {}
+    for i in order.tolist():
+        found.setdefault(captions[i].lower().split()[-1], i)
+    return torch.tensor(list(found.values())[:n])
+
+
+@distinct_batch.mistake("twins fill the batch up to n. With fewer than n different captions it is smaller.")
+def filled_up_with_twins(order, captions, n):
+    found = _firsts(order.tolist(), captions)
+    return torch.tensor([*found, *(i for i in order.tolist() if i not in found)][:n])
+
+
 # --- 4. Many prompts, one class ---------------------------------------------------------------------------------------
 
 class_vectors = Exercise("class_vectors", points=3, compare=close(), banned=LIBRARY)
@@ -419,6 +495,32 @@ def first_prompt_alone(prompts, classes, count):
 def only_classes_with_prompts(prompts, classes, count):
     means = [F.normalize(prompts[classes == c], dim=1).mean(0) for c in classes.unique()]
     return F.normalize(torch.stack(means), dim=1)
+
+
+@class_vectors.mistake(
+    "you cut the prompts into equal pieces, as if they were sorted by class. They come in any order, and "
+    "classes differ in "
+    "size: let `classes` say which belong together."
+)
+def equal_pieces(prompts, classes, count):
+    each = len(prompts) // count
+    if not each:
+        return torch.zeros(count, prompts.shape[1])
+    return F.normalize(F.normalize(prompts, dim=1)[: count * each].view(count, each, -1).mean(1), dim=1)
+
+
+@class_vectors.mistake("you take the median of the prompts. Asked for is their mean.")
+def median_of_the_prompts(prompts, classes, count):
+    found, prompts = torch.zeros(count, prompts.shape[1]), F.normalize(prompts, dim=1)
+    for c in classes.unique():
+        found[c] = prompts[classes == c].median(0).values
+    return F.normalize(found, dim=1)
+
+
+@class_vectors.mistake("all class vectors are divided by *one* length, that of the whole table. Each row has its own.")
+def one_length_for_all(prompts, classes, count):
+    means = _means(F.normalize(prompts, dim=1), classes, count)
+    return means / means.norm()
 
 
 # --- 5. Sum over what you do not ask ----------------------------------------------------------------------------------
@@ -527,6 +629,19 @@ def logits_added_up(image, pairs, scale):
     return _logits(image, pairs, scale).sum(2).softmax(1)
 
 
+@zero_shot.mistake(
+    "the vectors are brought to length 1 first. Take the inner products of what comes in, times the scale."
+)
+def brought_to_length_1(image, pairs, scale):
+    logits = _logits(F.normalize(image, dim=1), F.normalize(pairs, dim=2), scale)
+    return logits.flatten(1).softmax(1).view_as(logits).sum(2)
+
+
+@zero_shot.mistake("the softmax goes over the *pictures*. For each picture the pairs share its probability out.")
+def softmax_over_the_pictures(image, pairs, scale):
+    return _logits(image, pairs, scale).softmax(0).sum(2)
+
+
 # --- 6. Found among the first k ---------------------------------------------------------------------------------------
 
 recall_both_ways = Exercise("recall_both_ways", points=3, compare=close(), banned=LIBRARY)
@@ -601,6 +716,35 @@ def own_one_counted(similarity, k):
     own = similarity.diagonal()
     rows, columns = (similarity >= own[:, None]).sum(1), (similarity >= own[None]).sum(0)
     return float((rows < k).float().mean()), float((columns < k).float().mean())
+
+
+@recall_both_ways.mistake(
+    "each row is compared with the diagonal of *other* rows: it lies along the wrong axis. Row i against z_ii, "
+    "as (N, 1)."
+)
+def diagonal_along_the_wrong_axis(similarity, k):
+    own = similarity.diagonal()
+    rows, columns = (similarity > own).sum(1), (similarity > own[:, None]).sum(0)
+    return (rows < k).float().mean(), (columns < k).float().mean()
+
+
+@recall_both_ways.mistake("both numbers are the mean of the two ways. They are asked for one by one.")
+def mean_of_both_ways(similarity, k):
+    both = [(ranks < k).float().mean() for ranks in _ranks(similarity)]
+    return sum(both) / 2, sum(both) / 2
+
+
+@recall_both_ways.mistake(
+    "k is not used: you ask whether the own one is *the* best. Found is who is among the first k."
+)
+def only_the_best(similarity, k):
+    rows = torch.arange(len(similarity))
+    return (similarity.argmax(1) == rows).float().mean(), (similarity.argmax(0) == rows).float().mean()
+
+
+@recall_both_ways.mistake("similarities lose their sign in yours. A negative one fits worse than 0, not better.")
+def without_signs(similarity, k):
+    return tuple((ranks < k).float().mean() for ranks in _ranks(similarity.abs()))
 
 
 # --- 7. Name what was never shown -------------------------------------------------------------------------------------

@@ -49,8 +49,8 @@ def _(g):
     yield Case((torch.tensor([7, 8, 9]), training), note="nothing in common")
     yield Case((torch.tensor([4, 1, 2]), training), note="all of it, at the end of the training text")
     yield Case(
-        (torch.tensor([9, 2, 0, 0, 4, 9, 1, 2]), training),
-        note="two passages are equally long: the one that stands first in the training text counts",
+        (torch.tensor([9, 2, 3, 8, 0, 1, 8, 3, 0]), training),
+        note="three passages are equally long: the one that stands first in the training text counts",
     )
     yield Case(
         (torch.tensor([6, 1, 1, 1, 2, 6]), torch.tensor([1, 1, 1, 1, 2, 3, 5])), note="a match inside a failed match"
@@ -196,6 +196,48 @@ def not_along_the_diagonal(generated, training):
     return (int((best == length).nonzero()[0]) + 1 - length, length) if length else (0, 0)
 
 
+@longest_match.mistake(
+    "your start is the place at which the match *ends* (its last token). It begins length − 1 places before that."
+)
+def last_place_of_the_match(generated, training):
+    ends = torch.stack(_runs(generated, training)).amax(0)
+    length = int(ends.max())
+    return (int((ends == length).nonzero()[0]) if length else 0), length
+
+
+@longest_match.mistake("your second value is where the match ends. Asked for is its length: (start, length).")
+def end_in_place_of_the_length(generated, training):
+    ends = torch.stack(_runs(generated, training)).amax(0)
+    length = int(ends.max())
+    end = int((ends == length).nonzero()[0]) + 1 if length else 0
+    return end - length, end
+
+
+@longest_match.mistake(
+    "you compare only places of the same number, g_t with c_t. A passage may stand anywhere in the training text."
+)
+def same_places_alone(generated, training):
+    best, run = (0, 0), 0
+    for t, (g, c) in enumerate(zip(generated.tolist(), training.tolist())):
+        run = run + 1 if g == c else 0
+        if run > best[1]:
+            best = t + 1 - run, run
+    return best
+
+
+@longest_match.mistake(
+    "of several equally long ones you give the one that comes last in the *generated* text. It is the first in "
+    "the training text."
+)
+def last_in_the_generated_text(generated, training):
+    best = 0, 0
+    for row in _runs(generated, training):
+        length = int(row.max())
+        if length and length >= best[1]:
+            best = int(row.argmax()) + 1 - length, length
+    return best
+
+
 # --- 2. Marking what was copied ---------------------------------------------------------------------------------------
 
 mark_copied = Exercise("mark_copied", points=2, compare=exact(), banned=LIBRARY)
@@ -316,6 +358,43 @@ def windows_side_by_side(generated, training, n):
     return marks
 
 
+@mark_copied.mistake("a match of n − 1 tokens counts in yours. It takes n or more.")
+def one_less_than_n(generated, training, n):
+    return _mark(generated, training, max(n - 1, 1), 0, max(n - 1, 1))
+
+
+@mark_copied.mistake(
+    "you mark runs of tokens that occur *somewhere* in the training text. The whole run must stand there in this order."
+)
+def runs_of_known_tokens(generated, training, n):
+    known = torch.isin(generated, training)
+    if n > len(generated):
+        return torch.zeros_like(known)
+    runs, marked = known.unfold(0, n, 1).all(1), torch.zeros_like(known)
+    for shift in range(n):
+        marked[shift : shift + len(runs)] |= runs
+    return marked
+
+
+@mark_copied.mistake(
+    "after a match you go on behind it, and miss matches that overlap it. Try *each* place, also one inside a match."
+)
+def jumps_over_what_overlaps(generated, training, n):
+    windows, marked, at = set(_windows(training, n)), torch.zeros(len(generated), dtype=torch.bool), 0
+    while at + n <= len(generated):
+        found = tuple(generated[at : at + n].tolist()) in windows
+        marked[at : at + n] |= found
+        at += n if found else 1
+    return marked
+
+
+@mark_copied.mistake(
+    "the last window of a text is missing: a text of N tokens has N − n + 1 windows, not N − n. Look at both loops."
+)
+def last_window_of_the_training_text_missing(generated, training, n):
+    return _mark(generated, training[:-1], n, 0, n)
+
+
 # --- 3. Exposure ------------------------------------------------------------------------------------------------------
 
 exposure = Exercise("exposure", points=2, compare=close(), banned=LIBRARY)
@@ -428,6 +507,35 @@ def one_added_to_the_rank(losses, canaries):
 @exposure.mistake("that is the share of the candidates that the canary beats. Exposure is log₂ C − log₂ rank, in bits.")
 def share_of_the_beaten(losses, canaries):
     return 1 - _rank(losses, canaries) / len(losses)
+
+
+@exposure.mistake("log₂ is taken of C − 1. There are C candidates, the canary itself among them.")
+def one_candidate_less(losses, canaries):
+    return _bits(losses[1:]) - _rank(losses, canaries).log2()
+
+
+@exposure.mistake(
+    "of equal losses you take the middle place. All of them have the *worst* of the places that they share (≤)."
+)
+def middle_place_among_equals(losses, canaries):
+    own = losses[canaries][:, None]
+    rank = (losses < own).sum(1) + ((losses == own).sum(1) + 1) / 2
+    return _bits(losses) - rank.log2()
+
+
+@exposure.mistake(
+    "the other canaries are left out of the ranking. A canary is ranked among *all* C candidates, planted or not."
+)
+def other_canaries_left_out(losses, canaries):
+    others = torch.ones(len(losses), dtype=torch.bool)
+    others[canaries] = False
+    rank = (losses[others] <= losses[canaries][:, None]).sum(1) + 1
+    return _bits(losses) - rank.log2()
+
+
+@exposure.mistake("you give the exposure of *all* candidates. Asked for are the canaries': index with `canaries`.")
+def of_all_candidates(losses, canaries):
+    return _bits(losses) - _rank(losses, torch.arange(len(losses))).log2()
 
 
 # --- 4. Contamination -------------------------------------------------------------------------------------------------
@@ -604,6 +712,47 @@ def flagged_below(questions, training, n, threshold):
     return shares, shares <= threshold
 
 
+@contamination.mistake(
+    "you divide by how many n-grams the *training text* has. It is the share of the question's own n-grams."
+)
+def share_of_the_training_text(questions, training, n, threshold):
+    shares = []
+    for words in questions:
+        known = set(_grams(training, min(n, len(words))))
+        shares.append(len(known & set(_grams(words, min(n, len(words))))) / max(len(known), 1))
+    shares = torch.tensor(shares)
+    return shares, shares >= threshold
+
+
+@contamination.mistake(
+    "the words of an n-gram are compared as a set: neither their order nor a repeated word counts. Take tuples."
+)
+def words_of_an_ngram_as_a_set(questions, training, n, threshold):
+    shares = _shares(questions, training, n, prepare=frozenset)
+    return shares, shares >= threshold
+
+
+@contamination.mistake(
+    "the last n-gram of each question is missing: there are W − n + 1 of them, so i runs from 0 to W − n."
+)
+def last_ngram_not_looked_up(questions, training, n, threshold):
+    shares = _shares(questions, training, n, key=lambda grams: grams[:-1] or grams)
+    return shares, shares >= threshold
+
+
+@contamination.mistake(
+    "you look n-grams up in one long string, where “cat” is found in “concatenate”, too. Compare words: tuples "
+    "in a set."
+)
+def parts_of_words_found(questions, training, n, threshold):
+    whole, shares = " ".join(training), []
+    for words in questions:
+        grams = [" ".join(gram) for gram in _grams(words, min(n, len(words)))]
+        shares.append(sum(gram in whole for gram in grams) / len(grams))
+    shares = torch.tensor(shares)
+    return shares, shares >= threshold
+
+
 # --- 5. The corrected score -------------------------------------------------------------------------------------------
 
 score_gap = Exercise("score_gap", points=2, compare=close(), banned=LIBRARY)
@@ -748,6 +897,16 @@ def pooled_variance(correct, leaked):
 def gap_without_sign(correct, leaked):
     p, q, m, n = _parts(correct, leaked)
     return q, abs(p - q), _root(p * (1 - p) / m + q * (1 - q) / n)
+
+
+@score_gap.mistake(
+    "the right ones of each group are divided by *all* questions. p is their share among the leaked ones, q "
+    "among the fresh."
+)
+def shares_of_all_questions(correct, leaked):
+    p, q, m, n = _parts(correct, leaked)
+    score = q * n / (m + n)
+    return score, p * m / (m + n) - score, _root(p * (1 - p) / m + q * (1 - q) / n)
 
 
 # --- 6. One step of DP-SGD --------------------------------------------------------------------------------------------
@@ -915,6 +1074,25 @@ def sigma_squared(gradients, max_norm, noise_multiplier, noise):
 def noise_over_root_b(gradients, max_norm, noise_multiplier, noise):
     root = len(gradients[0]) ** 0.5
     return _finish(gradients, _scale(_norms(gradients), max_norm), max_norm, root * noise_multiplier, noise)
+
+
+@private_gradient.mistake(
+    "the lengths of a sample's tensors are added up. Add up the *squares* of all numbers, and take one root at the end."
+)
+def lengths_added_up(gradients, max_norm, noise_multiplier, noise):
+    norm = sum(g.flatten(1).norm(dim=1) for g in gradients)
+    return _finish(gradients, _scale(norm, max_norm), max_norm, noise_multiplier, noise)
+
+
+@private_gradient.mistake("the length is a root of the *mean* of the squares. It is the root of their sum.")
+def root_of_the_mean_square(gradients, max_norm, noise_multiplier, noise):
+    norm = sum(g.flatten(1).square().mean(1) for g in gradients).sqrt()
+    return _finish(gradients, _scale(norm, max_norm), max_norm, noise_multiplier, noise)
+
+
+@private_gradient.mistake("the noise is multiplied by √σ. σ is its deviation already: σ C z.")
+def root_of_sigma(gradients, max_norm, noise_multiplier, noise):
+    return _finish(gradients, _scale(_norms(gradients), max_norm), max_norm, noise_multiplier**0.5, noise)
 
 
 # --- 7. Which questions have leaked? ----------------------------------------------------------------------------------

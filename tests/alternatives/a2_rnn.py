@@ -130,7 +130,10 @@ def back_with_whole_jacobians(codes, h, states, logits, weights):
     for b in range(B):
         for end in range(T - 1):  # each prediction sends its error back by itself
             dz = (
-                (logits[b, end].softmax(0) - torch.eye(logits.shape[-1], dtype=h.dtype)[codes[b, end + 1]])
+                (
+                    logits[b, end].softmax(0)
+                    - torch.eye(logits.shape[-1], dtype=h.dtype, device=h.device)[codes[b, end + 1]]
+                )
                 / B
                 / (T - 1)
             )

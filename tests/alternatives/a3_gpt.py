@@ -34,8 +34,9 @@ def attention_in_loops(q, k, v):
                 n = S - T + t + 1
                 scores = k[b, h, :n] @ q[b, h, t] / d**0.5
                 e = torch.exp(scores - scores.max())
-                weights[b, h, t, :n] = e / e.sum()
-                y[b, h, t] = weights[b, h, t] @ v[b, h]
+                row = e / e.sum()
+                weights[b, h, t, :n] = row
+                y[b, h, t] = row @ v[b, h, :n]
     return y, weights
 
 

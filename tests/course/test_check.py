@@ -551,6 +551,41 @@ def test_a_gradient_that_is_cut_is_said(function):
     assert promised(function, device=False).points == 2
 
 
+def overwritten(x):
+    y = x.exp()
+    z = (y * y).sum() + 0 * x
+    y[0] = 0.0
+    return z * 0 + 2 * x
+
+
+def test_where_a_gradient_makes_it_stop_is_said():
+    result = promised(overwritten, gradients=(0,), device=False)
+    assert result.points == 1 and "what the gradient needs is overwritten" in result.wrong
+
+    def refuses(x):
+        if x.requires_grad:
+            raise KeyError(str(x))
+        return 2 * x
+
+    result = promised(refuses, gradients=(0,), device=False)
+    assert result.points == 1 and result.wrong.endswith("it raised KeyError")  # its text may tell hidden numbers
+
+
+def test_an_answer_that_hangs_on_earlier_calls_is_said():
+    calls = []
+
+    def once(x):
+        calls.append(x)
+        return 2 * x if len(calls) == 1 else x
+
+    result = promised(once, device=False)
+    assert result.points == 1 and "asked the same again, it gives another answer" in result.wrong
+    assert promised(lambda x: 2 * x + 1e-6 * torch.rand(2), device=False).points == 2
+    exercise = Exercise("f", points=2, compare=close(), seconds=9)
+    exercise.cases(lambda g: iter([(torch.ones(2),)]))
+    assert len(exercise.build(0).asks) == 2  # the case, and on another device: what takes its time is not asked again
+
+
 def draws(p, g):
     return torch.multinomial(p, 500, replacement=True, generator=g)
 
@@ -602,6 +637,9 @@ DEVICE_FAULTS = {
     "a unit matrix": lambda x: x @ (2 * torch.eye(2)),
     "a layer": lambda x: torch.nn.Linear(2, 2)(x) * 0 + 2 * x,
     "scattered": lambda x: torch.zeros(2).scatter(0, torch.arange(2), x) * 2,
+    "behind a question": lambda x: 2 * x + torch.zeros(2) if x.sum() > 0 else 2 * x,
+    "behind a number": lambda x: x * float(x[1]) / 2 * torch.ones(2) + x,
+    "behind a choice": lambda x: torch.cat([2 * x[x > 0], torch.zeros(0)]),
 }
 
 
@@ -614,11 +652,20 @@ def test_a_usual_fault_with_devices_is_found_without_one(fault):
     assert warned.points == 2 and "device=x.device" in warned.message
 
 
+def test_another_device_is_asked_about_in_every_case():
+    exercise = Exercise("f", points=2, compare=close())
+    exercise.cases(lambda g: iter([(torch.ones(2), True), (torch.zeros(2), False)]))
+    cases = exercise.build(0)
+    complete(cases, [answer(lambda x, more: 2 * x, ask) for ask in cases.asks])
+    result = judge(lambda x, more: 2 * x + torch.zeros(2) if more else 2 * x, exercise=cases)
+    assert (result.held, result.cases) == (2, 3) and "device=x.device" in result.wrong
+
+
 def test_a_mask_that_is_no_buffer_is_found():
     exercise = Exercise("M", points=2, compare=close())
     exercise.cases(lambda g: iter([Module((), {}, (torch.ones(2),))]))
     cases = exercise.build(0)
-    complete(cases, [{"value": 2 * torch.ones(2)}, {"value": None}])
+    complete(cases, [{"value": 2 * torch.ones(2)}, {"value": 2 * torch.ones(2)}, {"value": None}])
     assert "register_buffer" in verdict(cases, [answer(MaskOfItsOwn, ask) for ask in cases.asks], show=True).wrong
 
 
@@ -632,6 +679,8 @@ def test_a_mask_that_is_no_buffer_is_found():
         lambda x: x * 2.0 + torch.tensor(0.0),
         lambda x: torch.from_numpy(2 * x.cpu().numpy()),
         lambda x: torch.stack([v * 2 for v in x]),
+        lambda x: 2 * x if x.is_cuda else 2 * x[x > 0] if x.sum() > 0 else x,
+        lambda x: torch.zeros_like(x).index_add(0, (x > 0).nonzero()[:, 0], 2 * x[x > 0]),
     ],
 )
 def test_what_runs_on_a_device_or_hangs_on_numbers_is_no_fault(function):

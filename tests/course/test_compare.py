@@ -140,6 +140,16 @@ def test_draws_from_another_law_do_not_hold():
     assert say(one_start, expected, distribution(of="pairs")) is not None
 
 
+def test_rows_that_hang_on_those_above_do_not_hold():
+    def rows(seed):
+        return torch.randint(3, (900, 1), generator=torch.Generator().manual_seed(seed))
+
+    in_turns = torch.cat([torch.randperm(3, generator=torch.Generator().manual_seed(k)) for k in range(300)])[:, None]
+    assert say(in_turns, rows(1), distribution(of="pairs")) is not None
+    assert say(in_turns, rows(1), distribution(of="values")) is None  # each comes as often as the others
+    assert all(say(rows(2 * k), rows(2 * k + 1), distribution(of="pairs")) is None for k in range(100))
+
+
 def test_draws_outside_the_alphabet_do_not_hold():
     expected = torch.zeros(500, dtype=torch.long)
     assert say(torch.full((500,), 10**15), expected, distribution()) is not None

@@ -119,7 +119,7 @@ def test_a_forked_kernel_imports_nothing_to_be_asked_about_another_device():
         "import importlib, sys\n"
         "for name in sys.argv[1:]: importlib.import_module(name)\n"
         "import torch\nfrom course_utils.checking import promises\nbefore = set(sys.modules)\n"
-        "promises.on_device(lambda x: torch.bincount(x).float().softmax(0), (torch.arange(3),))\n"
+        "promises.on_device(lambda x: torch.bincount(x).float().softmax(0), [(torch.arange(3),)])\n"
         "print(len(set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", code, *found], capture_output=True, text=True)
