@@ -4,6 +4,7 @@
 """
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import nbformat
 from alternatives.a1_markov_chains import ALTERNATIVES
 from assignment_tests import source
+from lecture_runs import shared_folder
 from nbformat import NotebookNode
 
 from autograder.author.exercise import load_exercises
@@ -75,6 +77,20 @@ def hand_in_all(root: Path, names: list[str] | None = None) -> None:
             (folder / file).write_text(text)
         write = student.write or (lambda folder, notebook: nbformat.write(notebook, folder / f"{NAME}.ipynb"))
         write(folder, notebook_of(student))
+
+
+def leave_hidden_cases(root: Path, tmp_path_factory) -> None:
+    """Once a class was graded: its key and hidden cases, which cost a run of the solution, for other tests."""
+    made, left = root / ".grading" / NAME, shared_folder(tmp_path_factory) / "hidden"
+    shutil.copytree(made / "cases", left / "new" / "cases")
+    shutil.copy(made / "seed", left / "new")
+    (left / "new").rename(left / NAME)
+
+
+def take_hidden_cases(root: Path, tmp_path_factory) -> None:
+    """Give a course of one's own those that were left, if any were."""
+    if (left := shared_folder(tmp_path_factory) / "hidden" / NAME).exists():
+        shutil.copytree(left, root / ".grading" / NAME)
 
 
 RIGHT = {name: graded(SOLUTION, name).source for name in FULL}

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from class_of_a1 import take_hidden_cases
 from pages import KERNEL, ROOT, Notebook, running_lab, wait_ms
 
 from autograder.sandbox import provisioner
@@ -34,6 +35,7 @@ def lab(tmp_path_factory):
     root = tmp_path_factory.mktemp("walk") / "my course"
     shutil.copytree(ROOT / "solutions" / NAME, root / "solutions" / NAME)
     shutil.copy(ROOT / "nbgrader_config.py", root)
+    take_hidden_cases(root, tmp_path_factory)
     with running_lab(root) as lab:
         yield lab
 

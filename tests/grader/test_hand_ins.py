@@ -1,7 +1,7 @@
 """Honest hand-ins of one right notebook, each a little off: all points, or a line that says what to do about it."""
 
 import pytest
-from class_of_a1 import FULL, NAME
+from class_of_a1 import FULL, NAME, take_hidden_cases
 from hand_ins import HAND_INS, QUICK
 from test_class_of_a1 import COURSE, copy_course, marks, run
 
@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(provisioner.missing() is not None, reason=str(pr
 def graded(tmp_path_factory, request):
     """Those whose tests run, graded as one class: lines and marks."""
     root = copy_course(tmp_path_factory.mktemp("hand-ins") / "course")
+    take_hidden_cases(root, tmp_path_factory)
     items = [
         item for item in request.session.items if not item.get_closest_marker("skip") and hasattr(item, "callspec")
     ]
