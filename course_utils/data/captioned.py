@@ -133,12 +133,12 @@ def _in_two_places(n: int, seed: int, size: int, objects: tuple, colours: tuple,
     return *((255 * x).round().to(torch.uint8) for x in images), order // each
 
 
-def objects_alone(n: int, seed: int, *, new: int = 480, size: int = 24) -> tuple[Tensor, Tensor, Tensor]:
+def objects_alone(n: int, seed: int, *, new: int = 960, size: int = 24) -> tuple[Tensor, Tensor, Tensor]:
     """Return (images, new, labels): single objects, upright, that nothing but the object tells apart.
 
-    The ground has two random colours with a straight border between them, anywhere and in any direction, so that it
-    says neither what stands on it nor which way is up. `images`, n of them, come without labels; the labels of `new`
-    are places in `world.OBJECTS`. All pictures are uint8.
+    The ground is a patchwork of random colours, and every pixel is noisy: it says neither what stands on it nor which
+    way is up, and neither the colours at the border nor all edges of a picture say where the object is. `images`, n of
+    them, come without labels; the labels of `new` are places in `world.OBJECTS`. All pictures are uint8.
     """
     return tuple(part.clone() for part in _objects_alone(n, seed, new, size))
 
@@ -148,15 +148,19 @@ def _objects_alone(n: int, seed: int, new: int, size: int) -> tuple:
     generator = runtime.seed(seed)
     factors = world.sample(n + new, generator, "all")
     images, masks = world.render(factors, size)
-    images = (255 * (images * masks + _two_colours(n + new, size, generator) * (1 - masks))).round().to(torch.uint8)
+    images = images * masks + _patchwork(n + new, size, generator) * (1 - masks)
+    images += 0.08 * torch.randn(images.shape, generator=generator)
+    images = (255 * images.clamp(0, 1)).round().to(torch.uint8)
     return images[:n], images[n:], factors["object"][n:]
 
 
-def _two_colours(n: int, size: int, generator: torch.Generator) -> Tensor:
-    """(n, 3, S, S) plain pictures, each of two random colours on either side of a random straight line."""
-    angle, offset = torch.rand(2, n, 1, 1, generator=generator)
-    places = torch.arange(size) - (size - 1) / 2
-    across = (2 * torch.pi * angle).cos() * places[:, None] + (2 * torch.pi * angle).sin() * places
-    side = (across - size / 3 * (2 * offset - 1) + 0.5).clamp(0, 1)[:, None]
-    first, second = torch.rand(2, n, 3, 1, 1, generator=generator)
-    return first * side + second * (1 - side)
+def _patchwork(n: int, size: int, generator: torch.Generator, patches: int = 8) -> Tensor:
+    """(n, 3, S, S) plain pictures: each place has the random colour of the nearest of some random points.
+
+    Where two points are about equally near, their colours run into each other.
+    """
+    points, colours = torch.rand(n, patches, 2, generator=generator), torch.rand(n, 3, patches, generator=generator)
+    places = torch.arange(size) + 0.5
+    down, across = ((places - size * points[..., i, None]).square() for i in (0, 1))  # (n, patches, S)
+    distance = (down[..., None] + across[:, :, None]).sqrt_()  # (n, patches, S, S)
+    return (colours @ distance.mul_(-2).softmax(1).flatten(2)).view(n, 3, size, size)

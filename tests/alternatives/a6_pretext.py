@@ -246,7 +246,7 @@ class _Eye(torch.nn.Module):
 
 
 @alternative("learn_to_look")
-def one_turn_each(images, new, steps=400):
+def one_turn_each(images, new, steps=500):
     """Each picture once, turned at random; the rate rises and falls."""
     torch.manual_seed(2)
     model = _Eye(normed=False).to(images.device)
@@ -265,7 +265,7 @@ def one_turn_each(images, new, steps=400):
 
 
 @alternative("learn_to_look")
-def a_steady_rate_with_batch_normalization(images, new, steps=400):
+def a_steady_rate_with_batch_normalization(images, new, steps=500):
     torch.manual_seed(5)
     model = _Eye(normed=True).to(images.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -279,3 +279,33 @@ def a_steady_rate_with_batch_normalization(images, new, steps=400):
     model.eval()
     with torch.no_grad():
         return model.features(new)
+
+
+# --- more styles ------------------------------------------------------------------------------------------------------
+
+
+@alternative("patch_pairs")
+def pairs_by_one_hot_products(images, which, jitter, patch, gap):
+    side, steps = images.shape[-1], torch.arange(patch, device=images.device)
+    place = which + (which > 3)
+    offsets = torch.stack([place // 3 - 1, place % 3 - 1], 1)
+
+    def cut(corner):
+        rows = torch.nn.functional.one_hot(corner[:, :1] + steps, side).to(images.dtype)
+        columns = torch.nn.functional.one_hot(corner[:, 1:] + steps, side).to(images.dtype)
+        return torch.einsum("npr,ncrs,nqs->ncpq", rows, images, columns)
+
+    middle = (side - patch) // 2
+    return cut(middle + jitter[:, 0]), cut(middle + (patch + gap) * offsets + jitter[:, 1])
+
+
+@alternative("annealed_mean")
+def mean_as_a_convolution(logits, bins, temperature):
+    return torch.nn.functional.conv2d((logits / temperature).softmax(1), bins.T[:, :, None, None])
+
+
+@alternative("class_weights")
+def weights_with_a_histogram(targets, Q, mix):
+    p = torch.histc(targets.float(), Q, -0.5, Q - 0.5) / targets.numel()
+    v = torch.lerp(p, torch.full_like(p, 1 / Q), mix).reciprocal()
+    return v / p.dot(v)
