@@ -560,18 +560,6 @@ def one_step_too_many(table, start, length, temperature, generator):
 
 
 @sample.mistake(
-    "all chains are drawn from the row of *one* of them. Each stands at a symbol of its own: `table[current]` "
-    "gives n rows."
-)
-def all_follow_the_first(table, start, length, temperature, generator):
-    table, chains = (table.log() / temperature).softmax(1), [start]
-    for _ in range(length - 1):
-        row = table[chains[-1][0]]
-        chains.append(torch.multinomial(row, len(start), replacement=True, generator=generator))
-    return torch.stack(chains, 1)
-
-
-@sample.mistake(
     "at low temperatures you take the likeliest symbol without drawing. Also below 1 the others come, only less often."
 )
 def greedy_below_1(table, start, length, temperature, generator):

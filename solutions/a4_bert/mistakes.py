@@ -856,24 +856,6 @@ def neighbours(labels, k, repeats, generator):
 
 
 @draw_labels.mistake(
-    "the repeats share one shuffled list, cut into pieces, so that they hang together. Shuffle anew for each repeat."
-)
-def pieces_of_one_shuffle(labels, k, repeats, generator):
-    def pick(n):
-        return torch.randperm(n, generator=generator).repeat(repeats * k // n + 2)[: repeats * k].view(repeats, k)
-
-    return _drawn(labels, k, repeats, generator, pick)
-
-
-@draw_labels.mistake("you draw once, and all repeats are alike. Each row is drawn anew.")
-def drawn_once(labels, k, repeats, generator):
-    def pick(n):
-        return torch.randperm(n, generator=generator)[:k].expand(repeats, k)
-
-    return _drawn(labels, k, repeats, generator, pick)
-
-
-@draw_labels.mistake(
     "all classes use the same places: what is drawn for one decides over the others (and the last members of "
     "the larger "
     "classes never come). Draw for each class by itself, from all of its members."
@@ -882,14 +864,6 @@ def same_places_in_each_class(labels, k, repeats, generator):
     least = int(labels.bincount().min())
     places = torch.rand(repeats, least, generator=generator).argsort(1)[:, :k]
     return _drawn(labels, k, repeats, generator, lambda n: places)
-
-
-@draw_labels.mistake("you sort each *column*. Each row has to increase: the last axis.")
-def columns_sorted(labels, k, repeats, generator):
-    def pick(n):
-        return torch.rand(repeats, n, generator=generator).argsort(1)[:, :k]
-
-    return _drawn(labels, k, repeats, generator, pick).sort(0).values
 
 
 # --- 6. Error bars ----------------------------------------------------------------------------------------------------
