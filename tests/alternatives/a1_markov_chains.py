@@ -301,3 +301,50 @@ def library_with_numpy_and_back_off(training, sentences):
         logs = np.log(table).ravel()
         scores.append([logs[ids(c, 2)].sum() for c in encoded])
     return [list(training)[i] for i in np.argmax(scores, axis=0)]
+
+
+# --- more styles ------------------------------------------------------------------------------------------------------
+
+
+@alternative("count_transitions")
+def count_by_halves(codes, size):
+    import torch
+
+    if len(codes) < 3:
+        counts = torch.zeros(size, size, dtype=torch.long, device=codes.device)
+        if len(codes) == 2:
+            counts[codes[0], codes[1]] = 1
+        return counts
+    half = len(codes) // 2
+    return count_by_halves(codes[: half + 1], size) + count_by_halves(codes[half:], size)
+
+
+@alternative("count_transitions")
+def count_with_unique(codes, size):
+    import torch
+
+    counts = torch.zeros(size, size, dtype=torch.long, device=codes.device)
+    if len(codes) > 1:
+        pairs, often = torch.stack([codes[:-1], codes[1:]]).unique(dim=1, return_counts=True)
+        counts[pairs[0], pairs[1]] = often
+    return counts
+
+
+@alternative("bits_per_character")
+def bits_from_counts(codes, table):
+    import torch
+
+    size = len(table)
+    counts = torch.bincount(codes[:-1] * size + codes[1:], minlength=size**2).view(size, size)
+    return -float(torch.where(counts > 0, counts * table.double().log2(), 0.0).sum() / counts.sum())
+
+
+@alternative("sample")
+def sample_by_an_exponential_race(table, start, length, temperature, generator):
+    import torch
+
+    table, chains = (table.log() / temperature).softmax(1), [start]
+    for _ in range(length - 1):
+        times = torch.empty(len(start), len(table)).exponential_(generator=generator)
+        chains.append((table[chains[-1]] / times.to(table)).argmax(1))
+    return torch.stack(chains, 1)

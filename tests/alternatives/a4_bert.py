@@ -224,3 +224,50 @@ def library_by_newton(features, labels, new_features, penalty):
         curvature = curvature.reshape(D * C, D * C) + torch.diag(held.repeat_interleave(C))
         W = W - torch.linalg.solve(curvature, gradient.flatten()).view(D, C)
     return (new @ W).softmax(1).float()
+
+
+# --- more styles ------------------------------------------------------------------------------------------------------
+
+
+@alternative("mask_tokens")
+def masked_by_arithmetic(codes, choose, how, other, mask_code, special, share):
+    chosen = ((choose < share) & (codes >= special)).long()
+    hidden = chosen * (how < 0.8).long()
+    random = chosen * (how < 0.9).long() - hidden
+    inputs = codes * (1 - hidden - random) + mask_code * hidden + other * random
+    return inputs, codes * chosen - 100 * (1 - chosen)
+
+
+@alternative("mean_pool")
+def pooled_by_a_running_mean(hidden, mask):
+    mean = torch.zeros_like(hidden[:, 0])
+    count = mean[:, :1]
+    for t in range(hidden.shape[1]):
+        seen = mask[:, t : t + 1].to(hidden.dtype)
+        count = count + seen
+        mean = mean + seen * (hidden[:, t] - mean) / count.clamp(min=1)
+    return mean
+
+
+@alternative("draw_labels")
+def drawn_one_by_one(labels, k, repeats, generator):
+    """Each member is taken with the chance that is left: how many are still needed, of how many still to come."""
+    rows = []
+    for _ in range(repeats):
+        row = []
+        for c in range(int(labels.max()) + 1):
+            members, need = (labels == c).nonzero()[:, 0].tolist(), k
+            for place, member in enumerate(members):
+                if float(torch.rand((), generator=generator)) * (len(members) - place) < need:
+                    row.append(member)
+                    need -= 1
+        rows.append(sorted(row))
+    return torch.tensor(rows)
+
+
+@alternative("mean_and_error")
+def error_from_all_pairs(right):
+    shares = right.double().mean(2)
+    R = shares.shape[1]
+    apart = (shares[:, :, None] - shares[:, None]).square().sum((1, 2))
+    return shares.mean(1), (apart / (2 * R * R * (R - 1))).sqrt()

@@ -254,3 +254,41 @@ def cleaned_by_shrunken_directions(training, noisy, sigma):
     variances = s**2 / len(training)
     codes = (noisy - mean) @ rows.T * variances / (variances + sigma**2)
     return mean + codes @ rows > 0.5
+
+
+# --- more styles ------------------------------------------------------------------------------------------------------
+
+
+@alternative("pca")
+def pca_by_deflation(x, k):
+    mean = x.mean(0)
+    rest, directions, variances = torch.cov((x - mean).double().T, correction=0).view(x.shape[1], -1), [], []
+    for _ in range(k):
+        values, vectors = torch.linalg.eigh(rest)
+        v = vectors[:, -1] * vectors[vectors[:, -1].abs().argmax(), -1].sign()
+        directions.append(v)
+        variances.append(values[-1])
+        rest = rest - values[-1] * torch.outer(v, v)
+    return mean, torch.stack(directions), torch.stack(variances)
+
+
+@alternative("principal_angles")
+def angles_with_tangents(a, b):
+    p, q = torch.linalg.qr(a.double()).Q, torch.linalg.qr(b.double()).Q
+    _, cosines, Vh = torch.linalg.svd(p.T @ q)
+    nearest = q @ Vh.T
+    return torch.atan2((nearest - p @ (p.T @ nearest)).norm(dim=0), cosines)
+
+
+@alternative("elbo")
+def elbo_with_logaddexp(x, logits, kl, beta):
+    return (x * logits - torch.logaddexp(logits, torch.zeros_like(logits))).mean(0).sum(1) - beta * kl
+
+
+@alternative("latent_walk")
+def walk_as_a_product(start, end, steps):
+    t = torch.arange(steps, dtype=start.dtype, device=start.device)[:, None] / (steps - 1)
+    angle = torch.acos((start @ end / start.norm() / end.norm()).clip(-1, 1))
+    if angle.sin() < 1e-3:
+        return torch.lerp(start[None], end[None], t)
+    return torch.cat([((1 - t) * angle).sin(), (t * angle).sin()], 1) / angle.sin() @ torch.stack([start, end])

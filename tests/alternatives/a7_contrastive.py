@@ -194,3 +194,35 @@ def larger_batches_and_a_steady_rate(first, second, gallery, new):
         optimizer.step()
     with torch.no_grad():
         return torch.cdist(encoder(new), encoder(gallery)).argmin(1)
+
+
+# --- more styles ------------------------------------------------------------------------------------------------------
+
+
+@alternative("two_views")
+def views_by_one_hot_products(images, top, left, flip, side):
+    height, width = images.shape[2:]
+    steps = torch.arange(side, device=images.device)
+    rows = F.one_hot(top.reshape(-1, 1) + steps, height).to(images.dtype)
+    turned = torch.where(flip.reshape(-1, 1), steps.flip(0), steps)
+    columns = F.one_hot(left.reshape(-1, 1) + turned, width).to(images.dtype)
+    return torch.einsum("nah,nchw,nbw->ncab", rows, torch.cat([images, images]), columns)
+
+
+@alternative("sup_con_loss")
+def supervised_by_sums_of_classes(z, labels, temperature):
+    """The sum of the cosines with all positives is one product: with the sum of the class, less oneself."""
+    z = F.normalize(z, dim=1)
+    member = F.one_hot(labels.unique(return_inverse=True)[1]).to(z.dtype)
+    many = member.sum(0)[member.argmax(1)] - 1
+    near = ((member @ (member.T @ z) - z) * z).sum(1) / temperature
+    alone = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    whole = (z @ z.T / temperature).masked_fill(alone, -float("inf")).logsumexp(1)
+    return (whole - near / many.clamp(min=1))[many > 0].mean()
+
+
+@alternative("hsic")
+def hsic_multiplied_out(k, l):  # noqa: E741
+    n = len(k)
+    mixed = 2 / n * (k.sum(0) * l.sum(0)).sum()
+    return ((k * l).sum() - mixed + k.sum() * l.sum() / n**2) / (n - 1) ** 2

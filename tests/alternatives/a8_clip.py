@@ -220,3 +220,32 @@ def named_by_a_bag_of_words(images, captions, prompts, new_images, steps):
     with torch.no_grad():
         found = unit(see(new_images / 255 - 0.5))
         return torch.stack([(found @ unit(read(bag(group))).T).mean(1) for group in prompts], dim=1).argmax(1)
+
+
+# --- more styles ------------------------------------------------------------------------------------------------------
+
+
+@alternative("distinct_batch")
+def batch_by_recursion(order, captions, n):
+    def take(rest, seen):
+        if not rest or len(seen) == n:
+            return []
+        first, *rest = rest
+        return take(rest, seen) if captions[first] in seen else [first, *take(rest, seen | {captions[first]})]
+
+    return torch.tensor(take(order.tolist(), frozenset()), dtype=torch.int64)
+
+
+@alternative("recall_both_ways")
+def recall_by_searching_sorted_rows(similarity, k):
+    def found(table):
+        ordered, own = table.sort(1).values, table.diagonal()[:, None].contiguous()
+        better = len(table) - torch.searchsorted(ordered, own, right=True)[:, 0]
+        return (better < k).double().mean()
+
+    return found(similarity), found(similarity.T.contiguous())
+
+
+@alternative("zero_shot")
+def probabilities_from_sums_of_objects(image, pairs, scale):
+    return (scale * torch.einsum("ne,oce->noc", image, pairs)).logsumexp(2).softmax(1)

@@ -332,3 +332,55 @@ def leaks_line_by_line(training, questions):
                 hits[number] = hits.get(number, 0) + 1
         leaked.append(max(hits.values(), default=0) >= 0.4 * len(own))
     return leaked
+
+
+# --- more styles ------------------------------------------------------------------------------------------------------
+
+
+@alternative("longest_match")
+def match_by_halving(generated, training):
+    generated, training = generated.tolist(), training.tolist()
+
+    def first(length):
+        windows = {tuple(generated[i : i + length]) for i in range(len(generated) - length + 1)}
+        places = range(len(training) - length + 1)
+        return next((i for i in places if tuple(training[i : i + length]) in windows), None)
+
+    start, low, high = 0, 0, min(len(generated), len(training))
+    while low < high:
+        middle = (low + high + 1) // 2
+        place = first(middle)
+        low, high, start = (low, middle - 1, start) if place is None else (middle, high, place)
+    return start, low
+
+
+@alternative("mark_copied")
+def marked_by_a_running_sum(generated, training, n):
+    import torch
+
+    generated, training = generated.tolist(), training.tolist()
+    windows = {tuple(training[i : i + n]) for i in range(len(training) - n + 1)}
+    edges = torch.zeros(len(generated) + n + 1, dtype=torch.int64)
+    for i in range(len(generated) - n + 1):
+        if tuple(generated[i : i + n]) in windows:
+            edges[i] += 1
+            edges[i + n] -= 1
+    return edges.cumsum(0)[: len(generated)] > 0
+
+
+@alternative("exposure")
+def exposure_by_counting_values(losses, canaries):
+    _, place, often = losses.unique(return_inverse=True, return_counts=True)
+    return (len(losses) / often.cumsum(0)[place][canaries].double()).log2()
+
+
+@alternative("private_gradient")
+def private_with_vmap(gradients, max_norm, noise_multiplier, noise):
+    import torch
+
+    def shortened(*parts):
+        length = torch.sqrt(sum(part.square().sum() for part in parts)).clamp(min=max_norm)
+        return [part * (max_norm / length) for part in parts]
+
+    sums = [part.sum(0) for part in torch.func.vmap(shortened)(*gradients)]
+    return [(x + noise_multiplier * max_norm * z) / len(g) for x, z, g in zip(sums, noise, gradients)]
