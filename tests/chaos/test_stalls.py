@@ -75,7 +75,7 @@ def judge(tmp_path):
 def test_half_an_answer_does_not_keep_the_judge(judge, sent):
     judge.open("double")
     with plain.connect(judge.address) as connection:
-        assert plain.receive(connection)["cases"] == 2
+        assert plain.receive(connection)["cases"] >= 2  # what its promises ask comes behind
         plain.receive(connection)
         connection.sendall(sent)
         begin = time.monotonic()
@@ -83,9 +83,8 @@ def test_half_an_answer_does_not_keep_the_judge(judge, sent):
         assert time.monotonic() - begin < patient(5) and verdict.points == 0
     judge.open("double")  # and the next exercise is answered
     with plain.connect(judge.address) as connection:
-        plain.receive(connection)
-        for _ in range(2):
-            plain.send(connection, {"value": [2 * v for v in plain.receive(connection)[0]]})
+        for _ in range(plain.receive(connection)["cases"]):
+            plain.send(connection, answer(lambda x: [2 * v for v in x], plain.receive(connection)))
         assert plain.receive(connection) == "done"
     assert judge.close().points == 2
 

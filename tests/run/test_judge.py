@@ -169,7 +169,8 @@ def test_recipes_are_cooked_before_they_are_sent(folder, monkeypatch):
     monkeypatch.setattr(text, "three", lambda: 3, raising=False)
     exercise = Exercise("double", points=1, compare=close())
     exercise.cases(lambda g: iter([(Recipe("text.three"),)]))
-    cases = {"double": complete(exercise.build(0), [{"value": 6}])}
+    built = exercise.build(0)
+    cases = {"double": complete(built, [answer(double, ask) for ask in built.asks])}
     with Judge(cases, folder) as judge:
         judge.open("double")
         client(folder, double)
@@ -235,7 +236,7 @@ def test_a_judge_on_a_port_passes_over_all_others(port, token):
         with contextlib.suppress(ConnectionResetError):
             assert connection.recv(1) == b""
     with plain.connect(port.address) as connection:
-        assert plain.receive(connection)["cases"] == 5  # still open for the right one: four, and one for the GPU
+        assert plain.receive(connection)["cases"] == 6  # still open for the right one: four, one again, one for the GPU
 
 
 @pytest.mark.slow
