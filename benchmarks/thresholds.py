@@ -1,6 +1,6 @@
 """Where the thresholds of final exercises lie between those who have the idea and those who do not.
 
-python benchmarks/thresholds.py a6_pretext [--seeds 30]
+python benchmarks/thresholds.py a6_pretext [--seeds 30] [--only "by hand"]
 
 For each draw of the data and each recipe: the share of right answers by which the exercise is judged. Adds to
 docs/thresholds/a6_pretext.json what it lacks, one draw after the other, so it can be stopped at any time.
@@ -299,6 +299,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("assignment", choices=SWEEPS)
     parser.add_argument("--seeds", type=int, default=30)
+    parser.add_argument("--only", default="", help="recipes with this in their name")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     judged, note, groups = SWEEPS[asked.assignment]
@@ -309,7 +310,7 @@ def main() -> None:
     for seed in range(asked.seeds):
         for group, recipes in groups.items():
             for name, recipe in recipes.items():
-                if len(values[group][name]) > seed:
+                if len(values[group][name]) > seed or asked.only not in name:
                     continue
                 values[group][name].append(round(judged(seed, recipe, judge), 3))
                 table = {judged.__name__: {"threshold": judge["threshold"], "note": note} | values}

@@ -1,5 +1,6 @@
 """A known mistake is named where it explains every case that fails, and never another one."""
 
+import pytest
 import torch
 
 from autograder.author.exercise import Case, Exercise, accuracy, close, complete, distribution
@@ -188,3 +189,34 @@ def test_draws_are_a_mistakes_if_they_follow_its_law():
     assert judged(exercise, drawn, uniform).mistake == "uniform"
     assert judged(exercise, drawn, lambda p, g: uniform(p, g) if p[1] else drawn(p, g)).mistake == "uniform"
     assert judged(exercise, drawn, lambda p, g: drawn(torch.tensor([0.2, 0.4, 0.4]), g)).mistake is None
+
+
+# --- features that a probe reads --------------------------------------------------------------------------------------
+
+
+def clear_and_noisy(g):
+    truth = torch.arange(4).repeat(20)
+    clear = torch.nn.functional.one_hot(truth, 4) + 0.1 * torch.randn(80, 4, generator=g)
+    yield Case((torch.cat([clear, torch.randn(80, 4, generator=g)], dim=1),), truth)
+
+
+def clear(x):
+    return x[:, :4]
+
+
+def noisy(x):
+    return x[:, 4:]
+
+
+def test_of_features_a_file_of_cases_keeps_what_the_probe_reads():
+    exercise = exercise_of(accuracy(0.8, probe=4), clear_and_noisy, [noisy])
+    (kept,) = exercise.build(0).mistakes[0].answers
+    assert kept["value"].shape == (40,) and kept["value"].dtype == torch.uint8
+    result = judged(exercise, clear, lambda x: 3 * x[:, 4:] + 1)
+    assert (result.held, result.mistake) == (0, "noisy")
+    assert judged(exercise, clear, clear).held == 1
+
+
+def test_a_mistake_whose_features_are_as_good_is_refused():
+    with pytest.raises(ValueError, match="the mistake clear passes every case"):
+        judged(exercise_of(accuracy(0.8, probe=4), clear_and_noisy, [clear]), clear, clear)
