@@ -256,8 +256,8 @@ GOOD = {
     "128 pictures, each turned one way": turning(size=128, one_way=True),
     "16 pictures, 900 steps, rate 0.004": turning(size=16, steps=900, lr=4e-3),
     "8 channels first": turning(width=8),
-    "without batch normalization": turning(normed=False),
 }
+WEAKER = {"without batch normalization": turning(normed=False)}
 WITHOUT = {
     "not trained": turning(steps=0),
     "answers that have nothing to do with the pictures": turning(guess=True, steps=200),
@@ -290,7 +290,16 @@ def learn_to_look(seed: int, recipe: Callable[[Tensor, Tensor], Tensor], judge: 
 # --- the sweep --------------------------------------------------------------------------------------------------------
 
 SWEEPS = {  # by assignment: its exercise, how a recipe is judged, the note, the recipes
-    "a6_pretext": (learn_to_look, NOTE, {"good": GOOD, "without the idea": WITHOUT, "another idea": OTHER}),
+    "a6_pretext": (
+        learn_to_look,
+        NOTE,
+        {
+            "good": GOOD,
+            "the idea, with a weaker encoder": WEAKER,
+            "without the idea": WITHOUT,
+            "another idea": OTHER,
+        },
+    ),
 }
 
 
