@@ -388,13 +388,6 @@ def jumps_over_what_overlaps(generated, training, n):
     return marked
 
 
-@mark_copied.mistake(
-    "the last window of a text is missing: a text of N tokens has N − n + 1 windows, not N − n. Look at both loops."
-)
-def last_window_of_the_training_text_missing(generated, training, n):
-    return _mark(generated, training[:-1], n, 0, n)
-
-
 # --- 3. Exposure ------------------------------------------------------------------------------------------------------
 
 exposure = Exercise("exposure", points=2, compare=close(), banned=LIBRARY)
@@ -737,19 +730,6 @@ def words_of_an_ngram_as_a_set(questions, training, n, threshold):
 )
 def last_ngram_not_looked_up(questions, training, n, threshold):
     shares = _shares(questions, training, n, key=lambda grams: grams[:-1] or grams)
-    return shares, shares >= threshold
-
-
-@contamination.mistake(
-    "you look n-grams up in one long string, where “cat” is found in “concatenate”, too. Compare words: tuples "
-    "in a set."
-)
-def parts_of_words_found(questions, training, n, threshold):
-    whole, shares = " ".join(training), []
-    for words in questions:
-        grams = [" ".join(gram) for gram in _grams(words, min(n, len(words)))]
-        shares.append(sum(gram in whole for gram in grams) / len(grams))
-    shares = torch.tensor(shares)
     return shares, shares >= threshold
 
 
