@@ -239,6 +239,8 @@ def _watch(fake: bool = False, listens: bool = False, heard: list[tuple] = ()) -
             self.calls += 1
             if self.calls > MOST_CALLS:
                 raise _Enough
+            if fake and _indexed_from_elsewhere(function, args, kwargs or {}):
+                raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor")
             if fake and function in (torch.Tensor.numpy, torch.Tensor.__array__) and args[0].device.type != "cpu":
                 raise TypeError("can't convert cuda:0 device type tensor to numpy")
             try:
@@ -252,6 +254,26 @@ def _watch(fake: bool = False, listens: bool = False, heard: list[tuple] = ()) -
             return result
 
     return Watch()
+
+
+def _indexed_from_elsewhere(function: Callable, args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Whether indices or what is written lie on another device, where a real one would not allow it.
+
+    Torch passes over these when it plays a device. Indices on the CPU may stand in brackets.
+    """
+    name = getattr(function, "__name__", "")
+    if name in ("__getitem__", "__setitem__"):
+        return args[0].device.type == "cpu" and any(device.type != "cpu" for device in _devices(args[1:2]))
+    if name.startswith("index_"):
+        return len({device.type for device in _devices([*args, *kwargs.values()])}) > 1
+    return False
+
+
+def _devices(values: Any) -> list[Any]:
+    """Where the tensors lie that are more than a number."""
+    found = []
+    plain.replaced(values, lambda leaf: found.append(leaf.device) if getattr(leaf, "ndim", 0) else None)
+    return found
 
 
 def _device_of(arguments: Any) -> Any:

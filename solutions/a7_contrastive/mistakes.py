@@ -204,7 +204,8 @@ def _(g):
     yield Case((z1, 0.1 * z2 - z1, 0.002), note="a small temperature, and each partner is thought impossible")
     for n, dim, temperature in ((2, 3, 0.1), (5, 8, 0.5), (16, 4, 2.0)):
         z1, z2 = torch.randn(2, n, dim, generator=g)
-        yield 3 * z1, z1 + z2, temperature
+        size = 1e-3 if n == 16 else 3  # no length is too small for a direction
+        yield size * z1, z1 + z2, temperature
 
 
 nt_xent_loss.equivalent("`normalize` goes along dimension 1 by default", "z2])[-, dim=1-]")
@@ -222,6 +223,16 @@ def _nt_xent(z: Tensor, temperature: float, partner: Tensor | None = None, itsel
         logits = logits.masked_fill(torch.eye(2 * n, dtype=torch.bool), -math.inf)
     partner = torch.arange(2 * n).roll(n) if partner is None else partner
     return -logits.log_softmax(1)[torch.arange(2 * n), partner]
+
+
+@nt_xent_loss.mistake(
+    "you divide by the length only where it is large enough: short vectors stay short. Vectors of any length come in, "
+    "and each is brought to length 1."
+)
+@nt_xent_loss.breaks("Vectors of any length come in.")
+def short_vectors_stay_short(z1, z2, temperature):
+    z = torch.cat([z1, z2])
+    return _nt_xent(z / z.norm(dim=1, keepdim=True).clamp(min=1), temperature).mean()
 
 
 @nt_xent_loss.mistake(
@@ -389,7 +400,7 @@ def _(g):
             labels[0] = classes  # it is alone in its class
         labels[4] = 1
         labels[5] = 1
-        yield 2 * torch.randn(n, dim, generator=g), labels, temperature
+        yield (1e-3 if n == 12 else 2) * torch.randn(n, dim, generator=g), labels, temperature
 
 
 sup_con_loss.equivalent("`normalize` goes along dimension 1 by default", "F.normalize(z[-, dim=1-])")
@@ -614,7 +625,7 @@ def _(g):
     yield torch.tensor([[1.0, 0.0], [-2.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0], [-1.0, 0.0], [1.0, 0.0]])
     for n, dim, near in ((4, 2, 0.3), (7, 5, 1.0), (20, 16, 0.1)):
         z1, noise = torch.randn(2, n, dim, generator=g)
-        yield 2 * z1, z1 + near * noise
+        yield (1e-3 if n == 7 else 2) * z1, z1 + near * noise
 
 
 alignment_uniformity.equivalent(

@@ -162,7 +162,7 @@ def _(g):
     yield Case((torch.tensor([[3.0, 1.0], [6.0, 2.0]]).log(),), note="the example in the text")
     yield Case((torch.zeros(3, 3) + torch.rand((), generator=g),), note="all pairs are alike")
     yield Case(
-        (100 * torch.tensor([[1.0, 0.9, -1.0], [0.2, 0.1, 0.3], [0.0, 0.0, 1.0]]),),
+        (100 * torch.tensor([[1.0, 0.9, -1.0], [-0.8, -0.9, -0.7], [0.0, 0.0, 1.0]]),),
         note="logits of 100: e^100 is more than any float",
     )
     yield Case(
@@ -290,7 +290,17 @@ def _(g):
     captions = ["a fish", "a car", "a fish", "a car", "a house"]
     for n in (2, 3, 4):
         yield Case((torch.tensor([2, 0, 3, 1, 4]), captions, n), note="the example in the text")
-    words = ("a red car", "a blue car", "the car is red", "a red fish", "a fish", "a house", "A house", "a car ")
+    words = (
+        "a red car",
+        "a blue car",
+        "the car is red",
+        "a red fish",
+        "a fish",
+        "a house",
+        "A house",
+        "a car",
+        "a car ",
+    )
     for length, n in ((12, 4), (20, 6), (30, 8)):
         picked = torch.randint(len(words), (length,), generator=g).tolist()
         yield torch.randperm(length, generator=g), [words[i] for i in picked], n
@@ -420,6 +430,7 @@ def _(g):
     )
     for prompts, dim, count in ((6, 4, 2), (12, 8, 5), (20, 16, 6)):
         lengths = torch.rand(prompts, 1, generator=g) * 9 + 0.5
+        lengths *= 1e-3 if count == 6 else 1
         classes = torch.cat([torch.arange(count), torch.randint(count, (prompts - count,), generator=g)])
         classes = classes[torch.randperm(prompts, generator=g)]
         classes[classes == 0] = 1 if count == 5 else 0  # there one class has no prompt
@@ -545,7 +556,8 @@ def _(g):
         (4, 4, 4, 6, 5.0),
     ):
         pairs = F.normalize(torch.randn(objects, colours, dim, generator=g), dim=2)
-        yield F.normalize(torch.randn(n, dim, generator=g), dim=1), pairs, scale
+        image = F.normalize(torch.randn(n, dim, generator=g), dim=1)
+        yield (image if scale > 1 else image * torch.tensor([[0.5], [2.0], [4.0]])), pairs, scale
 
 
 def _logits(image: Tensor, pairs: Tensor, scale: float) -> Tensor:

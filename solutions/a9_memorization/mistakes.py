@@ -251,6 +251,7 @@ def _(g):
     yield Case((generated, training, 3), note="the example in the text, with n = 3")
     yield Case((generated, training, 1), note="every token that occurs")
     yield Case((torch.tensor([1, 2]), training, 3), note="shorter than n: nothing can be marked")
+    yield Case((generated, training[1:3], 3), note="a training text shorter than n: nothing can be marked")
     yield Case((torch.tensor([2, 1, 4, 3, 2]), training, 2), note="the same tokens in another order")
     # 2 3 is no part of 12 31, though its digits are
     a, b = (1 + torch.randperm(9, generator=g)[:2]).tolist()
@@ -552,7 +553,7 @@ def _(g):
         ([["x", "y", "z"], ["w", "x"], ["y"], ["z", "x"]], ["w", "x", "y", "z"], 4, 1.0),
         note="questions of fewer than n words",
     )
-    for size, length, n in ((5, 150, 3), (12, 400, 3), (20, 600, 2)):
+    for size, length, n, threshold in ((5, 150, 3, 0.9), (12, 400, 3, 0.7), (20, 600, 2, 0.3)):
         names = [f"w{i}" for i in range(size)]
         training = [names[i] for i in torch.randint(0, size, (length,), generator=g)]
         found = []
@@ -560,7 +561,7 @@ def _(g):
             long, start = _integer(g, 2, 9), _integer(g, 0, length - 10)
             other = [names[i] for i in torch.randint(0, size, (_integer(g, 0, 8),), generator=g)]
             found.append(training[start : start + long] + other + training[start : start + _integer(g, 0, 4)])
-        yield found, training, n, 0.5
+        yield found, training, n, threshold
 
 
 contamination.equivalent("to look in a list takes longer, and finds the same", "[-set(n_grams(training, m)-]")
@@ -588,6 +589,12 @@ def _shares(questions, training, n, prepare=tuple, key=list) -> Tensor:
 def different_ngrams(questions, training, n, threshold):
     shares = _shares(questions, training, n, key=set)
     return shares, shares >= threshold
+
+
+@contamination.mistake("a threshold of ½ is written out in yours. It is an argument: `threshold`.")
+@contamination.breaks("threshold: share from which a question is flagged, 0 … 1.")
+def threshold_written_out(questions, training, n, threshold):
+    return _shares(questions, training, n), _shares(questions, training, n) >= 0.5
 
 
 @contamination.mistake("a share equal to the threshold is flagged, too: ≥, not >.")

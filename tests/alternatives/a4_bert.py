@@ -146,7 +146,7 @@ def drawn_by_one_shuffle(labels, k, repeats, generator):
     rows = []
     for _ in range(repeats):
         order = torch.randperm(len(labels), generator=generator)  # all of them; then the first k of each class
-        taken = [order[labels[order] == c][:k] for c in range(int(labels.max()) + 1)]
+        taken = [order[(labels[order] == c).cpu()][:k] for c in range(int(labels.max()) + 1)]
         rows.append(torch.cat(taken).sort().values)
     return torch.stack(rows)
 

@@ -124,7 +124,7 @@ def targets_with_cdist(chroma, bins):
 @alternative("colour_targets")
 def targets_bin_by_bin(chroma, bins):
     best = torch.full_like(chroma[:, 0], math.inf)
-    found = torch.zeros(best.shape, dtype=torch.int64)
+    found = torch.zeros(best.shape, dtype=torch.int64, device=best.device)
     for q, (a, b) in enumerate(bins):
         distance = (chroma[:, 0] - a) ** 2 + (chroma[:, 1] - b) ** 2
         found[distance < best] = q

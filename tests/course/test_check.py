@@ -623,6 +623,11 @@ class MaskOfItsOwn(torch.nn.Module):
         return 2 * x * self.mask
 
 
+def written(table, x):
+    table[(x > 1).long()] = 2 * x
+    return table
+
+
 TWO = torch.tensor([2.0, 2.0])
 DEVICE_FAULTS = {
     "made by zeros": lambda x: torch.zeros(2) + 2 * x,
@@ -637,6 +642,9 @@ DEVICE_FAULTS = {
     "a unit matrix": lambda x: x @ (2 * torch.eye(2)),
     "a layer": lambda x: torch.nn.Linear(2, 2)(x) * 0 + 2 * x,
     "scattered": lambda x: torch.zeros(2).scatter(0, torch.arange(2), x) * 2,
+    "indexed": lambda x: 2 * torch.ones(2)[(x > 5).long()] * x,
+    "written by index": lambda x: written(torch.zeros(2), x),
+    "added by index": lambda x: torch.zeros(2).index_add(0, (x > 1).long(), 2 * x),
     "behind a question": lambda x: 2 * x + torch.zeros(2) if x.sum() > 0 else 2 * x,
     "behind a number": lambda x: x * float(x[1]) / 2 * torch.ones(2) + x,
     "behind a choice": lambda x: torch.cat([2 * x[x > 0], torch.zeros(0)]),
@@ -679,6 +687,8 @@ def test_a_mask_that_is_no_buffer_is_found():
         lambda x: x * 2.0 + torch.tensor(0.0),
         lambda x: torch.from_numpy(2 * x.cpu().numpy()),
         lambda x: torch.stack([v * 2 for v in x]),
+        lambda x: 2 * x[torch.arange(2)],
+        lambda x: (2 * x).index_select(0, torch.arange(2, device=x.device)),
         lambda x: 2 * x if x.is_cuda else 2 * x[x > 0] if x.sum() > 0 else x,
         lambda x: torch.zeros_like(x).index_add(0, (x > 0).nonzero()[:, 0], 2 * x[x > 0]),
     ],
