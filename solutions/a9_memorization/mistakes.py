@@ -49,8 +49,8 @@ def _(g):
     yield Case((torch.tensor([7, 8, 9]), training), note="nothing in common")
     yield Case((torch.tensor([4, 1, 2]), training), note="all of it, at the end of the training text")
     yield Case(
-        (torch.tensor([9, 2, 3, 8, 0, 1, 8, 3, 0]), training),
-        note="three passages are equally long: the one that stands first in the training text counts",
+        (torch.tensor([9, 2, 3, 8, 0, 1, 8, 3, 0, 8, 1, 2]), training),
+        note="four passages are equally long: the one that stands first in the training text counts",
     )
     yield Case(
         (torch.tensor([6, 1, 1, 1, 2, 6]), torch.tensor([1, 1, 1, 1, 2, 3, 5])), note="a match inside a failed match"
@@ -73,7 +73,7 @@ longest_match.equivalent("the maximum is symmetric", "maximum([-best, run-]{+run
 
 def _runs(generated: Tensor, training: Tensor) -> list[Tensor]:
     """For each place of the generated text: (N,) how long the match is that ends there and at each training place."""
-    run, rows = torch.zeros(len(training) + 1, dtype=torch.long), []
+    run, rows = torch.zeros(len(training) + 1, dtype=torch.long, device=training.device), []
     for token in generated:
         run = torch.cat([run[:1], torch.where(training == token, run[:-1] + 1, 0)])
         rows.append(run[1:])

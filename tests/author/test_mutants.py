@@ -116,7 +116,7 @@ def halvings(worker):
     cases = halving((5,), (9,), (1,)).build(0)
     worker.take(cases)
     answers, seconds = worker.answers(HALVINGS)
-    assert [a["value"] for a in answers] == [2, 3, 0] and seconds < 1
+    assert [a["value"] for a in answers] == [2, 3, 0, 0] and seconds < 1  # the last case is asked once more
     worker.take(complete(cases, answers))
     return worker
 
