@@ -142,12 +142,12 @@ class Assignment:
         """The solution's function, from its cell alone: an exercise that needed another one would fail here."""
         return self.defined(self.cell(name).source, name)
 
-    @cache  # noqa: B019
     def arguments(self, name: str, generator: torch.Generator) -> Iterator[tuple]:
         """Yield those of each case of an exercise."""
         for case in self.exercises[name].draw(generator):
             yield case.arguments if isinstance(case, Case) else case
 
+    @cache  # noqa: B019
     def cases(self, name: str, seed: int) -> ExerciseCases:
         drawn = self.exercises[name].build(seed)
         drawn.inputs = cook(drawn.inputs)  # once, as the judge does, and not for each function again

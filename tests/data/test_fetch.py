@@ -17,6 +17,7 @@ import threading
 import time
 import warnings
 import zipfile
+from itertools import dropwhile
 from pathlib import Path
 
 import pytest
@@ -295,7 +296,8 @@ def test_a_fetch_that_is_killed_at_any_moment_goes_on(here, server):
     assert {name: (here / "models" / "gpt2-medium" / name).read_bytes() for name in server.files} == server.files
     assert left(here) == [f"models/gpt2-medium/{name}" for name in sorted(server.files)]
     ranges = [asked for name, asked in server.asked if name == "model.safetensors"]
-    assert ranges[0] is None and all(ranges[1:]) and len(ranges) >= 4, "none began anew"
+    resumed = list(dropwhile(lambda asked: asked is None, ranges))  # the first three may be killed with nothing there
+    assert 1 <= len(ranges) - len(resumed) <= 3 <= len(resumed) and all(resumed), "none began anew"
     assert [name for name, _ in server.asked].count("config.json") <= 3, "what was there was not fetched again"
 
 
