@@ -724,13 +724,21 @@ def _begins(got: list[Any], right: list[Any]) -> str:
         return ""
     if all(not _hangs(g) and _hangs(r) for g, r in zip(got, right)):
         return "what comes next in yours does not hang on the symbol before it"
-    first = [next((t for t in range(r.shape[1]) if _apart(g[:, t], r[:, t])), None) for g, r in zip(got, right)]
-    at = [next((t for t in range(r.shape[1]) if len(r[:, t].unique()) > 1), 0) for r in right]
-    if all(t is not None and t == a for t, a in zip(first, at)):
+    wrong = [_apart(*_first_drawn(g.long(), r.long())) for g, r in zip(got, right)]
+    if all(wrong):
         return "the first draw is wrong already"
-    if all(t is None or t > a for t, a in zip(first, at)):
+    if not any(wrong):
         return "the first draw is right, those after it are not: what does each of them hang on?"
     return ""
+
+
+def _first_drawn(g: torch.Tensor, r: torch.Tensor) -> Pair:
+    """The first column of both that is drawn; where one before it is given, each draw together with what is given."""
+    at = next((t for t in range(r.shape[1]) if not torch.equal(g[:, t], r[:, t])), 0)
+    if at == 0:
+        return g[:, 0], r[:, 0]
+    width = int(max(g.max(), r.max())) + 1
+    return g[:, at - 1] * width + g[:, at], r[:, at - 1] * width + r[:, at]
 
 
 def _hangs(rows: torch.Tensor) -> bool:

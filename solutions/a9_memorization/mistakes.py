@@ -55,7 +55,10 @@ def _(g):
     yield Case(
         (torch.tensor([6, 1, 1, 1, 2, 6]), torch.tensor([1, 1, 1, 1, 2, 3, 5])), note="a match inside a failed match"
     )
-    yield Case((torch.tensor([3, 4, 5, 6, 7]), torch.tensor([5, 6])), note="the training text is the shorter one")
+    yield Case(
+        (torch.tensor([3, 4, 6, 5, 6, 7]), torch.tensor([5, 6])),
+        note="the training text is the shorter one, and no ring",
+    )
     yield Case(
         (torch.randint(2_000, (300,), generator=g), torch.randint(2_000, (30_000,), generator=g)),
         note="a long training text",
@@ -222,6 +225,21 @@ def same_places_alone(generated, training):
         run = run + 1 if g == c else 0
         if run > best[1]:
             best = t + 1 - run, run
+    return best
+
+
+@longest_match.mistake(
+    "your match goes on from the last training token with the first one, as if the training text were a ring. `roll` "
+    "carries the last place round: no match leads into the first place."
+)
+def training_text_as_a_ring(generated, training):
+    run, best = torch.zeros_like(training), (0, 0)
+    for token in generated:
+        run = torch.where(training == token, run.roll(1) + 1, 0)
+        length = int(run.max())
+        start = int(run.argmax()) + 1 - length
+        if length > best[1] or length == best[1] > 0 and start < best[0]:
+            best = start, length
     return best
 
 

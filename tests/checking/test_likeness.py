@@ -12,8 +12,8 @@ from course_utils.checking.likeness import likeness
 
 def cases_of(right, inputs, kind="close"):
     compare = {"kind": kind, "rtol": 1e-4, "atol": 1e-6}
-    if kind == "distribution":
-        compare |= {"of": "values", "alpha": 1e-6}
+    if kind in ("distribution", "pairs"):
+        compare |= {"kind": "distribution", "of": "pairs" if kind == "pairs" else "values", "alpha": 1e-6}
     if kind == "accuracy":
         compare |= {"threshold": 0.9}
     truths = [right(*i) if kind == "accuracy" else None for i in inputs]
@@ -207,8 +207,10 @@ def test_orders_of_the_same_numbers_tell_nothing():
 def test_whether_chains_go_wrong_at_their_first_draw_is_said():
     laws = [(torch.tensor([[p, 1 - p], [1 - p, p]]),) for p in (0.9, 0.8, 0.95)]
 
-    def chains(table, first, then):
-        rows = [torch.zeros(2000, dtype=torch.long)]
+    alike, both = torch.zeros(2000, dtype=torch.long), torch.arange(2000) % 2
+
+    def chains(table, first, then, start=alike):
+        rows = [start]
         for t in range(4):
             of = (first if t == 0 else then)(table)[rows[-1]]
             rows.append(torch.multinomial(of, 1, generator=G)[:, 0])
@@ -222,6 +224,15 @@ def test_whether_chains_go_wrong_at_their_first_draw_is_said():
     )
     assert "the first draw is right, those after it are not" in said(
         right, lambda table: chains(table, lambda t: t, torch.Tensor.sqrt), laws, "distribution"
+    )
+    assert (
+        "the first draw is wrong already"
+        in said(  # from both symbols: each comes as often as the other all the same
+            lambda table: chains(table, lambda t: t, lambda t: t, both),
+            lambda table: chains(table, torch.Tensor.sqrt, torch.Tensor.sqrt, both),
+            laws,
+            "pairs",
+        )
     )
 
 
