@@ -190,10 +190,7 @@ def _(g):
 
 
 far_permutations.equivalent(
-    "the same is added to every candidate's sum", "torch.[-zeros-]{+ones+}(len(pool), dtype", "{+len(pool+}"
-)
-far_permutations.equivalent(
-    "whole numbers as floating point are still whole numbers", "zeros(len(pool)[-, dtype=torch.int64-])"
+    "the same is added to every candidate's sum", "torch.[-zeros_like-]{+ones_like+}(nearest)", "{+nearest+}"
 )
 far_permutations.uncaught(
     "it differs only if a sum exceeds another by `count`: of those tried, with up to six tiles, none does",
@@ -771,7 +768,7 @@ knn_probe.equivalent(
 )
 knn_probe.equivalent("`topk` goes along the last dimension by default", "topk(k[-, dim=1-])")
 knn_probe.equivalent("one vote more for every class changes no order", "torch.[-zeros-]{+ones+}(len(new)")
-knn_probe.uncaught("it fails on features of double precision, which no case has", "classes[-, dtype=near.dtype-]")
+knn_probe.uncaught("it fails on features of double precision, which no case has", "classes, [-dtype=near.dtype, -]")
 
 
 def _vote(similarity: Tensor, labels: Tensor, k: int, by_sum: bool = True, votes_count: bool = True) -> Tensor:
@@ -932,9 +929,6 @@ def _(g):
         yield Case((torch.rand(n, channels, side, side, generator=g),), note="several pictures in a batch")
 
 
-four_ways.equivalent("negative dimensions count from the end", "(2, [-3-]{+-1+})")
-
-
 def _turned(images: Tensor, turns: tuple[int, ...]) -> Tensor:
     return torch.cat([images.rot90(r, (2, 3)) for r in turns])
 
@@ -1004,6 +998,9 @@ def _(g):
         pictures = tuple(Recipe("captioned.objects_alone", drawn, item=i) for i in range(2))
         truth = captioned.objects_alone(**drawn)[2]
         yield Case(pictures, truth, note="what a probe reads from your features of new pictures")
+
+
+learn_to_look.uncaught("the rate climbs two steps later, which is good enough on some draws", "min((step [-+-]{+-+}")
 
 
 def _looked(images: Tensor, new: Tensor, steps: int, turns: Tensor | None = None) -> Tensor:
