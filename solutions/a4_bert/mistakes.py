@@ -1110,6 +1110,13 @@ def _scores(x, y, new, penalty, bias=True, on_bias=False, steps=100, size=lambda
     return (new @ weight).detach()
 
 
+which_library.equivalent(
+    "the loss is convex, and the same minimum is found",
+    "max_iter=[-100-]{+101+}",
+    "[-, line_search_fn='strong_wolfe'-]",
+)
+
+
 def _fitted(features, labels, new_features, penalty, **how) -> Tensor:
     return _scores(_standard(features, features), labels, _standard(new_features, features), penalty, **how)
 
