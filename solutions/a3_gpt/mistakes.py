@@ -962,7 +962,10 @@ def _(g):
     yield Case((mixed(0.4, 0.1, 0.2, 0.3), 1.0, 3, 0.75), note="top-k, then top-p of what it leaves")
     yield Case((mixed(0.3, 0.4, 0.2, 0.1), 0.5, None, 0.75), note="the temperature, then top-p")
     nearly = torch.tensor([[0.5, 1.0, 1.0 - 1e-6]], dtype=torch.double)[:, torch.randperm(3, generator=g)]
-    yield Case((torch.cat([nearly, torch.randn(1, 3, generator=g)]), 0.0, None, None), note="greedy, and nearly a tie")
+    both = F.pad(
+        torch.cat([nearly, torch.randn(1, 3, generator=g)]), (0, 1), value=-9.0
+    )  # the last token is chosen nowhere
+    yield Case((both, 0.0, None, None), note="greedy, and nearly a tie")
     higher = 4 * torch.arange(4)[:, None]  # each text has a bound of its own
     yield 2 * torch.randn(4, 30, generator=g) + higher, 0.7, 10, None
     yield Case(

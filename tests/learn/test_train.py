@@ -433,3 +433,25 @@ def test_muon_is_torchs(bf16):
         other.step()
     for p, q in zip(ours, theirs):
         assert torch.allclose(p, q, atol=2e-3)
+
+
+def test_how_a_step_is_taken_when_nothing_is_said():
+    """A twentieth of the steps up, then down to a tenth; matrices decay by a tenth. Trained models rest on this."""
+    model, batch = regression()
+    optimizer, rates = torch.optim.SGD(model.parameters(), lr=0.5), []
+
+    def watched(model, *both):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return loss(model, *both)
+
+    train.fit(model, batch, watched, steps=100, settings=train.Settings(optimizer=optimizer), progress=False)
+    assert rates[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5]) and max(rates) == pytest.approx(0.5)
+    assert rates[-1] == pytest.approx(0.05)
+
+    def nothing(model, x, y):
+        return 0 * loss(model, x, y)
+
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    train.fit(model, batch, nothing, steps=1, lr=0.5, progress=False)  # no gradient: only what decays is changed
+    for name, tensor in model.state_dict().items():
+        assert torch.allclose(tensor, before[name] * (0.95 if tensor.ndim > 1 else 1.0)), name
