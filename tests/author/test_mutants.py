@@ -219,6 +219,17 @@ def test_of_a_slow_solution_a_sample_is_tried(worker):
     assert found == score(worker, exercise, code, slow=-1.0), "the same sample"
 
 
+def test_what_a_process_does_once_is_not_the_solutions_time(worker):
+    once = """import sys, time
+if not hasattr(sys, "begun"):
+    sys.begun = time.process_time() + 0.6
+    while time.process_time() < sys.begun:
+        pass
+"""
+    found = score(worker, halving((9,), (4,), (1,), (0,)), once + HALVINGS, slow=0.5)
+    assert found.tried == found.made > SAMPLE
+
+
 def test_solution_that_does_not_stand_alone_is_refused(worker):
     with pytest.raises(CourseError, match="plus: the solution raises NameError in case 1"):
         exercise = Exercise("plus", points=1, compare=close())
