@@ -22,6 +22,7 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "
 LARGE = 50.0  # e to the power of it is still a float; sums and differences of such powers lose all their digits
 SMALL = 5.0  # nats; who clamps a probability, or adds a little to it, loses none of the large ones
 LONG = 50  # rows of draws from which on a column tells its law
+FEW = 12  # draws of what is impossible that are no accident, where all else is frequent
 MANY = 20  # draws of a symbol from which on it is no accident that the other side has none of it
 BY_HAND = 60  # numbers with which somebody would still work out an answer by hand
 EVEN = 0.05  # bits by which one distribution is more even than another, and no accident
@@ -560,6 +561,8 @@ def _stops(got: list[Any], right: list[Any]) -> str:
         wrong = g.shape == r.shape and ~torch.isclose(g, r, 1e-4, 1e-6)
         if wrong is False or not ((g * r > 0) & (g.abs() < r.abs()) & (g.abs() > SMALL))[wrong].all():
             return ""
+        if (~wrong).any() and wrong.any() and r[~wrong].abs().max() > r[wrong].abs().min():
+            return ""  # larger ones came out right
     return "yours stops where the right numbers grow on: something clamps, or adds a little before a logarithm"
 
 
@@ -660,10 +663,10 @@ FEATURES: dict[str, Callable[[Any], bool]] = {  # in the order in which they are
     "False before True in {}": lambda v: v.dtype == torch.bool and bool((v[..., 1:] & ~v[..., :-1]).any()),
     "a row of zeros in {}": lambda v: v.dim() > 1 and v.shape[-1] > 1 and bool((v == 0).all(-1).any()),
     "equal numbers in a row of {} (ties)": lambda v: bool((_floats(v).sort(-1).values.diff(dim=-1) == 0).any()),
-    "negative numbers in {}": lambda v: bool((_floats(v) < 0).any()),
-    "a number below 1 as {}": lambda v: isinstance(v, float) and 0 < v < 1,
     "more than one row in {}": lambda v: len(v) > 1,
     "a single row in {}": lambda v: len(v) == 1,
+    "negative numbers in {}": lambda v: bool((_floats(v) < 0).any()),
+    "a number below 1 as {}": lambda v: isinstance(v, float) and 0 < v < 1,
 }
 
 
@@ -697,23 +700,50 @@ def _draws(got: list[Any], right: list[Any]) -> str:
     mine, theirs = [g.long() for g in got], [r.long() for r in right]
     if all(r.dim() == 2 and len(r) > 1 for r in theirs):
         if all((g == g[0]).all() and not (r == r[0]).all() for g, r in zip(mine, theirs)):
-            return "all rows of yours are alike: each is drawn anew"
+            return "all rows of yours are alike: each has a beginning and draws of its own"
         if all(_increases(r) and not _increases(g) for g, r in zip(mine, theirs)):
             return "each row has to increase, and yours does not, or has a number twice"
+    sets = all(r.dim() == 2 and r.shape[1] > 1 and _increases(r) for r in theirs)
+    if sets:  # a row has no order of its own, so that only what is in it tells
+        mine, theirs = [g.flatten() for g in mine], [r.flatten() for r in theirs]
+    elif all(r.dim() == 2 and _in_step(g) and not _in_step(r) for g, r in zip(mine, theirs)):
+        return "all rows of yours that stand at one symbol go on alike: each draws for itself"
+    what = "numbers" if sets else "symbols or steps"
     tables = [_steps(g, r) for g, r in zip(mine, theirs)]
     extra = [bool(((r == 0) & (g > MANY)).any()) for g, r in tables]
     missing = [bool(((g == 0) & (r > MANY)).any()) for g, r in tables]
     if all(extra) and all(missing):
-        return "symbols or steps come that never should, and others that should come never do"
+        return f"{what} come that never should, and others that should come never do"
     if all(extra):
-        return "symbols or steps come that never should"
+        return f"{what} come that never should"
     if all(missing):
-        return "symbols or steps that should come never do"
+        return f"{what} that should come never do"
+    if sets:
+        return ""
+    if all(_seldom_wrong(g, r) for g, r in tables):
+        return "now and then a step comes that is impossible: is something added before a logarithm?"
     bits = [(_evenness(g), _evenness(r)) for g, r in tables]
     for word, sign in (("more", 1), ("less", -1)):
         if all(sign * (g - r) > EVEN for g, r in bits):
             return f"yours are {word} even than they should be: a temperature that has no effect, or the wrong one?"
     return ""
+
+
+def _in_step(rows: torch.Tensor) -> bool:
+    """Whether at each step all rows that stand at the same symbol go on with the same one."""
+    if rows.shape[1] < 2:
+        return False
+    for here, there in zip(rows.T, rows.T[1:]):
+        steps = torch.stack([here, there]).unique(dim=1)
+        if steps.shape[1] > len(here.unique()):
+            return False
+    return True
+
+
+def _seldom_wrong(got: torch.Tensor, right: torch.Tensor) -> bool:
+    """Whether impossible steps come, from symbols after which all that is possible is frequent."""
+    sure = ((right == 0) | (right > MANY)).all(1) & (right == 0).any(1) & (right > MANY).any(1)
+    return int(got[sure][right[sure] == 0].sum()) >= FEW
 
 
 def _begins(got: list[Any], right: list[Any]) -> str:

@@ -27,9 +27,13 @@ def named(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | None
         wrong: for each case what is wrong, None where it holds.
     """
     failing = [i for i, w in enumerate(wrong) if w and answers[i].get("error") != "TooLong"]  # time tells of no mistake
+    said = _labels(exercise, answers) if exercise.compare["kind"] == "accuracy" else []
+    one_label = said and all(len(set(said[i])) == 1 for i in failing)  # many mistakes end in that
     found = []
     for mistake in exercise.mistakes if failing else ():
         alike = min(_alike(exercise, i, answers[i], mistake.answers[i]) for i in failing)
+        if alike and one_label and _labels(exercise, mistake.answers) != said:
+            continue
         if alike:
             beyond = sum(not _holds(exercise, i, mistake.answers[i]) for i, w in enumerate(wrong) if not w)
             tells = any(_tells(answers[i], exercise.expected[i]) for i in failing)
@@ -71,8 +75,8 @@ def _in_a_part(exercise: ExerciseCases, answers: list[Answer], wrong: list[str |
                 found[mistake.hint] = mistake
         if len(found) == 1:
             (mistake,) = found.values()
-            rest = "the other values" if len(bad) > 2 else "the other value"
-            return Mistake(mistake.name, f"{mistake.hint} (What is wrong with {rest} is another matter.)", [])
+            rest = "Other values are" if len(bad) > 2 else "The other value is"
+            return Mistake(mistake.name, f"{mistake.hint} ({rest} wrong, too: from this, or from something else.)", [])
     return None
 
 
@@ -161,6 +165,12 @@ def _labels_alike(got: Any, mistaken: Any, truth: Any) -> float:
     erring = [(g, m) for g, m, t in zip(got, mistaken, truth) if g != t or m != t]
     share = sum(g == m for g, m in erring) / max(len(erring), 1)
     return share if share >= ALIKE else 0.0
+
+
+def _labels(exercise: ExerciseCases, answers: list[Answer]) -> list[list]:
+    """The labels that each case was answered with; none for an error."""
+    asked = zip(answers, exercise.truths)
+    return [_listed(labels_of(exercise.compare, a["value"], t)[0]) if "value" in a else [] for a, t in asked]
 
 
 def _nearer_than_one_class(got: list, mistaken: list) -> bool:

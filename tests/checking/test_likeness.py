@@ -250,6 +250,51 @@ def test_that_chains_do_not_hang_on_what_came_before_is_said():
     assert "does not hang" not in said(right, lambda s: right(s).clamp(max=1), starts, "distribution")
 
 
+def test_rows_that_share_their_draws_are_told():
+    tables = [(torch.rand(n, n, generator=G) + 0.2,) for n in (3, 4, 5)]
+
+    def chains(table, draw):
+        found = [torch.arange(900) % len(table)]
+        for _ in range(3):
+            found.append(draw(table)[found[-1]])
+        return torch.stack(found, 1)
+
+    def right(table):
+        found = [torch.arange(900) % len(table)]
+        for _ in range(3):
+            found.append(torch.multinomial(table[found[-1]], 1, generator=G)[:, 0])
+        return torch.stack(found, 1)
+
+    def shared(table):  # one draw for each symbol, whoever stands there
+        return torch.multinomial(table, 1, generator=G)[:, 0]
+
+    assert "each draws for itself" in said(right, lambda table: chains(table, shared), tables, "pairs")
+    assert "for itself" not in said(right, lambda table: right(table.square()), tables, "pairs")
+
+
+def test_seldom_steps_that_are_impossible_are_told():
+    rings = [(torch.roll(torch.eye(n), 1, 1),) for n in (3, 4, 5)]
+
+    def steps(table):
+        here = torch.arange(3000) % len(table)
+        return torch.stack([here, torch.multinomial(table[here], 1, generator=G)[:, 0]], 1)
+
+    assert "is something added" in said(steps, lambda table: steps(table + 0.01), rings, "pairs")
+
+
+def test_of_sets_no_steps_are_spoken_of():
+    def sets(n, most):
+        return torch.rand(800, most, generator=G).argsort(1)[:, :3].sort(1).values
+
+    sizes = [(n, n) for n in (6, 7, 8)]
+    assert said(sets, lambda n, most: sets(n, most - 1), sizes, "pairs") == "numbers that should come never do"
+
+    def neighbours(n, most):
+        return torch.randint(n - 2, (800, 1), generator=G) + torch.arange(3)
+
+    assert said(sets, neighbours, sizes, "pairs") == ""
+
+
 def test_that_large_numbers_stop_is_said_where_ordinary_cases_hold():
     inputs = [(torch.tensor(x),) for x in (0.5, 0.1, 1e-30, 1e-35)]
     exercise = cases_of(lambda p: -p.double().log(), inputs)
@@ -282,3 +327,22 @@ def test_the_smallest_failing_case_is_pointed_out_to_the_student_alone():
 
 def test_one_number_everywhere_is_said():
     assert "all numbers of yours are alike" in said(torch.Tensor.clone, lambda x: x * 0 + 7, VECTORS)
+
+
+def test_that_large_numbers_stop_is_not_said_where_larger_ones_are_right():
+    inputs = [(torch.tensor([1.0, 2.0]),), (torch.tensor([3.0, 4.0]),), (torch.tensor([20.0, 100.0, 1000.0]),)]
+    exercise = cases_of(lambda x: x, inputs)
+    exercise.notes = ["", "", "large"]
+
+    def of(student):
+        answers = [{"value": student(x)} for (x,) in inputs]
+        return likeness(exercise, answers, [None, None, "it differs"])
+
+    assert "stops where" in of(lambda x: x.clamp(max=50))
+    assert "stops where" not in of(lambda x: torch.where(x == 100, 50, x))
+
+
+def test_rows_explain_more_than_signs():
+    inputs = [(torch.full((n, 3), float(sign)),) for n, sign in ((1, 1), (1, 1), (3, -1), (4, -1))]
+    says = said(lambda x: x.sum(1).cos(), lambda x: x[:1].expand(len(x), -1).sum(1).cos() * len(x), inputs)
+    assert "more than one row" in says or says.startswith("the right numbers times n"), says

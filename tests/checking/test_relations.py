@@ -176,7 +176,7 @@ def test_a_mistake_is_named_of_one_part_where_another_part_has_one_too():
     cases = exercise(both, ROWS[:2] * 2, ["x"], mistakes={"counted": counted})
     found = judged(cases, lambda x: (x.sum() / len(x), x.square().sum() + x[0] * x[1]))
     assert found.mistake == "counted"
-    assert found.hint == "hint of counted (What is wrong with the other value is another matter.)"
+    assert found.hint == "hint of counted (The other value is wrong, too: from this, or from something else.)"
     assert judged(cases, lambda x: (x.sum() / len(x) + x[0], x.square().sum() + x[0] * x[1])).mistake is None
 
 
