@@ -114,6 +114,7 @@ class Promises:
         arguments: they are after the call what they were before.
         generator: where a case has one, all randomness comes from it; where none has, there is none.
         gradients: places of the arguments that gradients must reach; with any, a module's parameters, too.
+        finite: whether these gradients are finite in the other cases, too.
         dtype: tensors of the answer have the reference's dtype, not only its kind.
         device: True where it must run with its tensors on a GPU; "warns" if that is said and costs nothing.
         case: the number of the case that calls more than once are made for, from 0; by default the last.
@@ -122,6 +123,7 @@ class Promises:
     arguments: bool = True
     generator: bool = True
     gradients: tuple[int, ...] = ()
+    finite: bool = True
     dtype: bool = False
     device: bool | str = True
     case: int = -1
@@ -141,8 +143,9 @@ class Promises:
         elif self.generator and not slow:
             found.append(Promise(AGAIN, case, [{"how": AGAIN, "arguments": case}]))
         if self.gradients:
-            ask = {"how": GRADIENTS, "arguments": case, "of": list(self.gradients)}
-            found.append(Promise(GRADIENTS, case, [ask]))
+            places = [case, *(i for i in range(len(inputs)) if self.finite and i != case)]
+            asks = [{"how": GRADIENTS, "arguments": i, "of": list(self.gradients)} for i in places]
+            found.append(Promise(GRADIENTS, case, asks))
         if self.device and _has_tensors(arguments):
             ask = {"how": DEVICE, "arguments": [case] if slow else list(range(len(inputs)))}
             found.append(Promise(DEVICE, case, [ask], warns=self.device == "warns"))

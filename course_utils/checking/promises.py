@@ -33,7 +33,8 @@ class Promise:
         kind: `ARGUMENTS`, `GENERATOR`, `AGAIN`, `GRADIENTS`, `DTYPE` or `DEVICE`.
         case: the number of the case that it is asked about, from 0.
         asks: what the function is asked for it, beside its cases: arguments, or `{"how": …, "arguments": …}` with the
-            number of the case that they are those of, or a list of numbers.
+            number of the case that they are those of, or a list of numbers. For gradients first those of `case`,
+            then those of the others, where they only have to be finite.
         expected: what the reference answers to these.
         warns: whether a broken one is only said and costs nothing.
     """
@@ -311,6 +312,10 @@ CUT = (
     "`.item()`, `.detach()`, `torch.no_grad()`, numpy and `torch.tensor(…)` cut it off, and so do `clamp` beyond its "
     "bounds and `argmax`: keep to torch's functions that have a slope"
 )
+HARMLESS = (
+    "what comes of a division by 0 (or of the root or the logarithm of 0) is thrown away afterwards, but its slope is "
+    "not, and 0 times infinity is nan. Make it harmless *before*, say with `clamp(min=…)`"
+)
 CURES = {
     "mixed": "a tensor made on the CPU meets one on the GPU: make it where the input is, with `device=x.device` "
     "(in a module: `register_buffer`)",
@@ -319,15 +324,21 @@ CURES = {
 
 
 def broken(
-    promise: Promise, answers: list[Answer], expected: list[Answer], own: list[Answer], holds: bool = True
+    promise: Promise,
+    answers: list[Answer],
+    expected: list[Answer],
+    own: list[Answer],
+    wrong: list[str | None] | None = None,
 ) -> tuple[str, bool]:
     """How a promise is broken, and whether it costs anything; ("", False) where it is kept, or where nothing tells.
 
     Args:
         answers, expected: to the cases.
         own: the student's to what the promise asks.
-        holds: whether the case that it is asked about holds; of another value the gradient is another one, too.
+        wrong: for each case what is wrong; None where it holds. Of another value the gradient is another one, too.
     """
+    wrong = wrong or [None] * len(answers)
+    holds = not wrong[promise.case]
     if promise.kind == ARGUMENTS:
         text = _changed_text(answers)
     elif promise.kind == DTYPE:
@@ -339,7 +350,7 @@ def broken(
     elif promise.kind == AGAIN:
         text = _again(answers[promise.case], own[0]) if holds else ""
     elif promise.kind == GRADIENTS:
-        text = _gradients(own[0], promise.expected[0], holds)
+        text = _gradients(own[0], promise.expected[0], holds) or _not_finite(promise, own, wrong)
     else:
         text, hard = _device(own[0])
         return text, hard and not promise.warns
@@ -423,6 +434,21 @@ def _gradients(got: Answer, expected: Answer, holds: bool) -> str:
             a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-2, atol=1e-3 * float(b.abs().max()))
         ):
             return f"the gradient that reaches `{name}` is not that of the formula, though the value is: {CUT}"
+    return ""
+
+
+def _not_finite(promise: Promise, own: list[Answer], wrong: list[str | None]) -> str:
+    """In which other case that holds a gradient is nan or infinite."""
+    import torch
+
+    for ask, got, expected in zip(promise.asks[1:], own[1:], promise.expected[1:]):
+        found, case = got.get("value"), ask["arguments"]
+        if wrong[case] or not isinstance(found, dict):
+            continue
+        for name, gradient in zip(expected["value"]["names"], found.get("gradients", ())):
+            if isinstance(gradient, torch.Tensor) and not gradient.isfinite().all():
+                where = f"the value of case {case + 1} is right, but the gradient that reaches `{name}` is nan there"
+                return f"{where}: {HARMLESS}"
     return ""
 
 

@@ -120,7 +120,7 @@ def broken_promises(
     found, own = [], iter(own)
     for promise in exercise.promises:
         asked = [next(own, {"error": "NoAnswer", "message": "no answer came"}) for _ in promise.asks]
-        found.append(promises.broken(promise, answers, exercise.expected, asked, not wrong[promise.case]))
+        found.append(promises.broken(promise, answers, exercise.expected, asked, wrong))
     return [(text, costs) for text, costs in found if text]
 
 

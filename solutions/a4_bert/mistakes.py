@@ -440,7 +440,11 @@ def divided_by_all_logits(logits, targets):
 # --- 3. Attention that does not see padding ---------------------------------------------------------------------------
 
 attention_weights = Exercise(
-    "attention_weights", points=3, compare=close(), banned=LIBRARY, promises=Promises(gradients=(0,))
+    "attention_weights",
+    points=3,
+    compare=close(),
+    banned=LIBRARY,
+    promises=Promises(gradients=(0,), finite=False),  # of a text that is all padding: nobody learns from it
 )
 
 

@@ -551,6 +551,25 @@ def test_a_gradient_that_is_cut_is_said(function):
     assert promised(function, device=False).points == 2
 
 
+def test_a_gradient_that_is_nan_in_another_case_is_said():
+    def rows(below):
+        return lambda x: x / below(x.norm(dim=1, keepdim=True))
+
+    exercise = Exercise("f", points=2, compare=close(), promises=Promises(gradients=(0,), device=False))
+    exercise.cases(lambda g: iter([(torch.eye(2),), (torch.zeros(2, 2),), (2 * torch.eye(2),)]))
+    cases = exercise.build(0)
+    complete(cases, [answer(rows(lambda n: n.clamp(min=1e-9)), ask) for ask in cases.asks])
+
+    def judged(function):
+        return verdict(cases, [answer(function, ask) for ask in cases.asks], show=False)
+
+    result = judged(lambda x: rows(lambda n: n)(x).nan_to_num())
+    assert (result.held, result.cases) == (3, 4)
+    assert "the value of case 2 is right, but the gradient that reaches `x` is nan" in result.message
+    assert judged(rows(lambda n: n + (n == 0))).points == 2
+    assert (result := judged(rows(lambda n: n))).held == 2 and "gradient" not in result.message  # its value is nan, too
+
+
 def overwritten(x):
     y = x.exp()
     z = (y * y).sum() + 0 * x
