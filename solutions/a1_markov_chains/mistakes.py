@@ -45,6 +45,9 @@ def _(g):
         size = _integer(g, 3, 6)
         yield _chain(g, size, _integer(g, 30, 60)), size
     yield torch.randint(0, 24, (2_000,), generator=g), 27
+    often = torch.zeros(4098 + 2 * _integer(g, 0, 100), dtype=torch.long)  # an odd number of pairs
+    codes = torch.cat([often, torch.randint(1, 27, (200,), generator=g)])
+    yield Case((codes, 27), note="a pair that comes thousands of times")
 
 
 @count_transitions.mistake(
@@ -123,6 +126,39 @@ def anywhere_later(codes, size):
 @count_transitions.mistake("your pairs are two places apart: to the symbol at t belongs the one at t + 1.")
 def two_apart(codes, size):
     return torch.bincount(codes[:-2] * size + codes[2:], minlength=size * size).view(size, size)
+
+
+@count_transitions.mistake(
+    "your counts go through half precision (`half`, `float16`, `bfloat16`), which rounds whole numbers above 2,048. "
+    "Count in int64."
+)
+@count_transitions.breaks("entry [i, j] is how often j came right after i")
+def rounded_counts(codes, size):
+    ones = torch.nn.functional.one_hot(codes, size).half()
+    return (ones[:-1].T @ ones[1:]).round().long()
+
+
+@count_transitions.mistake(
+    "different pairs get the same number in yours: (i, j) is the number i · V + j, with V = `size`, and j runs from 0 "
+    "to V − 1."
+)
+def numbers_that_collide(codes, size):
+    numbers = codes[:-1] * (size - 1) + codes[1:]
+    return torch.bincount(numbers, minlength=size * size).view(size, size)
+
+
+@count_transitions.also("numbers_that_collide")
+def numbered_by_the_largest_code(codes, size):
+    numbers = codes[:-1] * int(codes.max()) + codes[1:]
+    return torch.bincount(numbers, minlength=size * size)[: size * size].view(size, size)
+
+
+@count_transitions.mistake(
+    "a pair begins in front of the text in yours (with a 0, a space). The first character follows nothing: T − 1 pairs."
+)
+def zero_in_front(codes, size):
+    before = torch.cat([codes.new_zeros(1), codes[:-1]])
+    return torch.bincount(before * size + codes, minlength=size * size).view(size, size)
 
 
 # --- 2. Probabilities -------------------------------------------------------------------------------------------------
@@ -278,6 +314,25 @@ def never_without_smoothing(counts, smoothing):
     return counts / counts.sum(1, keepdim=True)
 
 
+@probabilities.mistake(
+    "α becomes a whole number in yours, so that 0.5 is 0. The counts must be floats before it is added."
+)
+def whole_smoothing(counts, smoothing):
+    counts = counts + int(smoothing)
+    total = counts.sum(1, keepdim=True)
+    return torch.where(total > 0, counts / total, 1 / len(counts))
+
+
+@probabilities.mistake(
+    "only pairs that came get α in yours, and what never came keeps probability 0. It is there for *those*: every cell "
+    "gets α."
+)
+def zeros_not_smoothed(counts, smoothing):
+    counts = torch.where(counts > 0, counts + smoothing, 0.0)
+    total = counts.sum(1, keepdim=True)
+    return torch.where(total > 0, counts / total, 1 / len(counts))
+
+
 # --- 3. Bits per character --------------------------------------------------------------------------------------------
 
 bits_per_character = Exercise(
@@ -404,6 +459,23 @@ def median_of_the_steps(codes, table):
 def impossible_left_out(codes, table):
     bits = -table[codes[:-1], codes[1:]].log2()
     return bits[bits.isfinite()].mean()
+
+
+@bits_per_character.mistake(
+    "each *different* pair costs once in yours, however often the text makes that step. Every step of the text counts."
+)
+def each_pair_once(codes, table):
+    pairs = torch.stack([codes[:-1], codes[1:]]).unique(dim=1)
+    return -table[pairs[0], pairs[1]].log2().mean()
+
+
+@bits_per_character.mistake(
+    "you weigh each step with its probability, as the entropy does. The text has made each of these steps once: the "
+    "plain mean of −log₂ P."
+)
+def weighed_with_its_probability(codes, table):
+    p = table[codes[:-1], codes[1:]]
+    return float(-torch.special.xlogy(p, p).mean() / math.log(2))
 
 
 # --- 4. Sampling with temperature -------------------------------------------------------------------------------------
@@ -588,6 +660,26 @@ def column_of_the_tempered_table(table, start, length, temperature, generator):
     table, chains = (table.log() / temperature).softmax(0), [start]
     for _ in range(length - 1):
         chains.append(torch.multinomial(table.T[chains[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(chains, 1)
+
+
+@sample.mistake(
+    "only the first step knows the temperature: all others are drawn from the table as it was. Change the table once, "
+    "before the loop."
+)
+def temperature_at_the_first_step_alone(table, start, length, temperature, generator):
+    row, chains = (table.log() / temperature).softmax(1), [start]
+    for _ in range(length - 1):
+        chains.append(torch.multinomial(row[chains[-1]], 1, generator=generator)[:, 0])
+        row = table
+    return torch.stack(chains, 1)
+
+
+@sample.mistake("the temperature is applied twice: to the table, and again in the loop. Once is enough.")
+def temperature_twice(table, start, length, temperature, generator):
+    table, chains = (table.log() / temperature**2).softmax(1), [start]
+    for _ in range(length - 1):
+        chains.append(torch.multinomial(table[chains[-1]], 1, generator=generator)[:, 0])
     return torch.stack(chains, 1)
 
 
@@ -815,6 +907,59 @@ def order_two_left_out(codes, size):
         total, different = counts.sum(-1, keepdim=True), (counts > 0).sum(-1, keepdim=True)
         table = torch.where(total > 0, (counts + different * table) / (total + different), table)
     return table.expand(size, size, size).clone()
+
+
+@witten_bell.mistake(
+    "N(h) is how often something came *after* h, the sum of the counts N(hj). You take how often h stands in the text, "
+    "and at its very end nothing follows."
+)
+def how_often_the_context_stands(codes, size):
+    table, below = torch.full((size,), 1 / size), torch.tensor(len(codes))
+    for counts in _counts(codes, size):
+        total, followers = below[..., None], (counts > 0).sum(-1, keepdim=True)
+        table = torch.where(total > 0, (counts + followers * table) / (total + followers).clamp(min=1), table)
+        below = counts
+    return table
+
+
+@witten_bell.mistake(
+    "what λ leaves over goes only to symbols that have not come after h (a back-off). Interpolation mixes: *each* "
+    "symbol gets its share of it, D(h) · P(j | h′)."
+)
+def the_rest_to_the_unseen(codes, size):
+    table = torch.full((size,), 1 / size)
+    for counts in _counts(codes, size):
+        total, followers = counts.sum(-1, keepdim=True), (counts > 0).sum(-1, keepdim=True)
+        rest = torch.where(counts > 0, 0, table)
+        rest = rest / rest.sum(-1, keepdim=True).clamp(min=1e-12)
+        mixed = (counts + followers * rest) / (total + followers).clamp(min=1)
+        table = torch.where(total > 0, mixed / mixed.sum(-1, keepdim=True), table)
+    return table
+
+
+@witten_bell.mistake(
+    "a context of two symbols that was never seen gets order 0 in yours. It takes over what the context without its "
+    "oldest symbol says: order 1."
+)
+def unseen_context_asks_order_0(codes, size):
+    table, lowest = torch.full((size,), 1 / size), None
+    for counts in _counts(codes, size):
+        total, followers = counts.sum(-1, keepdim=True), (counts > 0).sum(-1, keepdim=True)
+        instead = table if lowest is None else lowest
+        table = torch.where(total > 0, (counts + followers * table) / (total + followers).clamp(min=1), instead)
+        lowest = table if lowest is None else lowest
+    return table
+
+
+@witten_bell.mistake(
+    "D(h) counts the symbols that come after *anything*. Each context has its own: how many different ones came after "
+    "h."
+)
+def followers_of_anything(codes, size):
+    def of_all(counts, total):
+        return (counts.reshape(-1, counts.shape[-1]).sum(0) > 0).sum() * (total > 0)
+
+    return _mixed(codes, size, of_all).nan_to_num(1 / size)
 
 
 # --- 6. Which library wrote this? -------------------------------------------------------------------------------------
