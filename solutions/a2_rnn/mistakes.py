@@ -1039,12 +1039,12 @@ def state_in_place_of_the_input(x, h, weights):
 
 # --- 8. What stood far back -------------------------------------------------------------------------------------------
 
-# Measured (docs/thresholds/a2_rnn.json): GRU, LSTM and a cell with one gate answer 98 % and more rightly, the best of
-# the rules that somebody might guess and try one by one 77 %: an answer hangs on the order of all that counts.
+# Measured (docs/thresholds/a2_rnn.json) between networks that carry a state and tables of the last codes that count,
+# which codes and how many found by trial: an answer hangs on the order of all that counts, and little is forgotten.
 far_back = Exercise(
     "far_back",
     points=3,
-    compare=accuracy(0.87),
+    compare=accuracy(0.88),
     banned=LIBRARY,
     promises=Promises(generator=False, device="warns"),
     seconds=20,
@@ -1056,44 +1056,44 @@ STATES, CODES = 3, 7
 
 @far_back.cases
 def _(g):
-    for _ in range(4):
+    for _ in range(3):
         while True:  # until no answer is right half of the time
             machine = _machine(g)
-            texts, answers = _texts(g, machine, 800, SHORT, (5, 8), (4, 6))
-            new_texts, truth = _texts(g, machine, 150, LONG, (7, 9), (4, 7))
+            texts, answers = _texts(g, machine, 1200, SHORT, (5, 8), (3, 8))
+            new_texts, truth = _texts(g, machine, 150, LONG, (7, 9), (6, 9))
             if truth.bincount().max() <= len(truth) // 2:
                 break
         yield Case((texts, answers, new_texts, Seed(_integer(g, 0, 2**31))), truth=truth)
 
 
 def _machine(g: torch.Generator) -> Tensor:
-    """(codes, states): where each code sends each state. Three codes change nothing, one forgets all that was "
-    "before."""
+    """(codes, states): where each code sends each state.
+
+    Three codes change nothing, one forgets all that was before, one makes another state of one, two exchange states.
+    """
     same = torch.arange(STATES)
-    turns = torch.tensor([[1, 2, 0], [2, 0, 1], [1, 0, 2], [0, 2, 1], [2, 1, 0]])
-    steps = []
-    for state in torch.randperm(STATES, generator=g)[:2].tolist():  # one state becomes another, the others stay
-        step = same.clone()
-        step[state] = (state + _integer(g, 1, 2)) % STATES
-        steps.append(step)
+    turns = torch.tensor([[1, 2, 0], [2, 0, 1], [1, 0, 2], [0, 2, 1], [2, 1, 0]])[torch.randperm(5, generator=g)[:2]]
+    step, state = same.clone(), _integer(g, 0, STATES - 1)
+    step[state] = (state + _integer(g, 1, 2)) % STATES
     forgets = torch.full((STATES,), _integer(g, 0, STATES - 1))
-    rows = torch.stack([forgets, turns[_integer(g, 0, 4)], *steps, same, same, same])
-    return rows[torch.randperm(CODES, generator=g)]
+    return torch.stack([forgets, step, *turns, same, same, same])[torch.randperm(CODES, generator=g)]
 
 
 def _texts(g, machine: Tensor, n: int, length: int, quiet: tuple, busy: tuple) -> tuple[Tensor, Tensor]:
     """(n, length) texts and their answers: so many codes that count, the last of them at least `quiet` before the end.
 
-    The first that counts is the one that forgets, so that the answer hangs on nothing before the text.
+    The first that counts is the one that forgets, so that the answer hangs on nothing before the text. It is rare
+    after that: else the last few that count would be enough.
     """
     counts = (machine != torch.arange(STATES)).any(1)
     first = int((machine == machine[:, :1]).all(1).nonzero()[0])
     noise, signals = (~counts).nonzero()[:, 0], counts.nonzero()[:, 0]
+    often = torch.where(signals == first, 0.25, 1.0)
     texts = noise[torch.randint(len(noise), (n, length), generator=g)]
     for text in texts:
         number = _integer(g, *busy)
         places = torch.randperm(length - _integer(g, *quiet), generator=g)[:number].sort().values
-        text[places] = signals[torch.randint(len(signals), (number,), generator=g)]
+        text[places] = signals[torch.multinomial(often, number, replacement=True, generator=g)]
         text[places[0]] = first
     state = torch.zeros(n, dtype=torch.long)
     for column in texts.unbind(1):
