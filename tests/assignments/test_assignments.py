@@ -1,7 +1,8 @@
 """Every assignment, through the real sandbox and judge: the solution wins, the release gets nothing, mistakes lose.
 
 On kernels that are forked from a warm parent, as those of a class, and on the cases that students have. A soak starts
-each kernel for itself, draws hidden cases, and has every exercise's mistake made, those that train included.
+each kernel for itself, draws hidden cases, has every exercise's mistake made, those that train included, and trains
+again in the cells that only look.
 """
 
 import re
@@ -61,7 +62,27 @@ def put(notebook, answers):
     for cell in notebook.cells:
         name = cell.metadata.get("nbgrader", {}).get("grade_id")
         cell.source = answers.get(name, cell.source)
-    kept = [c for c in notebook.cells if c.cell_type != "code" or "nbgrader" in c.metadata or "Checker(" in c.source]
+    notebook.cells = [cell for cell in notebook.cells if not looks(cell)]
+    return notebook
+
+
+def looks(cell):
+    """Whether a cell is there only to look."""
+    return cell.cell_type == "code" and "nbgrader" not in cell.metadata and "Checker(" not in cell.source
+
+
+def without_training(notebook):
+    """The notebook without the cells that only look and take as much as the machine gives, and what hangs on them."""
+    gone, kept = set(), []
+    for cell in notebook.cells:
+        defined = re.findall(r"^(?:def|class) (\w+)|^(\w[\w, ]*) =", cell.source, re.MULTILINE)
+        made = set(re.findall(r"\w+", str(defined)))
+        used = set(re.findall(r"\w+", cell.source)) - made
+        if looks(cell) and (gone & used or "runtime.scale(" in cell.source):
+            gone |= made
+        else:
+            kept.append(cell)
+            gone -= made if looks(cell) else set()
     notebook.cells = kept
     return notebook
 
@@ -81,7 +102,7 @@ def test_release_runs_top_to_bottom_and_scores_nothing(course):
 def test_solution_gets_full_marks_and_each_first_mistake_loses(course):
     exercises, grade, released = course
     right_ones = solution(released_name(released))
-    result, verdicts = grade(right_ones)
+    result, verdicts = grade(right_ones if SOAK else without_training(right_ones))
     assert {n: v.points for n, v in verdicts.items()} == {n: e.points for n, e in exercises.items()}, result.notes
     assert not errors(result)
     right = {c.metadata["nbgrader"]["grade_id"]: c.source for c in right_ones.cells if "nbgrader" in c.metadata}
