@@ -1044,7 +1044,7 @@ def state_in_place_of_the_input(x, h, weights):
 far_back = Exercise(
     "far_back",
     points=3,
-    compare=accuracy(0.88),
+    compare=accuracy(0.85),
     banned=LIBRARY,
     promises=Promises(generator=False, device="warns"),
     seconds=20,
