@@ -174,6 +174,21 @@ def one_place_for_all(images, which, jitter, patch, gap):
     return _pairs(images, which[:1].expand_as(which), jitter, patch, gap)
 
 
+@patch_pairs.mistake("all pictures get the first one's jitter. Each has its own: `jitter[n]`.")
+def one_jitter_for_all(images, which, jitter, patch, gap):
+    return _pairs(images, which, jitter[:1].expand_as(jitter), patch, gap)
+
+
+@patch_pairs.mistake(
+    "the gap is added on the same side for every place. It lies between the patches: (p + g) times the offset, so that "
+    "↑ and ← go the other way, and where the offset is 0 there is none."
+)
+def gap_on_one_side(images, which, jitter, patch, gap):
+    first, _ = _pairs(images, which, jitter, patch, gap)
+    middle = (images.shape[-1] - patch) // 2
+    return first, _squares(images, middle + patch * OFFSETS[which] + gap + jitter[:, 1], patch)
+
+
 # --- 2. Permutations that are far apart -------------------------------------------------------------------------------
 
 far_permutations = Exercise("far_permutations", points=2, compare=exact(), banned=LIBRARY)
@@ -184,6 +199,7 @@ def _(g):
     yield Case((torch.tensor([0, 1, 2]), 4), note="the example in the text")
     yield Case((_orders(g, 1, 4)[0], 12), note="half of all there are; the first is in no order")
     yield Case((_orders(g, 1, 4)[0], 24), note="all there are")
+    yield Case((_orders(g, 1, 5)[0], 1), note="one alone, which is given")
     yield Case((torch.tensor([0, 2, 1, 4, 3]), 24), note="the sum is tempted to outweigh the smallest distance")
     for size, count in ((5, 40), (6, 30)):
         yield _orders(g, 1, size)[0], count
@@ -310,6 +326,25 @@ def compared_with_the_last_alone(first, count):
     return _greedy(first, count, _hamming, lambda near, total, last: torch.where(near > 0, last, -1).argmax())
 
 
+@far_permutations.mistake(
+    "among equals you take the largest distance to the one chosen *last*. The sum over *all* that were chosen decides: "
+    "add up."
+)
+def last_distance_for_the_sum(first, count):
+    return _greedy(first, count, _hamming, lambda near, total, last: (near * 1_000 + last).argmax())
+
+
+@far_permutations.mistake(
+    "of equals you take the first in an order of your own, made from `first`. The order of a dictionary goes by the "
+    "numbers themselves: `itertools.permutations(range(T))`."
+)
+def dictionary_made_from_the_first(first, count):
+    def better(near, total, last):
+        return (near * 10_000 + total).argmax()
+
+    return first[_greedy(torch.arange(len(first)), count, _hamming, better)]
+
+
 # --- 3. The puzzle ----------------------------------------------------------------------------------------------------
 
 make_puzzle = Exercise("make_puzzle", points=2, compare=exact(), banned=LIBRARY)
@@ -408,6 +443,16 @@ def inverse_and_shift_by_place(images, order, shift, tile):
     return _puzzle(images, inverse, shift, tile)
 
 
+@make_puzzle.mistake("G is 3 in yours, whatever there is. It is √T, and c = S / G.")
+def always_three_by_three(images, order, shift, tile):
+    cell, found = images.shape[-1] // 3, []
+    for image, places, shifts in zip(images, order.tolist(), shift.tolist()):
+        for q in places:
+            row, column = cell * (q // 3) + shifts[q][0], cell * (q % 3) + shifts[q][1]
+            found.append(image[:, row : row + tile, column : column + tile])
+    return torch.stack(found).view(*order.shape, images.shape[1], tile, tile)
+
+
 # --- 4. Colours as classes --------------------------------------------------------------------------------------------
 
 colour_targets = Exercise("colour_targets", points=2, compare=exact(), banned=LIBRARY, promises=Promises(dtype=True))
@@ -483,6 +528,13 @@ def rows_and_columns_of_the_targets_exchanged(chroma, bins):
 )
 def signs_cancel(chroma, bins):
     return (chroma.permute(0, 2, 3, 1)[..., None, :] - bins).sum(-1).abs().argmin(-1)
+
+
+@colour_targets.mistake(
+    "only the *larger* of the two differences counts in yours. The distance is the straight one: squares, then the sum."
+)
+def larger_difference_alone(chroma, bins):
+    return _apart(chroma, bins).abs().amax(-1).argmin(-1)
 
 
 # --- 5. Rare colours count more ---------------------------------------------------------------------------------------
@@ -640,7 +692,8 @@ def _(g):
     logits, bins = torch.tensor([1000.0, 999.0, -1000.0]), torch.tensor([[0.1, 0.2], [0.3, -0.1], [0.0, 0.4]])
     yield Case((logits.view(1, 3, 1, 1), bins, 0.5), note="very large logits")
     logits, bins = torch.randn(2, 12, 3, 2, generator=g), torch.rand(12, 2, generator=g) - 0.5
-    yield Case((logits, bins, 0.005), note="a temperature so low that p^(1/T) is 0 for every bin")
+    logits[:, 0] = logits[:, 1:].amax(1) + 0.005 * torch.rand(2, 3, 2, generator=g)  # two bins share every pixel
+    yield Case((logits, bins, 0.005), note="a temperature so low that p^(1/T) is 0 for every bin, and two compete")
     for n, count, height, width, temperature in ((2, 5, 3, 4, 0.38), (1, 12, 5, 2, 2.0), (3, 9, 2, 2, 0.1)):
         logits = 2 * torch.randn(n, count, height, width, generator=g)
         yield logits, torch.rand(count, 2, generator=g) - 0.5, temperature
@@ -730,6 +783,16 @@ def _(g):
     features = torch.stack([at.cos(), at.sin()], 1)
     new, votes = torch.tensor([[1.0, 0.0], [1.0, 0.05]]), "one near neighbour against two far ones"
     yield Case((features, torch.tensor([1, 0, 0, 1]), new, torch.tensor([0, 1]), 3), note=votes)
+    yield Case(
+        (
+            torch.eye(3),
+            torch.tensor([0, 2, 2]),
+            torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.5, 1.0]]),
+            torch.tensor([0, 1]),
+            1,
+        ),
+        note="no new picture is of the commonest labelled class",
+    )
     # one near neighbour against two far ones; then all neighbours on the far side, where every cosine is below 0
     turn = 6.28 * torch.rand((), generator=g)
     for at, y, k, note in (
@@ -972,6 +1035,25 @@ def in_degrees(images):
     return _turned(images, (0, 1, 2, 3)), 90 * _turns(images)
 
 
+@four_ways.mistake(
+    "your half turn is a mirror image: it turns the rows round, or the columns. Half a turn does both, `flip((2, 3))`."
+)
+def half_turn_is_a_mirror_image(images):
+    quarter = images.rot90(1, (2, 3))
+    return torch.cat([images, quarter, images.flip(2), quarter.flip(2)]), _turns(images)
+
+
+@four_ways.also("half_turn_is_a_mirror_image")
+def half_turn_turns_the_columns_round(images):
+    quarter = images.rot90(1, (2, 3))
+    return torch.cat([images, quarter, images.flip(3), quarter.flip(3)]), _turns(images)
+
+
+@four_ways.also("half_turn_is_a_mirror_image")
+def only_the_half_turn_is_a_mirror_image(images):
+    return torch.cat([images, images.rot90(1, (2, 3)), images.flip(2), images.rot90(3, (2, 3))]), _turns(images)
+
+
 # --- 9. Learn to look -------------------------------------------------------------------------------------------------
 
 # Measured (docs/thresholds/a6_pretext.json, by benchmarks/thresholds.py): by the features of encoders that have learned
@@ -1087,3 +1169,21 @@ def powers_of_probabilities(logits, bins, temperature):
 @four_ways.breaks("(4 N,) int64")
 def turns_in_half_the_bytes(images):
     return _turned(images, (0, 1, 2, 3)), _turns(images).int()
+
+
+@far_permutations.breaks("1 ≤ count ≤ T!")
+def two_at_least(first, count):
+    return _greedy(first, max(count, 2), _hamming, lambda near, total, last: (near * 10_000 + total).argmax())
+
+
+@annealed_mean.breaks("$T = 1$ is the mean, $T \\to 0$ the mode")
+def mode_for_small_temperatures(logits, bins, temperature):
+    if temperature < 0.1:
+        return bins[logits.argmax(1)].permute(0, 3, 1, 2)
+    return _mean((logits / temperature).softmax(1), bins)
+
+
+@knn_probe.breaks("is the score of always saying the class that is commonest among the *labelled* pictures")
+def commonest_class_looked_up_among_the_new(features, labels, new, new_labels, k):
+    score, error, _ = _three(_vote(_cosine(features, new), labels, k), labels, new_labels)
+    return score, error, float(new_labels.bincount()[labels.bincount().argmax()]) / len(new_labels)
