@@ -84,7 +84,7 @@ def log_scale_as_scale(image, text, log_scale):
     return _cosines(image, text) * log_scale.clamp(max=100)
 
 
-@clip_logits.mistake("nothing keeps the scale at 100 or below.")
+@clip_logits.mistake("nothing keeps the *scale* $e^s$ at 100 or below. (A bound on $s$, its logarithm, does not.)")
 def no_bound(image, text, log_scale):
     return log_scale.exp() * _cosines(image, text)
 
@@ -101,6 +101,11 @@ def bound_from_below(image, text, log_scale):
 )
 def logits_cut(image, text, log_scale):
     return (log_scale.exp() * _cosines(image, text)).clamp(max=100)
+
+
+@clip_logits.also("logits_cut")
+def logits_cut_on_both_sides(image, text, log_scale):
+    return (log_scale.exp() * _cosines(image, text)).clamp(-100, 100)
 
 
 @clip_logits.mistake(
@@ -147,6 +152,13 @@ def power_of_ten(image, text, log_scale):
 @clip_logits.mistake("the scale may not fall below 1 in yours. The bound is from above alone: at most 100.")
 def scale_of_at_least_1(image, text, log_scale):
     return log_scale.exp().clamp(1, 100) * _cosines(image, text)
+
+
+@clip_logits.mistake(
+    "all vectors are divided by *one* length, that of the whole table. Each row has its own: `norm(dim=1, …)`."
+)
+def one_length_for_the_table(image, text, log_scale):
+    return log_scale.exp().clamp(max=100) * (image / image.norm()) @ (text / text.norm()).T
 
 
 # --- 2. Both ways -----------------------------------------------------------------------------------------------------
@@ -278,6 +290,15 @@ def each_pair_by_itself(logits):
 def halved_twice(logits):
     rows, columns = logits.log_softmax(1).diagonal(), logits.log_softmax(0).diagonal()
     return -(rows + columns).mean() / 4
+
+
+@symmetric_loss.mistake(
+    "the own pair is missing from the sum below the line. All captions stand there, the right one among them, and all "
+    "pictures in the other direction."
+)
+def own_pair_not_in_the_sum(logits):
+    own, others = logits.diagonal(), logits.masked_fill(torch.eye(len(logits), dtype=torch.bool), -math.inf)
+    return (others.logsumexp(1) + others.logsumexp(0) - 2 * own).mean() / 2
 
 
 # --- 3. No twins in a batch -------------------------------------------------------------------------------------------
@@ -417,6 +438,18 @@ def filled_up_with_twins(order, captions, n):
     return torch.tensor([*found, *(i for i in order.tolist() if i not in found)][:n])
 
 
+@distinct_batch.mistake(
+    "of equal captions you take the picture with the lowest *number*. Take the one that comes first in the order."
+)
+def lowest_number_of_equals(order, captions, n):
+    return torch.tensor([i for i in order.tolist() if captions.index(captions[i]) == i][:n], dtype=torch.long)
+
+
+@distinct_batch.also("lowest_number_of_equals")
+def lowest_number_at_the_first_place(order, captions, n):
+    return torch.tensor([captions.index(captions[i]) for i in _firsts(order.tolist(), captions)][:n])
+
+
 # --- 4. Many prompts, one class ---------------------------------------------------------------------------------------
 
 class_vectors = Exercise("class_vectors", points=3, compare=close(), banned=LIBRARY)
@@ -534,6 +567,26 @@ def one_length_for_all(prompts, classes, count):
     return means / means.norm()
 
 
+@class_vectors.mistake(
+    "your mean is taken step by step, half of what is there and half of the next prompt: the last ones count most. Add "
+    "all prompts of a class up, each alike."
+)
+def last_prompts_count_most(prompts, classes, count):
+    found = prompts.new_zeros(count, prompts.shape[1])
+    for vector, c in zip(F.normalize(prompts, dim=1), classes.tolist()):
+        found[c] = (found[c] + vector) / 2 if found[c].any() else vector
+    return F.normalize(found, dim=1)
+
+
+@class_vectors.mistake(
+    "the mean of the prompts is divided by the mean of their *lengths*. Each prompt is divided by its own length "
+    "before the mean, and the mean by its own afterwards."
+)
+def divided_by_the_mean_length(prompts, classes, count):
+    lengths = _means(prompts.norm(dim=1, keepdim=True), classes, count)
+    return _means(prompts, classes, count) / lengths.clamp(min=1e-12)
+
+
 # --- 5. Sum over what you do not ask ----------------------------------------------------------------------------------
 
 zero_shot = Exercise("zero_shot", points=3, compare=close(), banned=LIBRARY)
@@ -558,6 +611,8 @@ def _(g):
         pairs = F.normalize(torch.randn(objects, colours, dim, generator=g), dim=2)
         image = F.normalize(torch.randn(n, dim, generator=g), dim=1)
         yield (image if scale > 1 else image * torch.tensor([[0.5], [2.0], [4.0]])), pairs, scale
+    pairs = F.normalize(torch.randn(3, 2, 6, generator=g), dim=2)
+    yield Case((0.02 * torch.randn(4, 6, generator=g), pairs, 300.0), note="short vectors, and a scale above 100")
 
 
 def _logits(image: Tensor, pairs: Tensor, scale: float) -> Tensor:
@@ -654,6 +709,12 @@ def softmax_over_the_pictures(image, pairs, scale):
     return _logits(image, pairs, scale).softmax(0).sum(2)
 
 
+@zero_shot.mistake("the scale is held at 100, as in exercise 1. Here it is an argument: any number above 0.")
+@zero_shot.breaks("scale: float > 0")
+def scale_held_at_100(image, pairs, scale):
+    return _logits(image, pairs, min(scale, 100)).flatten(1).softmax(1).view(len(image), *pairs.shape[:2]).sum(2)
+
+
 # --- 6. Found among the first k ---------------------------------------------------------------------------------------
 
 recall_both_ways = Exercise("recall_both_ways", points=3, compare=close(), banned=LIBRARY)
@@ -666,6 +727,10 @@ def _(g):
     yield Case((example, 1), note="the example in the text, with k = 1")
     yield Case(
         (torch.randint(3, (9, 9), generator=g).float(), 2), note="ties: what fits equally well does not fit better"
+    )
+    yield Case(
+        (torch.randint(3, (9, 9), generator=g) + 1e-5 * torch.randn(9, 9, generator=g), 2),
+        note="similarities that differ by very little: only equal ones are a tie",
     )
     for n, k, signal in ((12, 1, 1.0), (15, 3, 1.0), (30, 5, 1.0), (30, 2, 2.0)):
         hubs = torch.randn(1, n, generator=g)  # captions that are near to everything: the two directions differ
@@ -757,6 +822,15 @@ def only_the_best(similarity, k):
 @recall_both_ways.mistake("similarities lose their sign in yours. A negative one fits worse than 0, not better.")
 def without_signs(similarity, k):
     return tuple((ranks < k).float().mean() for ranks in _ranks(similarity.abs()))
+
+
+@recall_both_ways.mistake(
+    "from captions to pictures you compare z_ji with z_jj, the own one of *its row*. Along column i everything is "
+    "compared with z_ii: the diagonal as (1, N)."
+)
+def columns_against_the_diagonal_of_the_rows(similarity, k):
+    better = similarity > similarity.diagonal()[:, None]
+    return (better.sum(1) < k).float().mean(), (better.sum(0) < k).float().mean()
 
 
 # --- 7. Name what was never shown -------------------------------------------------------------------------------------
@@ -899,3 +973,14 @@ def shortened_in_the_argument(prompts, classes, count):
 @recall_both_ways.breaks("A tie does not push the own caption back")
 def ties_come_before(similarity, k):
     return tuple(((z >= z.diagonal()[:, None]).sum(1) - 1 < k).float().mean() for z in (similarity, similarity.T))
+
+
+@clip_logits.breaks("Gradients must reach `image`, `text` and `log_scale`.")
+def nan_thrown_away(image, text, log_scale):
+    image, text = (torch.nan_to_num(x / x.norm(dim=1, keepdim=True)) for x in (image, text))
+    return log_scale.exp().clamp(max=100) * image @ text.T
+
+
+@recall_both_ways.breaks("what fits *equally* well does not fit better")
+def nearly_equal_taken_for_equal(similarity, k):
+    return tuple(((z > z.diagonal()[:, None] + 1e-3).sum(1) < k).float().mean() for z in (similarity, similarity.T))
