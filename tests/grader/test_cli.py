@@ -11,7 +11,7 @@ import sys
 
 import nbformat
 import pytest
-from effort import patient, some
+from effort import patient
 from small_course import HALF, NAME, RIGHT, hand_in, small_course
 from typer.testing import CliRunner
 
@@ -242,38 +242,41 @@ def test_no_verdict_no_points(course):
     assert lines[2].split()[:4] == ["total", "3", "of", "3"]
 
 
-def test_a_kernel_that_dies_is_said_with_its_cell(course):
-    path = hand_in(course, "ann", RIGHT)
-    number = with_cell(path, "import os; os._exit(1)", before="check(total)")
-    output = run("check", path)
-    assert output.splitlines()[1].split()[:4] == ["double", "2", "of", "2"]
-    assert output.splitlines()[2].split()[:4] == ["total", "0", "of", "3"] and "it was not run" in output
-    assert f"note: Cell {number} ended the kernel" in output
-
-
-def test_an_endless_cell_is_interrupted_and_the_rest_runs(course, monkeypatch):
+def test_an_endless_cell_is_interrupted_and_a_kernel_that_dies_is_said_with_its_cell(course, monkeypatch):
     seconds = round(patient(6))
     monkeypatch.setattr("course_utils.command.student.CELL_S", seconds)
     path = hand_in(course, "ann", RIGHT)
-    number = with_cell(path, "while True: pass", before="check(double)")
+    endless = with_cell(path, "while True: pass", before="check(double)")
+    number = with_cell(path, "import os; os._exit(1)", before="check(total)")
     output = run("check", path)
-    assert f"note: Cell {number} was interrupted after {seconds} s." in output
-    assert output.splitlines()[3].split()[:4] == ["together", "5", "of", "5"], output
+    assert f"note: Cell {endless} was interrupted after {seconds} s." in output
+    assert output.splitlines()[1].split()[:4] == ["double", "2", "of", "2"], "the rest runs"
+    assert f"note: Cell {number} ended the kernel" in output
+    assert output.splitlines()[2].split()[:4] == ["total", "0", "of", "3"] and "it was not run" in output
 
 
-@pytest.mark.parametrize("named", some(1, ["assignments/a0_small", NAME, f"assignments/{NAME}/{NAME}.ipynb"]))
-def test_check_and_submit_take_a_name_a_folder_and_a_notebook(course, named):
+@pytest.fixture
+def nothing_run(monkeypatch):
+    """Notebooks are found, and their cells are not run; the folders that they were to run in."""
+    folders = []
+    monkeypatch.setattr("course_utils.command.student._run", lambda notebook, folder: folders.append(folder) or [])
+    return folders
+
+
+@pytest.mark.parametrize("named", ["assignments/a0_small", NAME, f"assignments/{NAME}/{NAME}.ipynb"])
+def test_check_and_submit_take_a_name_a_folder_and_a_notebook(course, nothing_run, named):
     assert run("check", named).splitlines()[3].split() == ["together", "0", "of", "5"]
+    assert nothing_run == [course.released(NAME).parent]
     output = run("submit", named, "--name", "ann")
     assert "not written yet: double, total, why" in output
     assert (course.root / "submitted" / "ann" / NAME / f"{NAME}.ipynb").exists()
 
 
-def test_in_the_assignments_folder_nothing_need_be_named(course, monkeypatch, tmp_path):
+def test_in_the_assignments_folder_nothing_need_be_named(course, nothing_run, monkeypatch, tmp_path):
     monkeypatch.chdir(course.released(NAME).parent)
     (tmp_path / "my box").mkdir()
     shutil.copy(course.released(NAME), f"{NAME}-Copy1.ipynb")
-    assert "together" in run("check")
+    assert "together" in run("check") and nothing_run == [course.released(NAME).parent]
     assert f"packed: {tmp_path / 'my box' / f'Ann Ünal_{NAME}.zip'}" in run(
         "submit", "--name", "Ann Ünal", "--pack", tmp_path / "my box"
     )
