@@ -192,3 +192,17 @@ def differences(found: dict[str, object], expected: dict[str, object]) -> list[s
         for part in expected
         if found[part] != expected[part]
     ]
+
+
+def named(process: psutil.Process, text: str) -> list[psutil.Process]:
+    """Its descendants whose command line has the text; none where it has ended."""
+    found, children = [], []
+    with suppress(psutil.NoSuchProcess):
+        children = process.children(recursive=True)
+    for child in children:
+        try:
+            if text in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found

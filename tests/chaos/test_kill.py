@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from effort import patient
+from effort import patient, some
 
 from autograder import temporary
 from autograder.course import Course
 
-from .conftest import NAME, TIMES, differences, written
+from .conftest import NAME, TIMES, differences, named, written
 
 pytestmark = pytest.mark.slow
 HOW = ("grader", "group")
@@ -67,6 +67,24 @@ def test_a_killed_run_goes_on_to_the_same_marks(number, released, commands, undi
     assert not [folder for folder in left if os.path.exists(folder)]
     assert not list(course.root.rglob("*.part"))
     print(f"killed ({HOW[number % 2]}), {len(children)} processes and {len(left)} folders were there")
+
+
+@pytest.mark.parametrize("victim", some(1, ["autograder.run.pool", "parent.py"]))
+def test_a_run_whose_workers_are_killed_gives_the_same_marks(course, commands, undisturbed, victim):
+    grader = commands.start(course, "grade", NAME)
+    deadline = time.monotonic() + 0.5 * undisturbed[1]
+    killed = 0
+    while time.monotonic() < deadline and killed < 2:
+        for process in named(grader, victim)[-1:]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+                killed += 1
+        time.sleep(undisturbed[1] / 10)
+    if commands.wait():  # what was lost was lost before the first notebook
+        assert "run the same command again" in commands.said()
+        commands.run(course, "grade", NAME)
+    assert not differences(written(course), undisturbed[0])
+    assert killed
 
 
 def test_only_what_is_dead_is_removed(tmp_path, monkeypatch):
