@@ -34,7 +34,7 @@ def double(x):
 """
 LOOPS = "def double(x):\n    while True: pass"
 ENDS = "def double(x):\n    import os; os._exit(1)"
-LIMITS = "[default]\ncell_s = 8\nnotebook_s = 60\n"
+LIMITS = "[default]\ncell_s = 4\nnotebook_s = 60\n"
 CLASS = {
     "right": (RIGHT, (2, 3, 1)),
     "half right": (HALF, (0, 2, 1)),

@@ -287,8 +287,8 @@ def test_a_page_that_cannot_be_made_costs_one_student(course, monkeypatch):
         return real(self, nb, *args, **kwargs)
 
     monkeypatch.setattr(feedback.FeedbackExporter, "from_notebook_node", troubled)
-    monkeypatch.setattr("autograder.book.gradebook.PAGE_S", 1.5)
-    (course.root / "limits.toml").write_text("[default]\ngrader_s = 5\ngrader_mib = 300\n")
+    monkeypatch.setattr("autograder.book.gradebook.PAGE_S", 0.5)
+    (course.root / "limits.toml").write_text("[default]\ngrader_s = 2\ngrader_mib = 300\n")
     sheets = {sheet.student: sheet.points for _, _, sheet in grade(Assignment(course, NAME), [])}
     pages = {path.parts[-3]: path.read_text() for path in course.root.glob("feedback/*/*/*.html")}
     assert pages.keys() == sheets.keys() and set(sheets.values()) == {6, 3}
