@@ -60,6 +60,11 @@ def answer(
                     found["value"] = promises.gradients(function, mine, of)
                 case {"how": promises.DEVICE}:
                     found["value"] = promises.on_device(function, mine)
+                case {"how": promises.AGAIN} if promises.is_module(mine):
+                    with _ban(banned):  # one module is asked twice: what it keeps shows in the second answer
+                        module = mine[0].built(function)
+                        mine[0].call(module, plain.resolve(arguments)[0].inputs)
+                        found["value"] = mine[0].call(module, mine[0].inputs)
                 case _:
                     with _ban(banned):
                         found["value"] = mine[0].run(function) if promises.is_module(mine) else function(*mine)

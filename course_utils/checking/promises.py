@@ -348,7 +348,7 @@ def broken(
     elif promise.kind == GENERATOR:
         text = _generator(answers[promise.case], own)
     elif promise.kind == AGAIN:
-        text = _again(answers[promise.case], own[0]) if holds else ""
+        text = _again(answers[promise.case], own[0]) if "value" in answers[promise.case] else ""
     elif promise.kind == GRADIENTS:
         text = _gradients(own[0], promise.expected[0], holds) or _not_finite(promise, own, wrong)
     else:

@@ -600,6 +600,28 @@ def test_an_answer_that_hangs_on_earlier_calls_is_said():
     result = promised(once, device=False)
     assert result.points == 1 and "asked the same again, it gives another answer" in result.wrong
     assert promised(lambda x: 2 * x + 1e-6 * torch.rand(2), device=False).points == 2
+    result = promised(lambda x: x * torch.rand(2), device=False)  # a wrong value may be one of several, too
+    assert "asked the same again, it gives another answer" in result.message
+
+
+class KeepsASum(torch.nn.Module):
+    """Each module starts anew, but goes on from what it has answered before."""
+
+    total = 0.0
+
+    def forward(self, x):
+        self.total = self.total + x
+        return self.total
+
+
+def test_a_module_that_keeps_something_from_one_call_to_the_next_is_found():
+    exercise = Exercise("M", points=2, compare=close(), promises=Promises(device=False))
+    exercise.cases(lambda g: iter([Module((), {}, (torch.ones(2),))]))
+    cases = exercise.build(0)
+    complete(cases, [answer(torch.nn.Identity, ask) for ask in cases.asks])
+    assert verdict(cases, [answer(torch.nn.Identity, ask) for ask in cases.asks], show=True).points == 2
+    result = verdict(cases, [answer(KeepsASum, ask) for ask in cases.asks], show=True)
+    assert result.points < 2 and "asked the same again, it gives another answer" in result.wrong
     exercise = Exercise("f", points=2, compare=close(), seconds=9)
     exercise.cases(lambda g: iter([(torch.ones(2),)]))
     assert len(exercise.build(0).asks) == 2  # the case, and on another device: what takes its time is not asked again
