@@ -55,7 +55,9 @@ def _forward(codes: Tensor, h: Tensor, w: dict[str, Tensor]) -> tuple[Tensor, Te
 
 # --- 1. One step ------------------------------------------------------------------------------------------------------
 
-rnn_step = Exercise("rnn_step", points=2, compare=close(), banned=LIBRARY + CELLS, promises=Promises(device="warns"))
+rnn_step = Exercise(
+    "rnn_step", points=2, compare=close(), banned=LIBRARY + CELLS, promises=Promises(gradients=(1, 2), device="warns")
+)
 
 
 @rnn_step.cases
@@ -140,6 +142,21 @@ def row_1_for_all(x, h, weights):
 @rnn_step.mistake("all texts of the batch share one state in yours. Each has its own: (B, H).")
 def one_state_for_all(x, h, weights):
     return torch.tanh(x @ weights["W_x"] + h @ weights["W_h"] + weights["b"]).mean(0, keepdim=True).expand_as(h)
+
+
+@rnn_step.mistake(
+    "the character and the old state go through the same matrix, W_h. The character's row of W_x is added as it is: "
+    "x W_x + h W_h."
+)
+def one_matrix_for_both(x, h, weights):
+    return torch.tanh((x @ weights["W_x"] + h) @ weights["W_h"] + weights["b"])
+
+
+@rnn_step.mistake(
+    "one number of b (or its mean) is added to all of the state. Each place of the state has its own bias."
+)
+def one_bias_for_all(x, h, weights):
+    return torch.tanh(x @ weights["W_x"] + h @ weights["W_h"] + weights["b"].mean())
 
 
 # --- 2. Along the text ------------------------------------------------------------------------------------------------
@@ -242,6 +259,39 @@ def softmax_over_the_places(codes, h, weights):
 def first_text_for_all(codes, h, weights):
     states, logits = _forward(codes, h, weights)
     return states, logits[:1].expand_as(logits)
+
+
+@run_rnn.mistake("code 0 (the space) clears the state in yours. It is a character like any other: the state goes on.")
+def cleared_at_code_0(codes, h, weights):
+    states = []
+    for column in codes.unbind(1):
+        h = _read(torch.where(column[:, None] == 0, 0.0, h), column, weights)
+        states.append(h)
+    states = torch.stack(states, 1)
+    return states, states @ weights["W_o"] + weights["c"]
+
+
+@run_rnn.mistake(
+    "the second text goes on from where the first one ended, or from its state. Each text has a state of its own, "
+    "which begins with its own row of `h`."
+)
+def one_text_after_the_other(codes, h, weights):
+    states, state = [], h[:1]
+    for code in codes.flatten():
+        state = _read(state, code[None], weights)
+        states.append(state[0])
+    states = torch.stack(states).view(*codes.shape, -1)
+    return states, states @ weights["W_o"] + weights["c"]
+
+
+@run_rnn.also("one_text_after_the_other")
+def all_from_the_first_state(codes, h, weights):
+    states, h = [], h[:1].expand_as(h)
+    for column in codes.unbind(1):
+        h = _read(h, column, weights)
+        states.append(h)
+    states = torch.stack(states, 1)
+    return states, states @ weights["W_o"] + weights["c"]
 
 
 # --- 3. The loss ------------------------------------------------------------------------------------------------------
@@ -377,6 +427,20 @@ def logarithm_of_the_softmax(logits, codes):
 @next_character_loss.mistake("you look two characters ahead. The logits of place t predict the code of place t + 1.")
 def two_ahead(logits, codes):
     return _nats(logits[:, :-1], codes.roll(-2, 1)[:, :-1]).mean()
+
+
+@next_character_loss.also("two_ahead")
+def two_ahead_and_no_further(logits, codes):
+    by = min(2, codes.shape[1] - 1)
+    return _nats(logits[:, :-by], codes[:, by:]).mean()
+
+
+@next_character_loss.mistake(
+    "the texts are put behind each other before the shift, so that the last place of a text is asked for the first "
+    "character of the next one. Shift along the axis of the places, text by text."
+)
+def one_long_text(logits, codes):
+    return _nats(logits.flatten(0, 1)[None, :-1], codes.flatten()[None, 1:]).mean()
 
 
 # --- 4. Back through time ---------------------------------------------------------------------------------------------
@@ -604,6 +668,61 @@ def divided_by_texts_and_not_transposed(codes, h, states, logits, weights):
     return {name: value * (codes.shape[1] - 1) for name, value in found.items()}
 
 
+@bptt.mistake(
+    "what comes back from the next step is $\\delta a_{t+1}$, *with* the slope of its tanh. You hand on $\\delta "
+    "h_{t+1}$, without it."
+)
+def carried_without_the_slope(codes, h, states, logits, weights):
+    B, T = codes.shape
+    dlogits = (logits.softmax(-1)[:, :-1] - F.one_hot(codes[:, 1:], len(weights["c"]))) / (B * (T - 1))
+    found = _back(codes, h, states, logits, weights)
+    found |= {name: torch.zeros_like(weights[name]) for name in ("W_x", "W_h", "b")}
+    before, dh = torch.cat([h[:, None], states[:, :-1]], 1), torch.zeros_like(h)
+    for t in reversed(range(T - 1)):
+        dh = dlogits[:, t] @ weights["W_o"].T + dh @ weights["W_h"].T
+        da = dh * (1 - states[:, t] ** 2)
+        found["W_x"].index_add_(0, codes[:, t], da)
+        found["W_h"] += before[:, t].T @ da
+        found["b"] += da.sum(0)
+    return found
+
+
+def _cut_off(codes, h, states, logits, w, steps) -> dict:
+    """The gradient where each prediction's error goes back so many steps alone."""
+    B, T = codes.shape
+    dlogits = (logits.softmax(-1)[:, :-1] - F.one_hot(codes[:, 1:], len(w["c"]))) / (B * (T - 1))
+    found = _back(codes, h, states, logits, w)
+    found |= {name: torch.zeros_like(w[name]) for name in ("W_x", "W_h", "b")}
+    before = torch.cat([h[:, None], states[:, :-1]], 1)
+    for t in range(T - 1):
+        dh = dlogits[:, t] @ w["W_o"].T
+        for s in range(t, max(-1, t - steps), -1):
+            da = dh * (1 - states[:, s] ** 2)
+            found["W_x"].index_add_(0, codes[:, s], da)
+            found["W_h"] += before[:, s].T @ da
+            found["b"] += da.sum(0)
+            dh = da @ w["W_h"].T
+    return found
+
+
+@bptt.mistake(
+    "each error goes back some steps and no further (*truncated*). That is often done; here it goes back to the first "
+    "step."
+)
+def back_ten_steps(codes, h, states, logits, weights):
+    return _cut_off(codes, h, states, logits, weights, 10)
+
+
+@bptt.also("back_ten_steps")
+def back_five_steps(codes, h, states, logits, weights):
+    return _cut_off(codes, h, states, logits, weights, 5)
+
+
+@bptt.also("back_ten_steps")
+def back_two_steps(codes, h, states, logits, weights):
+    return _cut_off(codes, h, states, logits, weights, 2)
+
+
 # --- 5. Clipping ------------------------------------------------------------------------------------------------------
 
 CLIP = ["torch.nn.utils.clip_grad_norm_", "torch.nn.utils.clip_grads_with_norm_", "torch.nn.utils.get_total_norm"]
@@ -623,6 +742,11 @@ def _(g):
         ({"W": torch.tensor([[3.0, 0.0]]), "b": torch.tensor([4.0])}, 10.0), note="a gradient shorter than the limit"
     )
     yield Case(({"W": torch.zeros(2, 3), "b": torch.zeros(3)}, 1.0), note="a gradient of length 0")
+    small = 1e-4 * (0.7 + 0.3 * float(torch.rand((), generator=g)))
+    yield Case(
+        ({"W": torch.tensor([[3 * small, 0.0]]), "b": torch.tensor([4 * small])}, small),
+        note="a short gradient, and a limit that is shorter",
+    )
     for scale, limit in ((2.0, 1.0), (0.01, 5.0), (30.0, 2.5)):
         shapes = {"W_x": (3, 4), "W_h": (4, 4), "b": (4,)}
         gradients = {name: scale * torch.randn(shape, generator=g) for name, shape in shapes.items()}
@@ -732,6 +856,39 @@ def root_of_the_mean_square(gradients, limit):
     return {name: value * scale for name, value in gradients.items()}, norm
 
 
+@clip_by_global_norm.mistake(
+    "of a matrix you take the largest singular value (`torch.linalg.norm(g, 2)`, the spectral norm). The length is the "
+    "root of the sum of all squares: flatten first."
+)
+def spectral_norm(gradients, limit):
+    norm = math.sqrt(
+        sum(
+            float(torch.linalg.norm(value, 2) if value.dim() == 2 else value.norm()) ** 2
+            for value in gradients.values()
+        )
+    )
+    scale = min(1.0, limit / norm) if norm else 1.0
+    return {name: value * scale for name, value in gradients.items()}, norm
+
+
+@clip_by_global_norm.mistake(
+    "the biases are not in the length. All tensors count, whatever their shape: they are one vector together."
+)
+def biases_left_out(gradients, limit):
+    norm = math.sqrt(sum(float(value.square().sum()) for value in gradients.values() if value.dim() > 1))
+    scale = min(1.0, limit / norm) if norm else 1.0
+    return {name: value * scale for name, value in gradients.items()}, norm
+
+
+@clip_by_global_norm.mistake(
+    "you take the root of the sum of *lengths*. Add up their squares, and take the root of that."
+)
+def root_of_the_sum_of_norms(gradients, limit):
+    norm = math.sqrt(sum(float(value.norm()) for value in gradients.values()))
+    scale = min(1.0, limit / norm) if norm else 1.0
+    return {name: value * scale for name, value in gradients.items()}, norm
+
+
 # --- 6. Writing -------------------------------------------------------------------------------------------------------
 
 write = Exercise(
@@ -777,6 +934,10 @@ def _(g):
         w["W_h"] = 1.5 * w["W_h"]
         w["W_o"] = 1.5 * temperature * w["W_o"]
         yield torch.randint(V, (1, P), generator=g).expand(500, P).clone(), 2, temperature, w, seed()
+    # after each character another one is likely, and as often as not it does not come
+    w = {"W_x": 3 * torch.eye(4), "W_h": torch.zeros(4, 4), "b": torch.zeros(4), "c": torch.zeros(4)}
+    w["W_o"] = 1.5 * torch.eye(4)[torch.randperm(4, generator=g)]
+    yield Case((torch.arange(600)[:, None] % 4, 4, 1.0, w, seed()), note="what was drawn decides over what comes next")
 
 
 write.equivalent("a matrix has two dimensions: the last one is number 1", "softmax([---]1)")
@@ -927,10 +1088,54 @@ def bias_outside_of_the_temperature(prompt, length, temperature, weights, genera
     return _written(prompt, length, temperature, weights, generator, draw=draw)
 
 
+@write.mistake(
+    "a character is read in front of the prompt (code 0, a space). The network begins with the state 0 and the "
+    "prompt's first character."
+)
+def space_in_front(prompt, length, temperature, weights, generator):
+    prompt = torch.cat([torch.zeros_like(prompt[:, :1]), prompt], 1)
+    return _written(prompt, length, temperature, weights, generator)
+
+
+@write.mistake(
+    "the temperature divides what goes into tanh. It divides the logits, where a character is drawn, and nothing else."
+)
+def temperature_in_the_state(prompt, length, temperature, weights, generator):
+    step = {name: weights[name] / temperature for name in ("W_x", "W_h", "b")}
+    return _written(prompt, length, 1.0, weights | step, generator)
+
+
+@write.mistake(
+    "all texts are written from one prompt, the first. Each text goes on from its own: row i of `prompt`, row i of the "
+    "state."
+)
+def first_prompt_for_all(prompt, length, temperature, weights, generator):
+    return _written(prompt[:1].expand_as(prompt), length, temperature, weights, generator)
+
+
+@write.mistake(
+    "what is read after a draw is the likeliest character. The network must read the one that was drawn: it is in the "
+    "text."
+)
+def likeliest_read(prompt, length, temperature, weights, generator):
+    h, written = torch.zeros(len(prompt), len(weights["b"])), []
+    for code in prompt.unbind(1):
+        h = _read(h, code, weights)
+    for _ in range(length):
+        z = h @ weights["W_o"] + weights["c"]
+        written.append(torch.multinomial((z / temperature).softmax(-1), 1, generator=generator)[:, 0])
+        h = _read(h, z.argmax(-1), weights)
+    return torch.stack(written, 1)
+
+
 # --- 7. A matrix for each character -----------------------------------------------------------------------------------
 
 multiplicative_step = Exercise(
-    "multiplicative_step", points=2, compare=close(), banned=LIBRARY + CELLS, promises=Promises(device="warns")
+    "multiplicative_step",
+    points=2,
+    compare=close(),
+    banned=LIBRARY + CELLS,
+    promises=Promises(gradients=(1, 2), device="warns"),
 )
 
 
@@ -1035,6 +1240,34 @@ def one_added_to_the_factors(x, h, weights):
 def state_in_place_of_the_input(x, h, weights):
     f = _factors(x, h, weights)
     return torch.tanh(f @ weights["W_hf"].T + h @ weights["W_hf"] @ weights["W_hf"].T)
+
+
+@multiplicative_step.also("tanh_of_the_factors")
+def tanh_of_the_character_s_factors(x, h, weights):
+    f = torch.tanh(x @ weights["W_fx"].T) * (h @ weights["W_fh"].T)
+    return torch.tanh(f @ weights["W_hf"].T + x @ weights["W_hx"].T)
+
+
+@multiplicative_step.also("tanh_of_the_factors")
+def tanh_of_the_state_s_factors(x, h, weights):
+    f = (x @ weights["W_fx"].T) * torch.tanh(h @ weights["W_fh"].T)
+    return torch.tanh(f @ weights["W_hf"].T + x @ weights["W_hx"].T)
+
+
+@multiplicative_step.mistake(
+    "the products are added up to one number (an inner product). The circle multiplies number by number: F factors "
+    "stay."
+)
+def inner_product(x, h, weights):
+    f = _factors(x, h, weights).sum(1, keepdim=True).expand(-1, len(weights["W_fx"]))
+    return torch.tanh(f @ weights["W_hf"].T + x @ weights["W_hx"].T)
+
+
+@multiplicative_step.mistake(
+    "the factors go back to the state through W_fh, the matrix on which they came. The way back has its own: W_hf."
+)
+def back_through_the_same_matrix(x, h, weights):
+    return torch.tanh(_factors(x, h, weights) @ weights["W_fh"] + x @ weights["W_hx"].T)
 
 
 # --- 8. What stood far back -------------------------------------------------------------------------------------------
@@ -1227,3 +1460,20 @@ def writes_with_its_own_seed(prompt, length, temperature, weights, generator):
 @write.breaks("τ > 0")
 def never_written_colder(prompt, length, temperature, weights, generator):
     return _written(prompt, length, max(temperature, 0.01), weights, generator)
+
+
+@rnn_step.breaks("Gradients must reach `h` and the weights")
+def step_without_gradient(x, h, weights):
+    with torch.no_grad():
+        return torch.tanh(x @ weights["W_x"] + h @ weights["W_h"] + weights["b"])
+
+
+@multiplicative_step.breaks("Gradients must reach `h` and the weights")
+def factors_without_gradient(x, h, weights):
+    return torch.tanh(_factors(x, h, weights).detach() @ weights["W_hf"].T + x @ weights["W_hx"].T)
+
+
+@clip_by_global_norm.breaks("limit: C > 0")
+def never_divided_by_less_than_a_thousandth(gradients, limit):
+    norm = float(_norm(gradients))
+    return {name: value * (limit / max(norm, limit, 1e-3)) for name, value in gradients.items()}, norm
