@@ -264,10 +264,18 @@ def mask_only_with_a_past(q, k, v):
     return _attend(_scores(q, k), seen, v)
 
 
+@causal_attention.mistake(
+    "you divide by √d *after* the softmax, so that the weights no longer sum to 1. The scores are divided, before it."
+)
+def divided_after_the_softmax(q, k, v):
+    weights = (q @ k.mT).masked_fill(~_seen(q, k), -math.inf).softmax(-1) / math.sqrt(q.shape[-1])
+    return weights @ v, weights
+
+
 # --- 2. Several heads, and a cache ------------------------------------------------------------------------------------
 
 SelfAttention = Exercise(
-    "SelfAttention", points=4, compare=NEAR, banned=LIBRARY + ATTENTION, promises=Promises(gradients=(0,))
+    "SelfAttention", points=4, compare=NEAR, banned=LIBRARY + ATTENTION, promises=Promises(gradients=(0,), case=3)
 )
 
 
@@ -459,9 +467,25 @@ class HeadsAveraged(Attention):
         return super().merge(y.mean(1, keepdim=True).expand_as(y))
 
 
+@SelfAttention.mistake(
+    "with a past, new tokens see the past and themselves, but not *each other*: the second new one sees the first, too."
+)
+class NewOnesDoNotSeeEachOther(Attention):
+    def seen(self, T, S):
+        if S == T:
+            return super().seen(T, S)
+        return torch.cat([torch.ones(T, S - T), torch.eye(T)], 1).bool()
+
+
+@SelfAttention.mistake("the earlier *keys* stand for the values, too. `past` is a pair: (k, v).")
+class PastKeysForValues(Attention):
+    def extend(self, past, k, v):
+        return super().extend(past and (past[0], past[0]), k, v)
+
+
 # --- 3. The block -----------------------------------------------------------------------------------------------------
 
-Block = Exercise("Block", points=3, compare=NEAR, banned=LIBRARY + ATTENTION, promises=Promises(gradients=(0,)))
+Block = Exercise("Block", points=3, compare=NEAR, banned=LIBRARY + ATTENTION, promises=Promises(gradients=(0,), case=3))
 
 
 class Layer(nn.Module):
@@ -687,6 +711,22 @@ class DeviationWithOneLess(Layer):
         return x + self.think(self.norm(self.norm_2, x)), present
 
 
+@Block.mistake("the two norms are exchanged: `norm_1` stands before the attention, `norm_2` before the MLP.")
+class NormsExchanged(Layer):
+    def forward(self, x, past=None):
+        y, present = self.attention(self.norm_2(x), past)
+        x = x + y
+        return x + self.think(self.norm_1(x)), present
+
+
+@Block.mistake(
+    'that is another approximation of GELU, z · sigmoid(1.702 z). GPT-2\'s is `F.gelu(z, approximate="tanh")`.'
+)
+class SigmoidGELU(Layer):
+    def bend(self, x):
+        return x * torch.sigmoid(1.702 * x)
+
+
 # --- 4. How many numbers? ---------------------------------------------------------------------------------------------
 
 count_parameters = Exercise("count_parameters", points=2, compare=exact(), banned=LIBRARY)
@@ -777,7 +817,10 @@ def attention_for_each_head(vocab_size, context, dim, layers, heads):
     return _count(vocab_size, context, dim, layers, matrices=4 * heads + 8)
 
 
-@count_parameters.mistake("the biases of the MLP are missing: `up` has 4D, `down` has D.")
+@count_parameters.mistake(
+    "each block is 5D short. So much are the biases of the MLP (`up` has 4D, `down` has D); and so much is missing "
+    "where each matrix is given D biases: it has as many as numbers come *out* of it, so `qkv` has 3D and `up` 4D."
+)
 def mlp_without_biases(vocab_size, context, dim, layers, heads):
     return (vocab_size + context) * dim + layers * (12 * dim**2 + 8 * dim) + 2 * dim
 
@@ -938,6 +981,13 @@ def token_0_left_out(logits, tokens):
 )
 def logarithm_of_the_mean(logits, tokens):
     return -(-_nats(logits[:, :-1], tokens[:, 1:])).exp().mean().log()
+
+
+@next_token_loss.mistake(
+    "only the last prediction of each text counts in yours. Each place but the last one is judged: T − 1 predictions."
+)
+def last_prediction_alone(logits, tokens):
+    return _nats(logits[:, -2:-1], tokens[:, -1:]).mean()
 
 
 # --- 6. What may come next --------------------------------------------------------------------------------------------
@@ -1234,7 +1284,7 @@ def bound_for_each(logits, temperature, top_k, top_p):
 
 # --- 7. The whole -----------------------------------------------------------------------------------------------------
 
-GPT = Exercise("GPT", points=3, compare=NEAR, banned=LIBRARY + ATTENTION, promises=Promises(gradients=(0,)))
+GPT = Exercise("GPT", points=3, compare=NEAR, banned=LIBRARY + ATTENTION, promises=Promises(gradients=(0,), case=3))
 
 
 class Model(nn.Module):
@@ -1442,6 +1492,46 @@ class LogarithmsInsteadOfLogits(Model):
         return logits.log_softmax(-1), present
 
 
+@GPT.mistake("all new tokens get the position of the first of them. They stand at P, P + 1, …, P + T − 1.")
+class OnePositionForAllNew(Model):
+    def places(self, T, P):
+        return self.positions.weight[P : P + 1] if P else super().places(T, P)
+
+
+@GPT.mistake("the last norm comes after *each* block in yours. It stands once, after all of them.")
+class NormAfterEachBlock(Model):
+    def stack(self, x, past):
+        present = []
+        for i, block in enumerate(self.blocks):
+            x, kv = block(x, None if past is None else past[i])
+            x = self.norm(x) if i + 1 < len(self.blocks) else x
+            present.append(kv)
+        return x, present
+
+
+@GPT.mistake("block i goes on from `past[i]`. Yours takes them in reverse: the first block gets the last one's.")
+class PastsInReverse(Model):
+    def stack(self, x, past):
+        return super().stack(x, past and past[::-1])
+
+
+@GPT.mistake("the logits are divided by √D (as scores are). Here they are the plain product with the token vectors.")
+class LogitsDividedByTheRootOfD(Model):
+    def end(self, x):
+        return super().end(x) / x.shape[-1] ** 0.5
+
+
+@GPT.mistake(
+    "P is read off the wrong axis: a key is (B, H, P, d), and the last axis counts the numbers of a head. The earlier "
+    "tokens are axis 2."
+)
+class SizeOfAHeadTakenForTheLength(Model):
+    def forward(self, tokens, past=None):
+        P = 0 if past is None else past[0][0].shape[-1]
+        x, present = self.stack(self.tokens(tokens) + self.places(tokens.shape[1], P), past)
+        return self.end(x), present
+
+
 # --- Promises ---------------------------------------------------------------------------------------------------------
 # Wrong answers whose values may be right: each breaks a sentence of the statement, and has to lose by it.
 
@@ -1478,3 +1568,13 @@ def logarithm_after_softmax(logits, tokens):
 @next_token_loss.breaks("Gradients must reach `logits`")
 def loss_as_a_number(logits, tokens):
     return torch.tensor(-logits[:, :-1].log_softmax(-1).gather(2, tokens[:, 1:, None]).mean().item())
+
+
+@SelfAttention.breaks("gives the same answer when it is asked again")
+class KeepsTheCacheItself(Attention):
+    kept = None
+
+    def extend(self, past, k, v):
+        past = self.kept if past is None else past
+        self.kept = super().extend(past, k, v)
+        return self.kept
