@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 from alternatives.a1_markov_chains import ALTERNATIVES
 from assignment_tests import source
+from effort import often
 from lecture_runs import shared_folder
 from nbformat import NotebookNode
 
@@ -93,6 +94,7 @@ def take_hidden_cases(root: Path, tmp_path_factory) -> None:
         shutil.copytree(left, root / ".grading" / NAME)
 
 
+RANKS = range(1, max(len(e.mistakes) for e in EXERCISES.values()), often(3, 1))  # of mistakes beyond the first
 RIGHT = {name: graded(SOLUTION, name).source for name in FULL}
 ZERO = dict.fromkeys(FULL, 0)
 
@@ -243,7 +245,7 @@ CLASS: dict[str, Student] = {
     "forgot_the_empty_row": one_mistake("probabilities"),
     # each kind of wrong
     **{f"wrong_{name}": one_mistake(name) for name in FULL},
-    **{f"mistakes_{rank}": mistakes(rank) for rank in range(1, max(len(e.mistakes) for e in EXERCISES.values()))},
+    **{f"mistakes_{rank}": mistakes(rank) for rank in RANKS},
     # hostile
     "equals_everything": Student(without("probabilities", EQUAL), loses("probabilities")),
     "drops_asserts": Student(without("probabilities", wrong(NO_ASSERT)), loses("probabilities")),
