@@ -1,7 +1,7 @@
 """The lectures as a person meets them: the real JupyterLab in a real browser.
 
-Screenshots go to artifacts/ (or $COURSE_ARTIFACTS). JupyterLab works on a copy of the lectures, so its autosave never
-touches the repository.
+A soak leaves screenshots in artifacts/ (or, at any time, in $COURSE_ARTIFACTS). JupyterLab works on a copy of the
+lectures, so its autosave never touches the repository.
 """
 
 import pytest

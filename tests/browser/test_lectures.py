@@ -1,7 +1,7 @@
 """Every lecture in the real JupyterLab: Run All ends without a complaint, and each live widget answers its keyboard.
 
-Screenshots of the widgets, in a soak also in the dark theme, go to artifacts/ (or $COURSE_ARTIFACTS). Lectures 00
-and 01 are run in test_lab.py, which looks closer.
+A soak leaves screenshots of the widgets in both themes in artifacts/ (or, at any time, in $COURSE_ARTIFACTS). Lectures
+00 and 01 are run in test_lab.py, which looks closer.
 """
 
 import pytest

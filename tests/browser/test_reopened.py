@@ -1,6 +1,6 @@
 """Tomorrow's notebook: run, saved, its kernel ended, opened again. Each widget is a still, with a line that says so.
 
-In JupyterLab and in Notebook 7, light and dark; with screenshots in artifacts/ (or $COURSE_ARTIFACTS).
+In JupyterLab and in Notebook 7, light and dark; a soak leaves screenshots in artifacts/ (or $COURSE_ARTIFACTS).
 """
 
 import re
