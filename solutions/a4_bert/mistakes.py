@@ -263,6 +263,31 @@ def targets_where_it_looks_different(codes, choose, how, other, mask_code, speci
     return inputs, codes.masked_fill(inputs == codes, -100)
 
 
+@mask_tokens.mistake(
+    "`choose` decides over both: which tokens are chosen, and what becomes of them. The second is up to `how`."
+)
+def choose_for_both(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes >= special)
+    how = choose / share if share else choose
+    return _masked(codes, chosen, how, other, mask_code), codes.masked_fill(~chosen, -100)
+
+
+@mask_tokens.mistake(
+    "a target is missing where the random token is the true one by chance. All that is chosen must be guessed, "
+    "whatever the model reads."
+)
+def no_target_where_the_other_is_the_same(codes, choose, how, other, mask_code, special, share):
+    chosen = (choose < share) & (codes >= special)
+    return _masked(codes, chosen, how, other, mask_code), codes.masked_fill(~chosen | (other == codes), -100)
+
+
+@mask_tokens.also("so_many_of_each_text")
+def so_many_of_all_places(codes, choose, how, other, mask_code, special, share):
+    places = choose.argsort(1)[:, : int(round(share * codes.shape[1]))]
+    chosen = torch.zeros_like(codes, dtype=torch.bool).scatter(1, places, True) & (codes >= special)
+    return _masked(codes, chosen, how, other, mask_code), codes.masked_fill(~chosen, -100)
+
+
 # --- 2. The loss at the chosen places ---------------------------------------------------------------------------------
 
 CROSS_ENTROPY = [
@@ -437,6 +462,16 @@ def divided_by_all_logits(logits, targets):
     return _nats(logits[chosen], targets[chosen]).sum() / logits.numel()
 
 
+@mlm_loss.mistake(
+    "in place of ln Σ eᶻ you take the *largest* logit: the sum runs over all tokens. That is `logsumexp`, not `amax`."
+)
+def largest_for_the_sum(logits, targets):
+    chosen = targets != -100
+    z = logits[chosen]
+    off = z.amax(-1) - z.gather(1, targets[chosen][:, None])[:, 0]
+    return off.sum() / chosen.sum().clamp(min=1)
+
+
 # --- 3. Attention that does not see padding ---------------------------------------------------------------------------
 
 attention_weights = Exercise(
@@ -463,10 +498,10 @@ def _(g):
     )
     yield Case(
         (
-            torch.randn(2, 2, 4, 4, generator=g, dtype=torch.double) - torch.tensor([3000, 3000, 3000, 0]),
+            torch.randn(2, 2, 4, 4, generator=g, dtype=torch.double) - torch.tensor([5500, 5500, 5500, -5500]),
             torch.tensor([[True] * 3 + [False], [True] * 2 + [False] * 2]),
         ),
-        note="scores near −3000, but padding's near 0",
+        note="scores near −5500, but padding's near 5500",
     )
     for batch, heads, time in ((2, 4, 6), (5, 2, 7)):
         mask = _lengths(g, batch, time)
@@ -597,6 +632,17 @@ def divided_by_a_root(scores, mask):
     return scores.masked_fill(~mask[:, None, None, :], -math.inf).softmax(-1).nan_to_num(0.0)
 
 
+@attention_weights.also("scores_times_mask")
+def scores_and_weights_times_mask(scores, mask):
+    m = mask[:, None, None, :].to(scores.dtype)
+    return (scores * m).softmax(-1) * m
+
+
+@attention_weights.mistake("the heads share one table in yours, the mean of their scores. Each has its own.")
+def heads_averaged(scores, mask):
+    return _softmax(scores.mean(1, keepdim=True).expand_as(scores), mask[:, None, None, :].expand_as(scores))
+
+
 # --- 4. One vector for a text -----------------------------------------------------------------------------------------
 
 mean_pool = Exercise("mean_pool", points=2, compare=close(), banned=LIBRARY)
@@ -613,6 +659,9 @@ def _(g):
     zeros = torch.randn(3, 5, 5, generator=g).relu()
     zeros[0, 0] = torch.tensor([0.0, 1.0, 0.0, 2.0, 0.0])
     yield Case((zeros, _lengths(g, 3, 5)), note="as many places as features, and many features are exactly 0")
+    mask = _lengths(g, 3, 5)
+    mask[:, 3:] = False
+    yield Case((torch.randn(3, 5, 2, generator=g), mask), note="no text is as long as the table is wide")
     for batch, time, size in ((4, 6, 3), (5, 7, 4)):
         hidden, mask = torch.randn(batch, time, size, generator=g), _lengths(g, batch, time)
         mask[0, 2:] = False
@@ -738,6 +787,14 @@ def first_places_as_many_as_tokens(hidden, mask):
     many = mask.sum(1, keepdim=True)
     seen = torch.arange(mask.shape[1]) < many
     return (hidden * seen[..., None]).sum(1) / many.clamp(min=1)
+
+
+@mean_pool.mistake(
+    "you divide by the number of tokens of the *longest* text. Each text is divided by its own: `mask.sum(1, "
+    "keepdim=True)`."
+)
+def divided_by_the_longest(hidden, mask):
+    return (hidden * mask[:, :, None]).sum(1) / mask.sum(1).max().clamp(min=1)
 
 
 # --- 5. Labels, drawn fairly ------------------------------------------------------------------------------------------
@@ -870,6 +927,25 @@ def same_places_in_each_class(labels, k, repeats, generator):
     return _drawn(labels, k, repeats, generator, lambda n: places)
 
 
+@draw_labels.also("same_places_in_each_class")
+def same_order_for_each_class(labels, k, repeats, generator):
+    u = torch.rand(repeats, int(labels.bincount().max()), generator=generator)
+    return _drawn(labels, k, repeats, generator, lambda n: u[:, :n].argsort(1)[:, :k])
+
+
+@draw_labels.also("neighbours")
+def neighbours_in_a_ring(labels, k, repeats, generator):
+    def pick(n):
+        return (torch.randint(n, (repeats, 1), generator=generator) + torch.arange(k)) % n
+
+    return _drawn(labels, k, repeats, generator, pick)
+
+
+@draw_labels.mistake("the last member of each class is never drawn. Random places go from 0 to n − 1, both included.")
+def last_member_never(labels, k, repeats, generator):
+    return _drawn(labels, k, repeats, generator, lambda n: _shuffled(max(k, n - 1), k, repeats, generator))
+
+
 # --- 6. Error bars ----------------------------------------------------------------------------------------------------
 
 mean_and_error = Exercise("mean_and_error", points=2, compare=close(), banned=LIBRARY)
@@ -989,6 +1065,15 @@ def interval_of_95_percent(right):
 def over_the_things(right):
     shares = right.double().mean(2)
     return shares.mean(0), shares.std(0) / math.sqrt(shares.shape[0])
+
+
+@mean_and_error.mistake(
+    "half of the distance from the least to the largest share is no deviation: it grows with the number of draws. Take "
+    "the root of the mean square (`std`), over √R."
+)
+def half_the_range(right):
+    shares = right.float().mean(2)
+    return shares.mean(1), (shares.amax(1) - shares.amin(1)) / 2 / math.sqrt(shares.shape[1])
 
 
 # --- 7. Which library? ------------------------------------------------------------------------------------------------
@@ -1250,6 +1335,20 @@ def penalty_on_the_mean(features, labels, new_features, penalty):
     return _fitted(features, labels, new_features, penalty, size=lambda w: w.square().mean()).softmax(1)
 
 
+@which_library.also("new_ones_by_themselves")
+def new_ones_by_their_own_mean(features, labels, new_features, penalty):
+    deviation = features.std(0, correction=0).clamp(min=1e-8)
+    new = (new_features - new_features.mean(0)) / deviation
+    return _scores(_standard(features, features), labels, new, penalty).softmax(1)
+
+
+@which_library.also("one_deviation_for_all")
+def one_deviation_about_the_means(features, labels, new_features, penalty):
+    mean = features.mean(0)
+    deviation = (features - mean).std()
+    return _scores((features - mean) / deviation, labels, (new_features - mean) / deviation, penalty).softmax(1)
+
+
 # --- Promises ---------------------------------------------------------------------------------------------------------
 # Wrong answers whose values may be right: each breaks a sentence of the statement, and has to lose by it.
 
@@ -1289,3 +1388,9 @@ def seeded_anew(labels, k, repeats, generator):
     key = torch.rand(repeats, len(labels), generator=torch.Generator().manual_seed(3))
     parts = [(labels == c).nonzero()[:, 0] for c in range(int(labels.max()) + 1)]
     return torch.cat([p[key[:, p].argsort(1)[:, :k]] for p in parts], 1).sort(1).values
+
+
+@attention_weights.breaks("up to some thousands in size")
+def ten_thousand_taken_off(scores, mask):
+    weights = (scores - 1e4 * ~mask[:, None, None, :]).softmax(-1)
+    return weights * mask.any(1)[:, None, None, None]
