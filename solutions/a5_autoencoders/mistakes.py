@@ -334,6 +334,24 @@ def gradients_of_the_sum(x, encoder, decoder):
     return loss / len(x), 2 * e, 2 * d
 
 
+@linear_autoencoder.mistake(
+    "loss and gradients are those of *half* the squared error. Here no ½ stands in front of the sum, and so the "
+    "gradients have their 2."
+)
+def half_of_everything(x, encoder, decoder):
+    loss, e, d = _loss_and_gradients(x, encoder, decoder)
+    return loss / (2 * len(x)), e / len(x), d / len(x)
+
+
+@linear_autoencoder.mistake(
+    "the encoder's gradient joins the error that came back with the error itself. The other factor is the *input*, x."
+)
+def error_for_the_input(x, encoder, decoder):
+    loss, _, d = _loss_and_gradients(x, encoder, decoder)
+    wrong = x @ encoder.T @ decoder.T - x
+    return loss / len(x), 2 * (wrong @ decoder).T @ wrong / len(x), 2 * d / len(x)
+
+
 # --- 3. The same subspace? --------------------------------------------------------------------------------------------
 
 principal_angles = Exercise(
@@ -478,6 +496,7 @@ def _(g):
     yield Case((x, 3 * noise, torch.full((1, 4), 0.5), 0.5, 0.0), note="much noise, and a share of 0")
     for samples, inputs, sigma, share in ((4, 10, 0.3, 0.2), (6, 20, 0.6, 0.5), (3, 30, 0.1, 0.1)):
         x, choose = torch.rand(2, samples, inputs, generator=g)
+        x = (1.6 * x - 0.3).clamp(0, 1)  # paper is exactly 0, and the blackest ink exactly 1
         yield x, torch.randn(samples, inputs, generator=g), choose, sigma, share
 
 
@@ -562,6 +581,20 @@ def noise_cut(x, noise, choose, sigma, share):
 @corrupt.mistake("the first number decides over its whole row. Each pixel has its own number in `choose`.")
 def whole_rows_hidden(x, noise, choose, sigma, share):
     return (x + sigma * noise).clamp(0, 1).masked_fill(choose[:, :1] < share, 0)
+
+
+@corrupt.mistake("only pixels with some ink get noise in yours. Paper, exactly 0, gets it, too: *every* pixel.")
+@corrupt.breaks("noise of deviation $\\sigma$ on every pixel")
+def noise_on_ink_alone(x, noise, choose, sigma, share):
+    return torch.where(x > 0, x + sigma * noise, x).clamp(0, 1).masked_fill(choose < share, 0)
+
+
+@corrupt.mistake(
+    "what is above 1 begins again at 0 in yours (`%`, `remainder`, or a cast to small whole numbers). It is cut: 1.3 "
+    "is 1, and −0.1 is 0."
+)
+def begins_again(x, noise, choose, sigma, share):
+    return (x + sigma * noise).remainder(1.0).masked_fill(choose < share, 0)
 
 
 # --- 5. A code with an error bar --------------------------------------------------------------------------------------
@@ -714,6 +747,24 @@ def kl_in_bits(mean, log_variance, noise):
     return _drawn(mean, log_variance, noise), _kl(mean, log_variance.exp()).sum(1) / math.log(2)
 
 
+@draw_and_kl.mistake(
+    "you make the deviation with softplus. The network gives $\\ell = \\ln \\sigma^2$, so that $\\sigma = e^{\\ell / "
+    "2}$."
+)
+def softplus(mean, log_variance, noise):
+    deviation = torch.nn.functional.softplus(log_variance)
+    return mean + deviation * noise, _kl(mean, deviation**2).sum(1)
+
+
+@draw_and_kl.mistake(
+    "your price hangs on the noise: it is that of this one draw, ln q(z) − ln p(z). The KL is its mean over all draws, "
+    "and there is no ε in it."
+)
+def price_of_the_draw(mean, log_variance, noise):
+    z = _drawn(mean, log_variance, noise)
+    return z, 0.5 * (z**2 - noise**2 - log_variance).sum(1)
+
+
 # --- 6. What a picture costs ------------------------------------------------------------------------------------------
 
 CROSS_ENTROPY = [
@@ -858,6 +909,16 @@ def kl_divided_by_the_draws(x, logits, kl, beta):
 @elbo.mistake("the pictures are made black and white first. A grey x counts for both: x ln p + (1 − x) ln(1 − p).")
 def black_and_white(x, logits, kl, beta):
     return _log_likelihood((x > 0.5).to(logits.dtype), logits).sum(2).mean(0) - beta * kl
+
+
+@elbo.mistake("β weighs the KL against 1 − β of the rest in yours. The first sum counts in full, whatever β is.")
+def shared_out_by_beta(x, logits, kl, beta):
+    return (1 - beta) * _log_likelihood(x, logits).sum(2).mean(0) - beta * kl
+
+
+@elbo.mistake("you take the best of the draws. The ELBO is their *mean*.")
+def best_of_the_draws(x, logits, kl, beta):
+    return _log_likelihood(x, logits).sum(2).amax(0) - beta * kl
 
 
 # --- 7. A walk between two codes --------------------------------------------------------------------------------------
@@ -1022,6 +1083,28 @@ def angle_in_degrees(start, end, steps):
     return ((1 - t) * angle).sin() / angle.sin() * start + (t * angle).sin() / angle.sin() * end
 
 
+@latent_walk.mistake(
+    "your angle is at most 90°: the size of the cosine is taken, without its sign. Codes that point away from each "
+    "other are more than 90° apart."
+)
+def never_more_than_a_right_angle(start, end, steps):
+    angle = (torch.dot(start, end).abs() / (start.norm() * end.norm())).clamp(max=1).acos()
+    t = torch.linspace(0, 1, steps)[:, None]
+    if angle.sin() < 1e-3:
+        return start + t * (end - start)
+    return (((1 - t) * angle).sin() * start + (t * angle).sin() * end) / angle.sin()
+
+
+@latent_walk.mistake(
+    "the directions go along the arc and the lengths along a line of their own. In the formula the codes stand as they "
+    "are."
+)
+def lengths_along_a_line(start, end, steps):
+    t = torch.linspace(0, 1, steps)
+    length = start.norm() + t * (end.norm() - start.norm())
+    return length[:, None] * _walk(start / start.norm(), end / end.norm(), t)
+
+
 # --- 8. Clean up ------------------------------------------------------------------------------------------------------
 
 # Measured on eight draws of 200 digits: noise cut at one half 78 %, mean picture 79 %, PCA with 1 or 40 directions
@@ -1068,7 +1151,9 @@ def mean_picture(training, noisy, sigma):
     return (training.mean(0) > 0.5).expand(len(noisy), -1).clone()
 
 
-@clean_up.mistake("PCA with one direction cannot draw ten different digits. Try more, and look at where it is best.")
+@clean_up.mistake(
+    "PCA with so few directions cannot draw ten different digits. Try more, and look at where it is best."
+)
 def one_direction(training, noisy, sigma):
     return _projected(training, noisy, 1, training.mean(0)) > 0.5
 
@@ -1126,6 +1211,11 @@ def mean_forgotten(training, noisy, sigma):
     mean = training.mean(0)
     covariance = (training - mean).T @ (training - mean) / len(training)
     return noisy @ torch.linalg.solve(covariance + sigma**2 * torch.eye(len(mean)), covariance) > 0.5
+
+
+@clean_up.also("one_direction")
+def two_directions(training, noisy, sigma):
+    return _projected(training, noisy, 2, training.mean(0)) > 0.5
 
 
 # --- Promises ---------------------------------------------------------------------------------------------------------
