@@ -177,6 +177,13 @@ def the_others_mirrored(images, top, left, flip, side):
     return _views(images, top, left, ~flip, side)
 
 
+@two_views.mistake(
+    "both views of a picture are mirrored alike, as the first one is. Each has a flip of its own: flip[v, i]."
+)
+def flips_of_the_first_views(images, top, left, flip, side):
+    return _views(images, top, left, flip[[0, 0]], side)
+
+
 # --- 2. NT-Xent -------------------------------------------------------------------------------------------------------
 
 CROSS_ENTROPY = ["torch.nn.functional.cross_entropy", "torch.nn.functional.nll_loss"]
@@ -205,7 +212,8 @@ def _(g):
     for n, dim, temperature in ((2, 3, 0.1), (5, 8, 0.5), (16, 4, 2.0)):
         z1, z2 = torch.randn(2, n, dim, generator=g)
         size = 1e-3 if n == 16 else 3  # no length is too small for a direction
-        yield size * z1, z1 + z2, temperature
+        short = "vectors much shorter than 1, which have a direction like all others"
+        yield Case((size * z1, z1 + z2, temperature), note=short if size < 1 else "")
 
 
 nt_xent_loss.equivalent("`normalize` goes along dimension 1 by default", "z2])[-, dim=1-]")
@@ -374,6 +382,33 @@ def one_length_for_all(z1, z2, temperature):
     return -logits.log_softmax(1)[rows, rows.roll(len(z1))].mean()
 
 
+@nt_xent_loss.mistake(
+    "s is minus the *squared distance* in yours, which is 2 cos − 2 for vectors of length 1: twice as steep. It is the "
+    "cosine itself."
+)
+def squared_distances_for_cosines(z1, z2, temperature):
+    return _nt_xent(_unit(torch.cat([z1, z2])), temperature / 2).mean()
+
+
+@nt_xent_loss.mistake(
+    "on the diagonal stands a finite number in place of a view's cosine with itself (−1, say): it still counts among "
+    "its own candidates. What leaves it out is −∞."
+)
+def itself_as_the_opposite(z1, z2, temperature):
+    z = _unit(torch.cat([z1, z2]))
+    logits = (z @ z.T).masked_fill(torch.eye(len(z), dtype=torch.bool), -1) / temperature
+    return -logits.log_softmax(1)[torch.arange(len(z)), torch.arange(len(z)).roll(len(z1))].mean()
+
+
+@nt_xent_loss.mistake(
+    "something is added to the lengths before you divide, so that the cosines come out too small. `F.normalize` needs "
+    "no help."
+)
+def something_added_to_the_lengths(z1, z2, temperature):
+    z = torch.cat([z1, z2])
+    return _nt_xent(z / (z.norm(dim=1, keepdim=True) + 1e-3), temperature).mean()
+
+
 # --- 3. With labels ---------------------------------------------------------------------------------------------------
 
 sup_con_loss = Exercise(
@@ -400,7 +435,9 @@ def _(g):
             labels[0] = classes  # it is alone in its class
         labels[4] = 1
         labels[5] = 1
-        yield (1e-3 if n == 12 else 2) * torch.randn(n, dim, generator=g), labels, temperature
+        note = "labels are names: any whole numbers" if n == 8 else ""
+        labels = 100 * labels - 200 if n == 8 else labels
+        yield Case(((1e-3 if n == 12 else 2) * torch.randn(n, dim, generator=g), labels, temperature), note=note)
 
 
 sup_con_loss.equivalent("`normalize` goes along dimension 1 by default", "F.normalize(z[-, dim=1-])")
@@ -933,7 +970,10 @@ def divided_once(k, l):  # noqa: E741
     return (k @ H @ l @ H).trace() / (n - 1)
 
 
-@hsic.mistake("only one side is centred: $H$ stands twice, in tr(K H L H) and in its mean-free kernels alike.")
+@hsic.mistake(
+    "only one side is centred. $H$ on one side of a kernel takes the means of its rows out, or of its columns; both "
+    "have to go: tr(K H L H), or (H K H) with L number by number."
+)
 def centred_on_one_side(k, l):  # noqa: E741
     return (k @ _centring(len(k)) @ l).trace() / (len(k) - 1) ** 2
 
@@ -1113,3 +1153,12 @@ def plain_exponentials(z, labels, temperature):
 @information_bound.breaks("Scores of 1000 occur")
 def logarithm_after_softmax(scores):
     return math.log(len(scores)) + (scores.softmax(1).diagonal() + 1e-9).log().mean()
+
+
+@sup_con_loss.breaks("labels: (N,) int64; at least two are equal")
+def labels_as_places(z, labels, temperature):
+    member = F.one_hot(labels).to(z.dtype)
+    log_p, _ = _parts(F.normalize(z, dim=1), labels, temperature)
+    positive = (member @ member.T).bool() & ~torch.eye(len(z), dtype=torch.bool)
+    count = positive.sum(1)
+    return _over_anchors(-log_p.masked_fill(~positive, 0).sum(1) / count.clamp(min=1), count)
