@@ -56,6 +56,10 @@ def _(g):
         (torch.tensor([6, 1, 1, 1, 2, 6]), torch.tensor([1, 1, 1, 1, 2, 3, 5])), note="a match inside a failed match"
     )
     yield Case(
+        (torch.tensor([1, 2, 3, 4, 5]), torch.tensor([7, 1, 2, 8, 2, 3, 4, 5])),
+        note="the longest match begins inside a shorter one",
+    )
+    yield Case(
         (torch.tensor([3, 4, 6, 5, 6, 7]), torch.tensor([5, 6])),
         note="the training text is the shorter one, and no ring",
     )
@@ -179,6 +183,22 @@ def no_step_back_after_a_failed_match(generated, training):
     return best
 
 
+@longest_match.also("no_step_back_after_a_failed_match")
+def no_step_back_after_a_match(generated, training):
+    rows, best, first = _runs(generated, training), (0, 0), 0
+    while first < len(generated):
+        length = 1
+        for last in range(first, len(generated)):  # the longest match that begins at `first`
+            here = rows[last]
+            if int(here.max()) <= last - first:
+                break
+            length, start = last + 1 - first, int((here > last - first).int().argmax()) - (last - first)
+            if length > best[1] or length == best[1] and start < best[0]:
+                best = start, length
+        first += length
+    return best
+
+
 @longest_match.mistake("that is where the match *ends*. It begins `length` tokens earlier.")
 def end_instead_of_start(generated, training):
     best = torch.stack(_runs(generated, training)).amax(0)
@@ -276,6 +296,16 @@ def _(g):
     yield Case(
         (torch.tensor([a, b, 77, 10 * b + a, 50]), torch.tensor([10 * b + a, 10 * b + 7, 50, 90 + a, 10 * b]), 2),
         note="numbers of two digits: their digits are no tokens",
+    )
+    # other tokens with the same sum, or the same number if one is written with the other: no window is a copy
+    training, generated = [], []
+    for place, base in enumerate((1, 10, 31, 100, 256, 257, 1_000)):
+        a, b = (1 + torch.randperm(9, generator=g)[:2]).tolist()
+        training += [a + 1, b, 3_000 + place, b, a + 1, 4_000 + place]
+        generated += [a, b + base, 5_000 + place, b + base, a, 6_000 + place]
+    yield Case(
+        (torch.tensor([*training[:2], *generated]), torch.tensor(training), 2),
+        note="only the first two are copied; the others have the same sum, or make the same number",
     )
     for size, length, n in ((6, 40, 3), (40, 200, 4), (200, 1_000, 5)):
         yield *_copied_text(g, size, length, 6), n
@@ -417,6 +447,10 @@ def _(g):
     yield Case((torch.tensor([2.0, 5.0, 3.0, 7.0]), torch.tensor([0, 2, 3])), note="the example in the text")
     yield Case((torch.full((8,), 1.5), torch.tensor([0, 5])), note="a model that finds all alike has memorized nothing")
     yield Case((torch.tensor([4.0, 1.0, 4.0, 4.0, 6.0, 9.0, 0.5, 4.0]), torch.tensor([0, 7, 6, 1])), note="ties")
+    yield Case(
+        (3 + 1e-5 * torch.randperm(12, generator=g), torch.tensor([0, 5, 7])),
+        note="losses that differ by very little: only equal ones are a tie",
+    )
     for size, canaries in ((50, 4), (1_000, 6), (3_000, 3)):
         losses = torch.rand(size, generator=g) * 10
         planted = torch.randperm(size, generator=g)[:canaries]
@@ -550,6 +584,20 @@ def of_all_candidates(losses, canaries):
     return _bits(losses) - _rank(losses, torch.arange(len(losses))).log2()
 
 
+@exposure.mistake(
+    "losses that are nearly equal are taken for equal. Only those with *the same* loss share their places: ≤, without "
+    "a tolerance."
+)
+def nearly_equal_taken_for_equal(losses, canaries):
+    return _bits(losses) - (losses <= losses[canaries, None] + 1e-2).sum(1).log2()
+
+
+@exposure.also("nearly_equal_taken_for_equal")
+def close_taken_for_equal(losses, canaries):
+    own = losses[canaries, None]
+    return _bits(losses) - ((losses < own) | torch.isclose(losses, own)).sum(1).log2()
+
+
 # --- 4. Contamination -------------------------------------------------------------------------------------------------
 
 contamination = Exercise("contamination", points=3, compare=close(), banned=LIBRARY)
@@ -654,6 +702,18 @@ def divided_by_the_words(questions, training, n, threshold):
 def single_words(questions, training, n, threshold):
     shares = _shares(questions, training, 1)
     return shares, shares >= threshold
+
+
+@contamination.mistake(
+    "you search in one long string: there “w1” stands in “w10”, though it is another word. Compare words with words."
+)
+def words_in_one_long_string(questions, training, n, threshold):
+    text = " ".join(training)
+    shares = []
+    for words in questions:
+        own = [" ".join(gram) for gram in _grams(words, min(n, len(words)))]
+        shares.append(sum(gram in text for gram in own) / len(own))
+    return torch.tensor(shares), torch.tensor(shares) >= threshold
 
 
 @contamination.mistake("your n-grams do not overlap. One begins at *each* word: there are W − n + 1 of them.")
@@ -1036,8 +1096,8 @@ def noise_without_the_clipping_length(gradients, max_norm, noise_multiplier, noi
 
 
 @private_gradient.mistake(
-    "the noise is added after the division by B, so it is B times too strong. It is added to the *sum*; both are then "
-    "divided by B."
+    "your noise comes out B times too strong, as if it were added after the division by B, or to every sample. It is "
+    "added once, to the *sum*; both are then divided by B."
 )
 def noise_not_divided(gradients, max_norm, noise_multiplier, noise):
     B = len(gradients[0])
@@ -1205,6 +1265,18 @@ def little_changes_hide_it(training, questions):
     return [share >= 0.4 for share in _overlaps(training, questions, 3, as_written=True)]
 
 
+@find_leaks.also("little_changes_hide_it")
+def capitals_kept(training, questions):
+    import re
+
+    def grams(string):
+        words = re.findall(r"\w+", string)
+        return list(zip(words, words[1:], words[2:]))
+
+    known = {gram for text in training.values() for gram in grams(text)}
+    return [sum(gram in known for gram in grams(q)) >= 0.45 * max(1, len(grams(q))) for q in questions]
+
+
 @find_leaks.mistake("it is the other way round: True means that the question has leaked.")
 def turned_round(training, questions):
     return [share < 0.4 for share in _overlaps(training, questions, 3)]
@@ -1270,3 +1342,15 @@ def two_loops_over_tensors(generated, training):
                     best = (s - now[s + 1] + 1, now[s + 1])
         before = now
     return best
+
+
+@mark_copied.breaks("(g_a, \\dots, g_{a+n-1}) = (c_s, \\dots, c_{s+n-1})")
+def windows_as_numbers(generated, training, n):
+    def numbers(tokens: Tensor) -> list[int]:
+        return [sum(v * 31 ** (n - 1 - i) for i, v in enumerate(w)) for w in _windows(tokens, n)]
+
+    known, marks = set(numbers(training)), torch.zeros(len(generated), dtype=torch.bool)
+    for start, number in enumerate(numbers(generated)):
+        if number in known:
+            marks[start : start + n] = True
+    return marks
