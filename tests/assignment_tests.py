@@ -123,6 +123,11 @@ class Assignment:
         return load_exercises(self.folder)
 
     @cached_property
+    def released(self) -> dict[str, ExerciseCases]:
+        """What students have, as `course release` has built it."""
+        return load_cases(ROOT / "assignments" / self.name / CASES_FILE)
+
+    @cached_property
     def alternatives(self) -> dict[str, list[Callable]]:
         return import_module(f"alternatives.{self.name}").ALTERNATIVES
 
@@ -149,9 +154,9 @@ class Assignment:
 
     @cache  # noqa: B019
     def cases(self, name: str, seed: int) -> ExerciseCases:
-        """The cases drawn with a seed; of what is slow those that students have, which `course release` has built."""
+        """The cases drawn with a seed; of what is slow those that are released: nothing has to train for them."""
         if name in self.slow and seed == VISIBLE_SEED:
-            released = load_cases(ROOT / "assignments" / self.name / CASES_FILE)[name]
+            released = self.released[name]
             released.inputs = cook(released.inputs)
             return released
         drawn = self.exercises[name].build(seed)
@@ -228,6 +233,11 @@ def test_each_mistake_loses_points_and_is_named(assignment, name, seed):
         assert result.held < result.cases, f"{mistake} passes"
         assert result.mistake == mistake, f"{mistake} was taken for {result.mistake}: {result.message}"
         assert hint in result.message
+
+
+def test_the_release_knows_each_mistake(assignment, name):
+    found = {mistake.name for mistake in assignment.released[name].mistakes}
+    assert found == set(assignment.exercises[name].mistakes), f"run `course release {assignment.name}`"
 
 
 def test_each_promise_is_kept_track_of(assignment, name):
