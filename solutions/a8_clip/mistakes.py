@@ -725,11 +725,11 @@ def _(g):
     example = torch.tensor([[0.9, 0.1, 0.5], [0.7, 0.6, 0.1], [0.4, 0.8, 0.3]])
     yield Case((example, 2), note="the example in the text")
     yield Case((example, 1), note="the example in the text, with k = 1")
+    alike = torch.randint(3, (12, 12), generator=g).float()
+    alike.diagonal()[4:] = 2  # nothing fits these better, and some things fit as well
+    yield Case((alike, 2), note="ties: what fits equally well does not fit better")
     yield Case(
-        (torch.randint(3, (9, 9), generator=g).float(), 2), note="ties: what fits equally well does not fit better"
-    )
-    yield Case(
-        (torch.randint(3, (9, 9), generator=g) + 1e-5 * torch.randn(9, 9, generator=g), 2),
+        (alike.T + 1e-5 * torch.randn(12, 12, generator=g), 2),
         note="similarities that differ by very little: only equal ones are a tie",
     )
     for n, k, signal in ((12, 1, 1.0), (15, 3, 1.0), (30, 5, 1.0), (30, 2, 2.0)):
