@@ -119,9 +119,11 @@ LEARN_TO_LOOK = {
         "AdamW, cosine from 0.005": turning(lr=5e-3, schedule="cosine", optimizer=torch.optim.AdamW),
         "128 pictures, each turned one way": turning(size=128, one_way=True),
         "16 pictures, 900 steps, rate 0.004": turning(size=16, steps=900, lr=4e-3),
+    },
+    "the idea, with a weaker encoder": {
+        "without batch normalization": turning(normed=False),
         "8 channels first": turning(width=8),
     },
-    "the idea, with a weaker encoder": {"without batch normalization": turning(normed=False)},
     "without the idea": {
         "not trained": turning(steps=0),
         "answers that have nothing to do with the pictures": turning(guess=True, steps=200),
