@@ -55,7 +55,8 @@ html_js_files = ["course.js"]
 html_copy_source = False
 html_show_copyright = html_show_sphinx = False
 html_theme_options = {{
-    "show_navbar_depth": 1, "use_download_button": False, "use_fullscreen_button": False, "use_source_button": False,
+    "show_navbar_depth": 1, "collapse_navbar": True,  # else each page lists all modules: a third of the time
+    "use_download_button": False, "use_fullscreen_button": False, "use_source_button": False,
     "use_edit_page_button": False, "use_repository_button": False, "use_issues_button": False,
     "pygments_light_style": "a11y-high-contrast-light", "pygments_dark_style": "a11y-high-contrast-dark",
 }}
