@@ -185,8 +185,8 @@ class SandboxProvisioner(LocalProvisioner):
                     self.behind = True
                     usage.last([p.pid for p in process.processes()])
                 self.stderr = (self.stderr + read(stderr))[:8192]
-                # looking costs at most a twentieth of a core
-                if self._ended.wait(max(0.1, 20 * (time.thread_time() - begin))):
+                # looking costs at most a twentieth of a core, unless somebody makes it slow so as not to be looked at
+                if self._ended.wait(min(max(0.1, 20 * (time.thread_time() - begin)), 1)):
                     time.sleep(0.01)  # it was killed, and takes a moment to go
         finally:
             self.end("could not be watched")
