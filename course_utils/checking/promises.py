@@ -428,7 +428,7 @@ def _gradients(got: Answer, expected: Answer, holds: bool) -> str:
     for name, a, b in zip(expected["value"]["names"], found["gradients"], expected["value"]["gradients"]):
         if b is None or not b.abs().max():
             continue
-        if a is None or not a.abs().max():
+        if a is None or holds and not a.abs().max():  # what is wrong may have no slope where this was asked
             return f"no gradient reaches `{name}`: {CUT}"
         if holds and not (
             a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-2, atol=1e-3 * float(b.abs().max()))

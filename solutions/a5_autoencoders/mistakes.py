@@ -143,6 +143,12 @@ def columns_of_the_transposed(x, k):
     return x.mean(0), _turned(found.Vh[:, :k].T), found.S[:k] ** 2 / len(x)
 
 
+@pca.also("columns_of_the_transposed")
+def columns_of_the_whole_transposed(x, k):
+    found = torch.linalg.svd(x - x.mean(0))
+    return x.mean(0), _turned(found.Vh[:, :k].T), found.S[:k] ** 2 / len(x)
+
+
 @pca.mistake(
     "a direction may come with either sign, and here one is agreed on: the entry that is largest in size is positive. "
     "Yours are as the decomposition gave them (or hang on the largest entry without `abs()`, which is nearly always "
@@ -640,6 +646,12 @@ def noise_times_variance(mean, log_variance, noise):
 )
 def logarithm_of_the_deviation(mean, log_variance, noise):
     return mean + log_variance.exp() * noise, _kl(mean, (2 * log_variance).exp()).sum(1)
+
+
+@draw_and_kl.also("logarithm_of_the_deviation")
+def deviation_in_both_and_its_logarithm_as_it_is(mean, log_variance, noise):
+    kl = 0.5 * (mean**2 + (2 * log_variance).exp() - 1 - log_variance).sum(1)
+    return mean + log_variance.exp() * noise, kl
 
 
 @draw_and_kl.mistake("the KL is *summed* over the L numbers of a code; you take their mean.")
@@ -1211,6 +1223,13 @@ def mean_forgotten(training, noisy, sigma):
     mean = training.mean(0)
     covariance = (training - mean).T @ (training - mean) / len(training)
     return noisy @ torch.linalg.solve(covariance + sigma**2 * torch.eye(len(mean)), covariance) > 0.5
+
+
+@clean_up.also("mean_forgotten")
+def mean_not_put_back(training, noisy, sigma):
+    mean = training.mean(0)
+    covariance = (training - mean).T @ (training - mean) / len(training)
+    return (noisy - mean) @ torch.linalg.solve(covariance + sigma**2 * torch.eye(len(mean)), covariance) > 0.5
 
 
 @clean_up.also("one_direction")

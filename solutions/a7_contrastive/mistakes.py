@@ -699,6 +699,16 @@ def pairs_with_itself(z1, z2):
 
 
 @alignment_uniformity.mistake(
+    "your uniformity leaves out each vector's pair with itself, and still divides by N². There are N (N − 1) pairs of "
+    "different rows."
+)
+def pairs_divided_by_n_squared(z1, z2):
+    a, b = _unit(z1), _unit(z2)
+    close = (-2 * _squares(a)).exp() * ~torch.eye(len(a), dtype=torch.bool)
+    return (a - b).pow(2).sum(1).mean(), close.mean().log()
+
+
+@alignment_uniformity.mistake(
     "your uniformity is the mean of the logarithms (which is −2 times the mean squared distance). It is the logarithm "
     "of the mean: pairs that are close count most."
 )

@@ -168,6 +168,16 @@ def last_token_missed(generated, training):
 
 
 @longest_match.mistake(
+    "a match that takes in the first token of the training text is missed or too short. A table that is shifted by one "
+    "needs a start of its own: nothing stands before that token, and a run may begin there."
+)
+def first_token_missed(generated, training):
+    best = torch.stack(_runs(generated, training[1:])).amax(0)
+    length = int(best.max())
+    return (int((best == length).nonzero()[0]) + 2 - length, length) if length else (0, 0)
+
+
+@longest_match.mistake(
     "where a match breaks off you go on behind it, and a match that began inside it is lost: in 1 1 1 2 the passage "
     "1 1 2 begins at the second place. Try *every* start."
 )
@@ -611,7 +621,7 @@ def _(g):
     questions = ["sat on the sat on the sat on", "the dog ran and the dog slept", "cat the on sat"]
     yield Case(([q.split() for q in questions], training, 3, 0.4), note="n-grams that a question has twice")
     yield Case(
-        ([["a", "bc", "d"], ["ab"], ["abc", "d"]], ["ab", "c", "d", "da", "b"], 2, 0.5),
+        ([["a", "bc", "d"], ["ab"], ["abc", "d"], ["d", "d"], ["b", "c"]], ["ab", "c", "d", "da", "b"], 2, 0.5),
         note="joined, they would look alike",
     )
     # all of them shorter than n; the words of the last one occur, but not in this order
@@ -1289,7 +1299,8 @@ def only_the_first_text(training, questions):
 
 
 @find_leaks.mistake(
-    "you ask for *all* n-grams of the question. A single slip destroys n of them: a large share is enough."
+    "you ask for *all* of the question: in one piece, or each of its n-grams. A single slip destroys n of them: a "
+    "large share is enough."
 )
 def every_ngram(training, questions):
     return [share == 1 for share in _overlaps(training, questions, 4)]
