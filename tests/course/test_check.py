@@ -551,6 +551,19 @@ def test_a_gradient_that_is_cut_is_said(function):
     assert promised(function, device=False).points == 2
 
 
+def test_a_wrong_value_without_a_slope_is_not_called_cut():
+    exercise = Exercise("f", points=2, compare=close(), promises=Promises(gradients=(0,), device=False))
+    exercise.cases(lambda g: iter([(torch.tensor([1.0, 2.0]),), (torch.tensor([4.0, 5.0]),)]))
+    cases = exercise.build(0)
+    complete(cases, [answer(double, ask) for ask in cases.asks])
+
+    def message(function):
+        return verdict(cases, [answer(function, ask) for ask in cases.asks], show=False).message
+
+    assert "no gradient" not in message(lambda x: double(x).clamp(max=6))
+    assert "cut it off" in message(lambda x: double(x).detach().clamp(max=6))
+
+
 def test_a_gradient_that_is_nan_in_another_case_is_said():
     def rows(below):
         return lambda x: x / below(x.norm(dim=1, keepdim=True))
