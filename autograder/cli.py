@@ -53,6 +53,7 @@ def release(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; say what differs.")] = False,
     mutants: Annotated[bool, typer.Option("--mutants", help="Change nothing; say what errors the cases miss.")] = False,
     table: Annotated[Path | None, typer.Option(help="With --mutants: put the scores into this Markdown file.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="With --table: trust no score that is in it.")] = False,
 ) -> None:
     """Generate assignments/ from solutions/."""
     from autograder.course import Assignment, Course
@@ -62,20 +63,18 @@ def release(
 
     if table and not mutants:
         fail("--table goes with --mutants: run the command again with both")
+    if again and not table:
+        fail("--again goes with --table: without a table no score is kept")
     course = Course.find()
     names = [course.require(assignment, released=False)] if assignment else course.names()
     wrong = False
     for each in [Assignment(course, name) for name in names]:
         if mutants:
-            from autograder.author.mutation_scores import scores, write_table
+            from autograder.author.mutation_scores import into_table, scores
 
-            found = []
-            for score in scores(each):
+            for score in into_table(table, each, again) if table else scores(each):
                 wrong |= not score.good
-                found.append(score)
                 print(*score.lines(), sep="\n", flush=True)
-            if table:
-                write_table(table, each.name, found)
         elif check:
             problems = check_release(each)
             wrong |= bool(problems)

@@ -4,22 +4,24 @@
         print(*score.lines(), sep="\\n")
 
 The cases should tell each mutant from the solution. One that they do not is a *survivor*: either a case is missing, or
-the change makes no difference at all (`exercise.equivalent(…)` says so, with a reason). `write_table` keeps the scores
+the change makes no difference at all (`exercise.equivalent(…)` says so, with a reason). `into_table` keeps the scores
 of all assignments, for people to read.
 """
 
 import copy
+import hashlib
 import json
 import math
 import random
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from autograder.author.exercise import VISIBLE_SEED, Exercise, complete, load_exercises
 from autograder.author.generate import points_of
 from autograder.author.mutant_worker import Worker, first_difference
 from autograder.author.mutants import Mutant, mutants
+from autograder.author.source import source_of
 from autograder.course import Assignment
 from course_utils.checking.cases import ExerciseCases
 from course_utils.notebook import grade_id, read, sync
@@ -44,6 +46,7 @@ class Score:
         stale: marks that fit no survivor (told only where all mutants were tried).
         free: whether any answer is right that is good enough (`accuracy`): then a mutant that is good enough on two
             draws of the cases is one more right answer; one that is so on the first alone survives.
+        source: a digest of what was tried: the set-up cell, the solution, its mutants, the exercise in `mistakes.py`.
     """
 
     exercise: str
@@ -56,6 +59,7 @@ class Score:
     good_enough: int = 0
     stale: list[str] = field(default_factory=list)
     free: bool = False
+    source: str = ""
 
     @property
     def harmless(self) -> int:
@@ -94,12 +98,15 @@ class Score:
         return [first, *passing, *changes, *stale]
 
 
-def scores(assignment: Assignment, only: str | None = None, seed: int = VISIBLE_SEED) -> Iterator[Score]:
+def scores(
+    assignment: Assignment, only: str | None = None, seed: int = VISIBLE_SEED, kept: Mapping[str, Score] = {}
+) -> Iterator[Score]:
     """The score of each exercise of an assignment, as soon as it is known.
 
     Args:
         only: this exercise alone.
         seed: with which the cases are drawn.
+        kept: exercise -> its score of an earlier run. It stands if the exercise is what it was then.
 
     Raises:
         CourseError: a solution does not stand alone, or fails its own cases.
@@ -107,13 +114,29 @@ def scores(assignment: Assignment, only: str | None = None, seed: int = VISIBLE_
     notebook = read(assignment.solution)
     sync(notebook, points_of(assignment))
     cells = {grade_id(c): c.source for c in notebook.cells}
-    with Worker(cells.get("setup", "")) as worker:
-        for exercise in load_exercises(assignment.solution.parent).values():
+    setup, folder = cells.get("setup", ""), assignment.solution.parent
+    written = (folder / "mistakes.py").read_text(encoding="utf-8")  # once: it may be edited while this runs
+    with Worker(setup) as worker:
+        for exercise in load_exercises(folder).values():
             if only in (None, exercise.name):
                 if exercise.name not in cells:
                     said = f"no cell between BEGIN and END SOLUTION defines {exercise.name}"
                     raise CourseError(f"{assignment.name}: {said}")
-                yield score(worker, exercise, cells[exercise.name], seed)
+                code, before = cells[exercise.name], kept.get(exercise.name)
+                source = _digest(setup, code, _mutants(exercise, code), source_of(written, exercise.name))
+                if before is None or before.source != source:
+                    before = replace(score(worker, exercise, code, seed), source=source)
+                yield before
+
+
+def _digest(setup: str, code: str, made: list[Mutant], written: str) -> str:
+    """Of all that a score hangs on, but for the course's own library and the code that judges."""
+    parts = [setup, code, str(SAMPLE), *(m.code for m in made), written]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _mutants(exercise: Exercise, code: str) -> list[Mutant]:
+    return mutants(code, trained=bool(exercise.promises.gradients))
 
 
 def score(worker: Worker, exercise: Exercise, code: str, seed: int = VISIBLE_SEED, slow: float = SLOW) -> Score:
@@ -125,9 +148,9 @@ def score(worker: Worker, exercise: Exercise, code: str, seed: int = VISIBLE_SEE
     """
     cases, seconds = _completed(worker, exercise, code, seed)
     caught = {m.name: first_difference(cases, iter(m.answers)) is not None for m in cases.mistakes}
-    made = mutants(code, trained=bool(exercise.promises.gradients))
+    made = _mutants(exercise, code)
     result = Score(exercise.name, caught, made=len(made), free=cases.compare["kind"] == "accuracy")
-    if seconds > slow and not exercise.slow:  # a process imports much with its first answers: those that follow count
+    if seconds > slow and not result.free:  # a process imports much with its first answers: those that follow count
         seconds = worker.answers(code)[1]
     if seconds > slow and len(made) > SAMPLE:
         made = random.Random(0).sample(made, SAMPLE)
@@ -186,7 +209,8 @@ HEAD = """# Mutation scores
 How much of what can go wrong do the cases of each exercise notice? Made by
 `course release --mutants --table docs/mutation_scores.md` (with an assignment's name: its section alone) from the
 scores in `mutation_scores.json`, for the cases that students see; the hidden ones are drawn by the same functions, with
-another seed.
+another seed. A run that is stopped goes on where it was: of an exercise that has not changed the score is kept, unless
+`--again` is said (after changes of what judges, or of the library).
 
 - *Known mistakes*: the wrong answers that stand with a hint in `solutions/*/mistakes.py`. All of them must be caught.
 - *Mutants*: the solution with one small change each (`<` is `<=`, a sum a mean, a 1 a 2, a line is missing;
@@ -199,24 +223,51 @@ another seed.
 COLUMNS = ["exercise", "known mistakes", "mutants", "tried", "equivalent", "caught", "score"]
 
 
+def into_table(path: Path, assignment: Assignment, again: bool = False) -> Iterator[Score]:
+    """The scores of an assignment's exercises; each is in the table as soon as it is known.
+
+    Args:
+        again: trust no score that is there already.
+
+    Raises:
+        CourseError: as `scores` and `write_table`.
+    """
+    rows = {one.exercise: one for one in _stored(path).get(assignment.name, [])}
+    found = []
+    for one in scores(assignment, kept={} if again else rows):
+        found.append(one)
+        rows[one.exercise] = one
+        write_table(path, assignment.name, list(rows.values()))
+        yield one
+    write_table(path, assignment.name, found)  # in their order, and without exercises that are no more
+
+
 def write_table(path: Path, name: str, found: list[Score]) -> None:
     """Keep an assignment's scores (JSON, beside the table), and write the table of all that are kept (Markdown).
 
     Raises:
         CourseError: the file, or the one beside it, holds something else.
     """
-    kept = path.with_suffix(".json")
+    everything = dict(sorted((_stored(path) | {name: found}).items()))
+    lines = {other: [asdict(one) for one in scored] for other, scored in everything.items()}
+    write(_beside(path), json.dumps(lines, indent=1, ensure_ascii=False) + "\n")
+    write(path, table(everything))
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _stored(path: Path) -> dict[str, list[Score]]:
+    """The scores of each assignment that are kept beside a table."""
+    kept = _beside(path)
     if path.exists() and not path.read_text(encoding="utf-8").startswith(HEAD.split("\n")[0]):
         raise CourseError(f"{path} is no table of mutation scores: give the name of a new file")
     try:
         stored = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-        everything = {other: [Score(**one) for one in scored] for other, scored in stored.items()} | {name: found}
+        return {name: [Score(**one) for one in scored] for name, scored in stored.items()}
     except (ValueError, TypeError, AttributeError):
         raise CourseError(f"{kept} holds no mutation scores: move it away, or give another name") from None
-    everything = dict(sorted(everything.items()))
-    lines = {other: [asdict(one) for one in scored] for other, scored in everything.items()}
-    write(kept, json.dumps(lines, indent=1, ensure_ascii=False) + "\n")
-    write(path, table(everything))
 
 
 def table(everything: dict[str, list[Score]]) -> str:

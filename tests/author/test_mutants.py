@@ -1,5 +1,6 @@
 """Mutants of a solution: which changes are made, which of them the cases catch, and what is said of the others."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from autograder.author.exercise import Case, Exercise, accuracy, close, complete
 from autograder.author.mutant_worker import Worker
 from autograder.author.mutants import mutants
-from autograder.author.mutation_scores import SAMPLE, Score, score, scores, write_table
+from autograder.author.mutation_scores import SAMPLE, Score, into_table, score, scores, write_table
 from autograder.cli import app
 from autograder.course import Assignment, Course
 from course_utils.paths import CourseError
@@ -219,14 +220,18 @@ def test_of_a_slow_solution_a_sample_is_tried(worker):
     assert found == score(worker, exercise, code, slow=-1.0), "the same sample"
 
 
-def test_what_a_process_does_once_is_not_the_solutions_time(worker):
+@pytest.mark.parametrize("limit", [None, 60.0])
+def test_what_a_process_does_once_is_not_the_solutions_time(worker, limit):
     once = """import sys, time
 if not hasattr(sys, "begun"):
     sys.begun = time.process_time() + 0.6
     while time.process_time() < sys.begun:
         pass
 """
-    found = score(worker, halving((9,), (4,), (1,), (0,)), once + HALVINGS, slow=0.5)
+    exercise = halving((9,), (4,), (1,), (0,))
+    exercise.seconds = limit  # that a call has a limit does not say that it takes long
+    worker._end()  # the next one begins
+    found = score(worker, exercise, once + HALVINGS, slow=0.5)
     assert found.tried == found.made > SAMPLE
 
 
@@ -303,10 +308,81 @@ def test_table_does_not_overwrite_another_file(tmp_path):
     assert (tmp_path / "scores.json").read_text() == "[1, 2]" and not (tmp_path / "scores.md").exists()
 
 
+def kept_of(path) -> list[str]:
+    return [row["exercise"] for row in json.loads(path.with_suffix(".json").read_text())[NAME]]
+
+
+@pytest.fixture
+def tried(monkeypatch) -> list[str]:
+    """The exercises whose mutants were run, in their order."""
+    names = []
+
+    def counted(worker, exercise, *arguments):
+        names.append(exercise.name)
+        return Score(exercise.name, {"a": True}, 12, 12)
+
+    monkeypatch.setattr("autograder.author.mutation_scores.score", counted)
+    return names
+
+
+def test_a_run_that_is_stopped_goes_on_where_it_was(tmp_path, tried):
+    course, path = small_course(tmp_path), tmp_path / "scores.md"
+    run = into_table(path, Assignment(course, NAME))
+    assert next(run).exercise == "double"
+    assert kept_of(path) == ["double"] and "| `double` | 1/1 |" in path.read_text(), "before the next one begins"
+    run.close()
+    assert [one.exercise for one in into_table(path, Assignment(course, NAME))] == ["double", "total"]
+    assert tried == ["double", "total"] and kept_of(path) == tried
+    before = path.read_text()
+    assert list(into_table(path, Assignment(course, NAME))) and tried == ["double", "total"], "nothing is left to do"
+    assert path.read_text() == before
+    assert list(into_table(path, Assignment(course, NAME), again=True)) and tried[2:] == ["double", "total"]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "anew"),
+    [
+        (f"{NAME}.ipynb", "return 2 * x", "return x + x", ["double"]),
+        (f"{NAME}.ipynb", "import torch", "import torch, math", ["double", "total"]),  # in the set-up cell
+        ("mistakes.py", "return x * x", "return x**2", ["double"]),
+        ("mistakes.py", "torch.rand(5, generator=g)", "torch.rand(6, generator=g)", ["total"]),
+        ("mistakes.py", "that is the mean", "you took the mean", []),
+    ],
+)
+def test_an_exercise_that_has_changed_is_tried_anew(tmp_path, tried, file, old, new, anew):
+    course, path = small_course(tmp_path), tmp_path / "scores.md"
+    list(into_table(path, Assignment(course, NAME)))
+    tried.clear()
+    changed = tmp_path / "solutions" / NAME / file
+    assert old in changed.read_text()
+    changed.write_text(changed.read_text().replace(old, new))
+    list(into_table(path, Assignment(Course(tmp_path), NAME)))
+    assert tried == anew
+
+
+def test_other_operators_are_other_mutants(tmp_path, tried, monkeypatch):
+    course, path = small_course(tmp_path), tmp_path / "scores.md"
+    list(into_table(path, Assignment(course, NAME)))
+    monkeypatch.setattr("autograder.author.mutants.ARITHMETIC", {})  # 2 * x is never 2 / x
+    list(into_table(path, Assignment(course, NAME)))
+    assert tried == ["double", "total", "double"]
+
+
+def test_an_exercise_that_is_no_more_leaves_the_table_at_the_end(tmp_path, tried):
+    course, path = small_course(tmp_path), tmp_path / "scores.md"
+    write_table(path, NAME, [Score("gone", {}, 1, 1), Score("total", {}, 1, 1)])
+    run = into_table(path, Assignment(course, NAME))
+    next(run)
+    assert kept_of(path) == ["gone", "total", "double"], "old scores stand until there are new ones"
+    assert len(list(run)) == 1 and kept_of(path) == ["double", "total"]
+
+
 def test_release_writes_the_table(tmp_path, monkeypatch):
     small_course(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("autograder.author.mutation_scores.scores", lambda assignment: iter(FOUND))
+    monkeypatch.setattr("autograder.author.mutation_scores.scores", lambda assignment, kept: iter(FOUND))
+    said = CliRunner().invoke(app, ["release", "--mutants", "--again"])
+    assert said.exit_code == 1 and "--again goes with --table" in said.output
     said = CliRunner().invoke(app, ["release", "--table", "scores.md"])
     assert said.exit_code == 1 and not (tmp_path / "scores.md").exists()
     said = CliRunner().invoke(app, ["release", "--mutants", "--table", "scores.md"])
