@@ -803,11 +803,11 @@ def _(g):
         asked = turn + 0.03 * torch.randn(5, generator=g)
         features, new = (torch.stack([a.cos(), a.sin()], 1) for a in (at, asked))
         yield Case((features, torch.tensor(y), new, torch.tensor([0, 0, 1, 0, 2]), k), note=note)
-    for classes, dim, labelled, asked, k in (
-        (3, 6, 40, 30, 5),
-        (4, 5, 60, 41, 8),
-        (5, 8, 50, 37, 3),
-        (3, 4, 45, 33, 12),
+    for classes, dim, labelled, asked, k, dtype in (
+        (3, 6, 40, 30, 5, torch.float),
+        (4, 5, 60, 41, 8, torch.float),
+        (5, 8, 50, 37, 3, torch.float),
+        (3, 4, 45, 33, 12, torch.double),
     ):
         centres = torch.randn(classes, dim, generator=g)
         weight = torch.arange(1.0, classes + 1).flip(0) if classes != 4 else torch.arange(1.0, classes + 1)
@@ -817,8 +817,9 @@ def _(g):
         length = torch.rand(labelled + asked, 1, generator=g) * 3 + 0.1  # that must not matter
         x = (centres[torch.cat([y, new_y])] + 1.1 * torch.randn(labelled + asked, dim, generator=g)) * length
         x[0] = 0
+        x, precision = x.to(dtype), ", of double precision" if dtype == torch.double else ""
         arguments = x[:labelled], y, x[labelled:], new_y, k
-        yield Case(arguments, note="features of any length, one of them without a direction")
+        yield Case(arguments, note=f"features of any length, one of them without a direction{precision}")
 
 
 knn_probe.equivalent("a class that nobody votes for is never chosen", "int(labels.max()) + [-1-]{+2+}")
@@ -831,13 +832,12 @@ knn_probe.equivalent(
 )
 knn_probe.equivalent("`topk` goes along the last dimension by default", "topk(k[-, dim=1-])")
 knn_probe.equivalent("one vote more for every class changes no order", "torch.[-zeros-]{+ones+}(len(new)")
-knn_probe.uncaught("it fails on features of double precision, which no case has", "classes, [-dtype=near.dtype, -]")
 
 
 def _vote(similarity: Tensor, labels: Tensor, k: int, by_sum: bool = True, votes_count: bool = True) -> Tensor:
     """(M,) the class with most votes of the k most similar."""
     near, at = similarity.topk(k, dim=1)
-    empty = torch.zeros(len(similarity), int(labels.max()) + 1)
+    empty = torch.zeros(len(similarity), int(labels.max()) + 1, dtype=near.dtype)
     votes, total = empty.scatter_add(1, labels[at], torch.ones_like(near)), empty.scatter_add(1, labels[at], near)
     if not votes_count:
         return total.argmax(1)
@@ -966,7 +966,7 @@ def nearest_decides_ties(features, labels, new, new_labels, k):
 )
 def losers_get_0(features, labels, new, new_labels, k):
     cosines, near = _cosine(features, new).topk(k, 1)
-    zeros = torch.zeros(len(new), int(max(labels.max(), new_labels.max())) + 1)
+    zeros = torch.zeros(len(new), int(max(labels.max(), new_labels.max())) + 1, dtype=new.dtype)
     votes = zeros.scatter_add(1, labels[near], torch.ones_like(cosines))
     sums = zeros.scatter_add(1, labels[near], cosines)
     return _three((sums * (votes == votes.amax(1, keepdim=True))).argmax(1), labels, new_labels)
