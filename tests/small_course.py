@@ -85,9 +85,9 @@ PLAIN = {
 POINTS = {"double": 2, "total": 3}
 
 
-def solution_notebook() -> nbformat.NotebookNode:
+def solution_notebook(solution: Iterable[tuple[str, str]] = SOLUTION) -> nbformat.NotebookNode:
     """The source as an instructor might leave it: with outputs, odd metadata, another kernel."""
-    cells = [new_code_cell(s) if kind == "code" else new_markdown_cell(s) for kind, s in SOLUTION]
+    cells = [new_code_cell(s) if kind == "code" else new_markdown_cell(s) for kind, s in solution]
     cells[7].metadata["nbgrader"] = dict(MANUAL)
     cells[8].metadata["nbgrader"] = dict(PLAIN)
     cells[0].metadata["collapsed"] = True

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import small_course
 from effort import often
+from numbers_course import HALF, RIGHT, numbers_course
 
 from autograder import release
 from autograder.course import Assignment, Course
@@ -22,50 +23,9 @@ from autograder.sandbox import provisioner
 
 NAME = small_course.NAME
 TIMES = int(os.environ.get("COURSE_CHAOS", often(1, 20)))  # how often, where a test picks moments by chance
-MISTAKES = """
-from autograder.author.exercise import Exercise, close
-
-double = Exercise("double", points=2, compare=close())
-
-@double.cases
-def _(g):
-    yield [1.0, 2.0],
-    yield [3.0],
-
-@double.mistake("you squared: 2 x is x + x, not x times x")
-def squared(x):
-    return [v * v for v in x]
-
-total = Exercise("total", points=3, compare=close())
-
-@total.cases
-def _(g):
-    yield [1.0, 2.0],
-    yield [4.0, 0.5],
-    yield [],
-
-@total.mistake("that is the mean")
-def mean(x):
-    return sum(x) / max(1, len(x))
-"""
-SOLUTION = [
-    ("markdown", "# A small assignment without torch, whose kernels start in a second"),
-    ("code", f'from course_utils.check import Checker\n\ncheck = Checker("{NAME}")'),
-    ("code", "def double(x):\n    ### BEGIN SOLUTION\n    return [2 * v for v in x]\n    ### END SOLUTION"),
-    ("code", "check(double)"),
-    ("code", "def total(x):\n    ### BEGIN SOLUTION\n    return float(sum(x))\n    ### END SOLUTION"),
-    ("code", "check(total)"),
-    ("markdown", "Why is the sum of doubles the double of the sum?"),
-    ("markdown", "Because of the distributive law."),
-    ("code", "assert total([1.0, 1.0]) == 2"),
-]
-RIGHT = {"double": "def double(x):\n    return [v + v for v in x]", "total": "def total(x):\n    return float(sum(x))"}
 CLASS = {
     "ann": RIGHT | {"why": "It is linear."},
-    "bob": {
-        "double": "def double(x):\n    return [v * v for v in x]",
-        "total": "def total(x):\n    return sum(x) / len(x)",
-    },
+    "bob": HALF | {"total": "def total(x):\n    return sum(x) / len(x)"},
     "cyd": RIGHT | {"total": "import os\nos._exit(3)"},
     "dan": {"double": RIGHT["double"]},
 }
@@ -75,9 +35,7 @@ def release_to(root: Path, handed_in: dict[str, dict[str, str]]) -> Path:
     """A course with what a class handed in, and a seed, so that all copies of it ask the same."""
     with pytest.MonkeyPatch.context() as patch:
         small_course.install(patch)
-        patch.setattr(small_course, "MISTAKES", MISTAKES)
-        patch.setattr(small_course, "SOLUTION", SOLUTION)
-        course = small_course.small_course(root)
+        course = numbers_course(root)
         release.release(Assignment(course, NAME))
         for student, answers in handed_in.items():
             small_course.hand_in(course, student, answers)

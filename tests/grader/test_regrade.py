@@ -5,9 +5,10 @@ import shutil
 import sqlite3
 
 import nbformat
+import numbers_course
 import pytest
 from nbgrader.api import Gradebook
-from small_course import HALF, NAME, RIGHT, hand_in, released_course, small_course
+from small_course import HALF, NAME, RIGHT, hand_in, released_course
 
 from autograder import regrade as regrade_module
 from autograder.book.sheets import sheets
@@ -31,11 +32,11 @@ def course(course):
     return course
 
 
-def correct(course):
+def correct(course, too_much=RIGHT_CHECK):
     """The case that asked for too much is taken out of the check."""
     path = course.solution(NAME).parent / "mistakes.py"
     before = path.read_text()
-    path.write_text(before.replace(RIGHT_CHECK, ""))
+    path.write_text(before.replace(too_much, ""))
     assert path.read_text() != before
     return lambda: path.write_text(before)
 
@@ -125,12 +126,12 @@ def test_where_cells_hang_on_one_another_all_of_them_are_judged_again(course, ex
 @pytest.mark.skipif(provisioner.missing() is not None, reason=str(provisioner.missing()))
 def test_marks_are_those_of_a_whole_run(tmp_path):
     """With real kernels."""
-    course = small_course(tmp_path)
+    course = numbers_course.numbers_course(tmp_path)
     release(Assignment(course, NAME))
-    hand_in(course, "ann", RIGHT)
-    hand_in(course, "bob", HALF)
+    hand_in(course, "ann", numbers_course.RIGHT)
+    hand_in(course, "bob", numbers_course.HALF)
     list(grade(Assignment(course, NAME), []))
-    correct(course)
+    correct(course, too_much="    yield [],\n")
     assert [change.student for change in regrade(Assignment(course, NAME)).changes] == ["bob"]
     found = [(s.points, s.cells, s.verdicts, s.notes) for s in sheets(Assignment(course, NAME))]
     list(grade(Assignment(course, NAME), [], Options(again=True)))

@@ -1,13 +1,15 @@
 """Hidden cases cannot be learned: each hand-in is asked others, which nobody was asked in an earlier one."""
 
 import json
+import re
 import shutil
 
 import nbformat
+import numbers_course
 import pytest
 import torch
 from effort import some
-from small_course import HALF, NAME, RIGHT, graded, hand_in, small_course
+from small_course import HALF, NAME, RIGHT, graded, hand_in
 
 from autograder import gradescope
 from autograder.author import exercise as exercises
@@ -117,16 +119,17 @@ def test_cases_that_a_mistake_passes_by_chance_are_drawn_again(course, monkeypat
 
 # --- with real kernels ------------------------------------------------------------------------------------------------
 
+DRAWN = re.sub(r"yield \[.*\],", "yield torch.rand(3, generator=g).tolist(),", numbers_course.MISTAKES)
 KEEPS = """
 kept = []
 
 def double(x):
-    kept.append(x.tolist())
-    return 2 * x
+    kept.append(x)
+    return [2 * v for v in x]
 """
 TELLS = """
 def total(x):
-    kept.append(x.tolist())
+    kept.append(x)
     print("KEPT", kept)
     raise type("N" + "_".join(f"{v:.6f}"[2:] for v in kept[-1]), (Exception,), {})
 """
@@ -134,21 +137,22 @@ TABLE = """
 table = {tuple(x): x for x in KNOWN}
 
 def double(x):
-    return 2 * torch.tensor(table.get(tuple(x.tolist()), [0.0] * len(x)))
+    return [2 * v for v in table.get(tuple(x), [0.0] * len(x))]
 """
 TABLE_OF_SUMS = """
 def total(x):
-    return torch.tensor(table.get(tuple(x.tolist()), [0.0])).sum()
+    return float(sum(table.get(tuple(x), [0.0])))
 """
 
 
 @pytest.mark.skipif(provisioner.missing() is not None, reason=str(provisioner.missing()))
 @pytest.mark.parametrize("others", some(1, {"warm": 1, "cold": 0}))
 def test_round_two_has_a_table_of_round_one(tmp_path, others):
-    course = small_course(tmp_path)
+    course = numbers_course.numbers_course(tmp_path)
+    (course.solution(NAME).parent / "mistakes.py").write_text("import torch\n" + DRAWN)
     release(Assignment(course, NAME))
     for number in range(others):  # a class of one is graded from cold
-        hand_in(course, f"honest {number}", RIGHT)
+        hand_in(course, f"honest {number}", numbers_course.RIGHT)
     path = hand_in(course, "ann", {"double": KEEPS, "total": TELLS})
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell('print("KEPT", kept)\n{}[repr(kept)]'))

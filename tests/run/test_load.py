@@ -5,7 +5,8 @@ import sys
 from contextlib import contextmanager
 
 import pytest
-from small_course import HALF, NAME, RIGHT, hand_in, small_course
+from numbers_course import HALF, RIGHT, numbers_course
+from small_course import NAME, hand_in
 
 from autograder.course import Assignment
 from autograder.grade import grade
@@ -30,7 +31,7 @@ def double(x):
     import time
     until = time.process_time() + 1
     while time.process_time() < until: pass
-    return x + x
+    return [v + v for v in x]
 """
 LOOPS = "def double(x):\n    while True: pass"
 ENDS = "def double(x):\n    import os; os._exit(1)"
@@ -47,7 +48,7 @@ CLASS = {
 
 @pytest.fixture
 def course(tmp_path):
-    course = small_course(tmp_path)
+    course = numbers_course(tmp_path)
     (tmp_path / "limits.toml").write_text(LIMITS)
     release(Assignment(course, NAME))
     return course
