@@ -1,4 +1,7 @@
-"""nbgrader's Formgrader page, in the JupyterLab that `course lab` starts: its button grades in the sandbox."""
+"""nbgrader's Formgrader page, in the JupyterLab that `course lab` starts: its button grades in the sandbox.
+
+A soak: what the button starts, `nbgrader autograde`, runs every day in `tests/grader/test_cli.py`.
+"""
 
 import os
 import re
@@ -14,7 +17,7 @@ from small_course import HALF, NAME, hand_in, small_course
 from autograder.sandbox import provisioner
 
 ARTIFACTS = Path(os.environ.get("COURSE_ARTIFACTS", ROOT / "artifacts"))
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.soak]
 if provisioner.missing():
     pytest.skip("grading needs bubblewrap", allow_module_level=True)
 

@@ -126,7 +126,7 @@ def test_the_report_shows_the_class(graded):
     assert "http://" not in html and "https://" not in html
 
 
-@pytest.mark.soak  # every day of one student: test_formgrader.py
+@pytest.mark.soak  # every day of one student: test_cli.py
 def test_stock_nbgrader_gives_the_same_marks(graded, tmp_path):
     root, _, found = graded
     some = [

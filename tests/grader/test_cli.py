@@ -8,10 +8,13 @@ import resource
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
+import numbers_course as numbers
 import pytest
 from effort import patient
+from nbgrader.api import Gradebook
 from small_course import HALF, NAME, RIGHT, hand_in, small_course
 from typer.testing import CliRunner
 
@@ -336,16 +339,40 @@ def test_submit_refuses_what_is_no_assignment(course, tmp_path):
 # --- with the real executor -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_the_whole_way_with_real_kernels(tmp_path, monkeypatch):
-    course = small_course(tmp_path)
+@pytest.fixture
+def real(tmp_path, monkeypatch):
+    """A course whose kernels do without torch; nothing stands in for them."""
+    course = numbers.numbers_course(tmp_path)
     monkeypatch.chdir(course.root)
     run("release")
-    hand_in(course, "ann", RIGHT | {"why": "It is linear."})
-    path = hand_in(course, "bob", HALF)
+    return course
+
+
+@pytest.mark.slow
+def test_the_whole_way_with_real_kernels(real):
+    course = real
+    hand_in(course, "ann", numbers.RIGHT | {"why": "It is linear."})
+    path = hand_in(course, "bob", numbers.HALF)
     assert "squared" in run("check", path)
     options = [] if provisioner.missing() is None else ["--unsafe"]
     lines = run("grade", NAME, *options).splitlines()
     assert lines[0] == "[1/2] ann: 6 of 10 (and up to 4 to be marked by hand). All right."
     assert "ran in the student" in (course.root / "feedback" / "ann" / NAME / f"{NAME}.html").read_text()
     assert lines[1].startswith("[2/2] bob: 3 of 10. double: 0 of 2 cases, known mistake “squared”.")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(provisioner.missing() is not None, reason=str(provisioner.missing()))
+def test_stock_nbgrader_grades_in_the_sandbox_and_gives_the_same_mark(real):
+    """As Formgrader's button does, which a soak presses."""
+    path, leak = hand_in(real, "bob", numbers.HALF), real.root / "leak"
+    writes = f"try:\n    open({str(leak)!r}, 'w')\nexcept OSError as error:\n    print('refused', error)"
+    with_cell(path, writes, before="check(double)")
+    command = [Path(sys.executable).with_name("nbgrader"), "autograde", NAME]
+    done = subprocess.run(command, cwd=real.root, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    graded = (real.root / "autograded" / "bob" / NAME / f"{NAME}.ipynb").read_text(encoding="utf-8")
+    assert "refused" in graded and not leak.exists() and "known mistake “squared”" in graded
+    with Gradebook(real.directory().db_url) as gradebook:
+        assert gradebook.find_submission(NAME, "bob").score == 3
+    assert "bob: 3 of 10. double: 0 of 2 cases, known mistake “squared”." in run("grade", NAME, "--again")
