@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from effort import often, patient, some
+from effort import patient, some
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -194,10 +194,10 @@ def interrupt_often(checkout, environment, seed, times):
         assert checkout.ask("import course_utils, tiny, uv, pip; print(tiny.version)") == "1.0"
 
 
-TIMES = often(1, 10)  # for each of three at a time
+TIMES = 10  # for each of three at a time
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # every day once, at one moment: the killed set-up above
 @pytest.mark.skipif(setup.WINDOWS, reason="ends it with a signal")
 def test_interrupted_at_any_moment_it_touches_no_other_python_and_goes_on(tmp_path, plain_environment):
     before = base_packages()
@@ -257,6 +257,7 @@ def test_damaged_packages_are_put_back_and_whole_ones_are_kept(begun):
     assert (packages / "pytest" / "__main__.py").stat().st_ctime_ns == pytest_time, "whole packages are left alone"
 
 
+@pytest.mark.soak
 def test_a_link_is_kept_and_its_folder_is_used(checkout, plain_environment):
     venv, scratch = checkout.root / ".venv", checkout.folder / "scratch"
     venv.symlink_to(scratch)  # a dangling one: the folder is made
@@ -325,7 +326,8 @@ def test_the_course_command_is_led_nowhere_else(checkout, plain_environment):
     assert checkout.course(PYTHONHOME="/nowhere")[0] == 0
 
 
-@pytest.mark.parametrize("version, again", some(1, [("3.10", True), ("3.12", False), ("3.13", False)]))
+@pytest.mark.soak
+@pytest.mark.parametrize("version, again", [("3.10", True), ("3.12", False), ("3.13", False)])
 def test_an_environment_of_another_python(checkout, version, again):
     folder = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
     pythons = [*folder.glob(f"{version}.*/bin/python"), *filter(None, [shutil.which(f"python{version}")])]
@@ -338,6 +340,7 @@ def test_an_environment_of_another_python(checkout, version, again):
     assert checkout.ask("import tiny; print(tiny.version)") == "1.0"
 
 
+@pytest.mark.soak  # every day of one that cannot work, in two ways
 def test_an_environment_of_another_machine_is_made_again(begun, plain_environment):
     assert begun.set_up()[0] == 0
     stamp = begun.root / ".venv" / "course-stamp.json"
@@ -357,7 +360,7 @@ def test_a_package_other_than_the_locked_one_is_refused(begun):
     assert not setup.is_ready(begun.root)
 
 
-@pytest.mark.parametrize("tool", ["pip", "uv"])
+@pytest.mark.parametrize("tool", some(1, ["pip", "uv"]))
 def test_without_network_it_says_so_and_goes_on_later(begun, tool):
     nobody = "http://127.0.0.1:9/simple"  # the port "discard": nothing listens there
     if tool == "pip":
@@ -545,7 +548,7 @@ def test_the_port_that_is_tried_first(monkeypatch, arguments, variable, port):
     assert lab.wanted_port(arguments) == port
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # every day its parts: which port is tried, and JupyterLab as tests/browser starts it
 @pytest.mark.skipif(setup.WINDOWS, reason="ends it with a signal")
 def test_jupyterlab_answers_though_its_port_is_taken(home, tmp_path):
     runtime = tmp_path / "runtime"
@@ -655,6 +658,7 @@ def test_conda_brings_python_and_nothing_else_that_the_lock_names():
     assert python.specifier == SpecifierSet(project["requires-python"])
 
 
+@pytest.mark.soak  # every day what environment.yml says, above
 def test_conda_would_install_exactly_the_lock(tmp_path):
     """pip itself reads environment.yml's section and the real lock: where that is installed, nothing is left to do."""
     shutil.copy(REPO / "requirements.lock", tmp_path)
