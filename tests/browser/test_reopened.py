@@ -1,20 +1,20 @@
 """Tomorrow's notebook: run, saved, its kernel ended, opened again. Each widget is a still, with a line that says so.
 
-In JupyterLab and in Notebook 7, light and dark; a soak leaves screenshots in artifacts/ (or $COURSE_ARTIFACTS).
+A soak: in JupyterLab and in Notebook 7, light and dark, with screenshots in artifacts/ (or $COURSE_ARTIFACTS). In
+test_widgets.py one notebook is opened again every day.
 """
 
 import re
 
 import nbformat
 import pytest
-from effort import some
 from pages import Notebook, complaints, notebook_of, wait_ms
 from playwright.sync_api import expect
 
 from course_utils.show.moving import Moving
 from course_utils.show.quiz import Quiz
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.soak]
 APPS = {"lab": "lab/tree", "notebook7": "notebooks"}
 BARS = """
 from course_utils.show import widgets
@@ -71,7 +71,7 @@ def stills_are_seen(page, explorers=EXPLORERS, quizzes=QUIZZES):
     assert not page.get_by_text("Loading widget").filter(visible=True).count()
 
 
-@pytest.mark.parametrize("app", some(1, list(APPS)))
+@pytest.mark.parametrize("app", APPS)
 def test_a_notebook_opened_again_shows_its_widgets_as_stills(browser, lab, app):
     path = f"{app}.ipynb"
     nbformat.write(notebook_of(BARS, PICTURES, TWO_IN_A_CELL, QUESTIONS), lab.root / path)
@@ -110,7 +110,7 @@ def test_a_notebook_opened_again_shows_its_widgets_as_stills(browser, lab, app):
     tomorrow.close()
 
 
-@pytest.mark.parametrize("app", some(1, list(APPS)))
+@pytest.mark.parametrize("app", APPS)
 def test_a_notebook_from_somebody_else_shows_them_too(browser, lab, app):
     """It is not trusted: no live widgets, no style rules."""
     notebook = nbformat.read(lab.root / f"{app}.ipynb", as_version=4)  # as the test before left it
@@ -123,7 +123,6 @@ def test_a_notebook_from_somebody_else_shows_them_too(browser, lab, app):
     found.close()
 
 
-@pytest.mark.soak
 def test_a_lecture_opened_again(browser, lab):
     path = "lectures/00_start_here.ipynb"
     today = Notebook(browser, lab, path)

@@ -77,7 +77,7 @@ def save(notebook):
     )
 
 
-def test_a_newcomers_walk(browser, lab, tmp_path):
+def test_a_newcomers_walk(browser, lab):
     # home opens by itself; its first two tables say what this machine can do and what is next
     home = Notebook(browser, lab, "lectures/00_start_here.ipynb")
     home.page.goto(f"{lab.address}/?token={lab.token}")
@@ -105,10 +105,15 @@ def test_a_newcomers_walk(browser, lab, tmp_path):
     student.show("check_probabilities")
     student.page.get_by_text(f"known mistake “{MISTAKE}”").wait_for()
     student.screenshot("walk_mistake")
-    folder = (lab.root / save(student)).parent
+    assert save(student) == f"assignments/{NAME}/{NAME}.ipynb"
     student.close()
 
+
+@pytest.mark.soak  # every day: test_course_check.py, test_submit.py, test_class_of_a1.py
+def test_what_the_newcomer_wrote_is_checked_handed_in_graded_and_read(browser, lab, tmp_path):
+    """As the test before left it."""
     # in a terminal, in the assignment's folder: check, hand in
+    folder = lab.root / "assignments" / NAME
     said = course("check", folder=folder)
     assert re.search(r"^count_transitions +2 of 2$", said, re.MULTILINE)
     assert re.search(rf"^probabilities +\S+ of 3 +{MISTAKE}$", said, re.MULTILINE)

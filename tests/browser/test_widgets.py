@@ -7,6 +7,7 @@ import pages
 import pytest
 import torch
 from pages import Notebook, move_each_widget, notebook_of, running_lab
+from test_reopened import is_still
 
 from course_utils.show import pictures
 
@@ -72,9 +73,18 @@ def test_a_pasted_book_and_a_restarted_kernel_get_a_sentence(browser, lab):
     said = widget.root.evaluate("root => getComputedStyle(root, '::before').content")
     assert "run this cell again" in said
     notebook.screenshot("widget_restarted")
+    notebook.save()
     notebook.close()
 
 
+def test_a_notebook_opened_again_shows_its_widget_as_a_still(browser, lab):
+    """As the test before left it. More widgets, other looks, and Notebook 7: a soak, test_reopened.py."""
+    tomorrow = Notebook(browser, lab, "letters.ipynb")
+    is_still(tomorrow.page, explorers=1, quizzes=0)
+    tomorrow.close()
+
+
+@pytest.mark.soak  # it starts a JupyterLab of its own; stills are seen every day in the test above
 def test_without_widgets_in_jupyterlab_there_is_the_result(browser, tmp_path, monkeypatch):
     settings = tmp_path / "config" / "labconfig"
     settings.mkdir(parents=True)
