@@ -329,4 +329,4 @@ HAND_INS: dict[str, HandIn] = {
 }
 # kept short for every day; all of them are a soak
 QUICK = """colab_import deepnote kaggle widget timeit reset helper_check misspelt library input exit syntax
-setup_last answer_last all_in_one words_below metadata_lost cp1252 copy_1 module""".split()
+setup_last answer_last all_in_one words_below cp1252 copy_1 module""".split()

@@ -76,6 +76,7 @@ def test_the_courses_own_checks_ask_nothing_of_it(section, tmp_path):
     assert "a0_warm_up" not in test_hints.COURSE
 
 
+@pytest.mark.soak  # every day of another course: test_release.py
 def test_a_mistake_that_passes_every_case_is_refused(section, tmp_path):
     *python, _ = section
     setup, solution, check, mistakes = (code for _, code in python)
