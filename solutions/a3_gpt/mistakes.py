@@ -1010,7 +1010,7 @@ def _(g):
     yield Case((mixed(0.1, 0.4, 0.1, 0.3, 0.1), 1.0, 3, None), note="top-k: several are as likely as the k-th")
     yield Case((mixed(0.05, 0.9, 0.05), 1.0, None, 0.1), note="top-p: the likeliest alone is more than the share")
     yield Case((mixed(0.4, 0.1, 0.2, 0.3), 1.0, 3, 0.75), note="top-k, then top-p of what it leaves")
-    yield Case((mixed(0.3, 0.4, 0.2, 0.1), 0.5, None, 0.75), note="the temperature, then top-p")
+    yield Case((mixed(0.3, 0.4, 0.2, 0.1), 0.5, None, 0.8), note="the temperature, then top-p")
     nearly = torch.tensor([[0.5, 1.0, 1.0 - 1e-6]], dtype=torch.double)[:, torch.randperm(3, generator=g)]
     both = F.pad(
         torch.cat([nearly, torch.randn(1, 3, generator=g)]), (0, 1), value=-9.0
