@@ -57,7 +57,7 @@ def _(g):
         codes = codes * _lengths(g, batch, time)
         choose, how = torch.rand(2, batch, time, generator=g)
         other = torch.randint(special, size, (batch, time), generator=g)
-        other = torch.where(torch.rand(batch, time, generator=g) < 0.3, codes, other)  # the token itself, by chance
+        other = torch.where(torch.rand(batch, time, generator=g) < 0.5, codes, other)  # the token itself, by chance
         yield codes, choose, how, other, special - 1 if special == 5 else 1, special, share
 
 
@@ -313,6 +313,7 @@ def _(g):
     )
     for batch, time, size, share in ((3, 5, 4, 0.4), (6, 12, 20, 0.3), (4, 20, 50, 0.15)):
         targets = torch.randint(size, (batch, time), generator=g)
+        targets[0, 0] = 0  # a token like any other
         chosen = torch.rand(batch, time, generator=g) < share
         chosen[0, :3], chosen[1] = True, False
         chosen[1, 0], chosen[2, :2] = True, True
