@@ -63,6 +63,11 @@ def _(g):
         (torch.tensor([3, 4, 6, 5, 6, 7]), torch.tensor([5, 6])),
         note="the training text is the shorter one, and no ring",
     )
+    yield Case((torch.tensor([1, 2]), torch.tensor([11, 25, 1, 2])), note="tokens that share digits are other tokens")
+    yield Case(
+        (torch.tensor([0, 1, 2, 3]).repeat(60), torch.tensor([9, 0, 1, 2, 3, 8])),
+        note="a long generated text of few tokens, each of them frequent",
+    )
     yield Case(
         (torch.randint(2_000, (300,), generator=g), torch.randint(2_000, (30_000,), generator=g)),
         note="a long training text",
@@ -286,6 +291,55 @@ def last_in_the_generated_text(generated, training):
     return best
 
 
+@longest_match.mistake(
+    "you search in a text made of the tokens: there 1 2 stands in 11 25, though no token of it does. Compare tokens "
+    "with tokens."
+)
+def searched_in_a_text(generated, training):
+    whole, words = " ".join(map(str, training.tolist())), [str(token) for token in generated.tolist()]
+    start, length = 0, 0
+    for first in range(len(words)):
+        size = max(length, 1)
+        while first + size <= len(words) and (place := whole.find(" ".join(words[first : first + size]))) >= 0:
+            at = whole[:place].count(" ")
+            if size > length or at < start:
+                start, length = at, size
+            size += 1
+    return start, length
+
+
+@longest_match.also("searched_in_a_text")
+def searched_in_a_row_of_digits(generated, training):
+    whole, words = "".join(map(str, training.tolist())), [str(token) for token in generated.tolist()]
+    start, length = 0, 0
+    for first in range(len(words)):
+        size = max(length, 1)
+        while first + size <= len(words) and (place := whole.find("".join(words[first : first + size]))) >= 0:
+            if size > length or place < start:
+                start, length = place, size
+            size += 1
+    return start, length
+
+
+@longest_match.mistake(
+    "`SequenceMatcher` leaves out what is frequent in its second text, from 200 tokens on. Every token counts: "
+    "`autojunk=False`."
+)
+def frequent_tokens_left_out(generated, training):
+    from difflib import SequenceMatcher
+
+    found = SequenceMatcher(None, training.tolist(), generated.tolist()).find_longest_match()
+    return (found.a, found.size) if found.size else (0, 0)
+
+
+@longest_match.also("frequent_tokens_left_out")
+def frequent_training_tokens_left_out(generated, training):
+    from difflib import SequenceMatcher
+
+    found = SequenceMatcher(None, generated.tolist(), training.tolist()).find_longest_match()
+    return (found.b, found.size) if found.size else (0, 0)
+
+
 # --- 2. Marking what was copied ---------------------------------------------------------------------------------------
 
 mark_copied = Exercise("mark_copied", points=2, compare=exact(), banned=LIBRARY)
@@ -457,6 +511,7 @@ def _(g):
     yield Case((torch.tensor([2.0, 5.0, 3.0, 7.0]), torch.tensor([0, 2, 3])), note="the example in the text")
     yield Case((torch.full((8,), 1.5), torch.tensor([0, 5])), note="a model that finds all alike has memorized nothing")
     yield Case((torch.tensor([4.0, 1.0, 4.0, 4.0, 6.0, 9.0, 0.5, 4.0]), torch.tensor([0, 7, 6, 1])), note="ties")
+    yield Case((torch.tensor([1.0, 1.0, 2.0, 3.0]), torch.tensor([2, 3])), note="others tie, and the canaries do not")
     yield Case(
         (3 + 1e-5 * torch.randperm(12, generator=g), torch.tensor([0, 5, 7])),
         note="losses that differ by very little: only equal ones are a tie",
@@ -606,6 +661,15 @@ def nearly_equal_taken_for_equal(losses, canaries):
 def close_taken_for_equal(losses, canaries):
     own = losses[canaries, None]
     return _bits(losses) - ((losses < own) | torch.isclose(losses, own)).sum(1).log2()
+
+
+@exposure.mistake(
+    "your ranks count *different* losses: two candidates with the same loss take one place there. Each candidate takes "
+    "one of its own: count the candidates whose loss is ≤ the canary's."
+)
+def ranks_of_different_losses(losses, canaries):
+    place = losses.unique(return_inverse=True)[1]
+    return _bits(losses) - (place[canaries] + 1).log2()
 
 
 # --- 4. Contamination -------------------------------------------------------------------------------------------------
@@ -919,10 +983,21 @@ def relative_gap(correct, leaked):
     return q, (p - q) / max(q, 1e-9), _root(p * (1 - p) / m + q * (1 - q) / n)
 
 
-@score_gap.mistake("you divide by m − 1 and n − 1. In the formula here stand m and n.")
+@score_gap.mistake(
+    "you divide by m − 1 and n − 1 (as `var()` and `std()` do, unless you say `correction=0`; of one answer they make "
+    "nan). In the formula here stand m and n."
+)
 def divided_by_one_less(correct, leaked):
     p, q, m, n = _parts(correct, leaked)
     return q, p - q, _root(p * (1 - p) / max(m - 1, 1) + q * (1 - q) / max(n - 1, 1))
+
+
+@score_gap.also("divided_by_one_less")
+def variance_of_a_sample(correct, leaked):
+    seen, new = correct[leaked].double(), correct[~leaked].double()
+    p, q, m, n = _parts(correct, leaked)
+    variances = (seen - p).square().sum() / (m - 1), (new - q).square().sum() / (n - 1)
+    return q, p - q, float((variances[0] / m + variances[1] / n).sqrt())
 
 
 @score_gap.mistake(
