@@ -235,6 +235,22 @@ def test_each_mistake_loses_points_and_is_named(assignment, name, seed):
         assert hint in result.message
 
 
+@pytest.mark.soak
+def test_each_mistake_loses_whatever_is_drawn(assignment, name):
+    """By its values alone, on thirty draws; where it is not named, no other is."""
+    if name in assignment.slow:
+        pytest.skip("it trains")
+    exercise = assignment.exercises[name]
+    for seed in range(30):
+        drawn = exercise.drawn(seed)
+        drawn.inputs, drawn.promises = cook(drawn.inputs), []
+        complete(drawn, [answer(assignment.solution(name), inputs, drawn.banned) for inputs in drawn.inputs])
+        for mistake in exercise.add_mistakes(drawn).mistakes:
+            result = verdict(drawn, mistake.answers, show=True)
+            assert result.held < result.cases, f"{mistake.name} passes with seed {seed}"
+            assert result.mistake in (mistake.name, None), f"{mistake.name} is taken for {result.mistake}, seed {seed}"
+
+
 def test_the_release_knows_each_mistake(assignment, name):
     found = {mistake.name for mistake in assignment.released[name].mistakes}
     assert found == set(assignment.exercises[name].mistakes), f"run `course release {assignment.name}`"
