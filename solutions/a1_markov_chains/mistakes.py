@@ -962,6 +962,35 @@ def followers_of_anything(codes, size):
     return _mixed(codes, size, of_all).nan_to_num(1 / size)
 
 
+def _by_one_weight(codes: Tensor, size: int, total_of_all: bool, different_of_all: bool) -> Tensor:
+    """The three rounds, with N or D, or both, added up over all contexts of an order."""
+    table = torch.full((size,), 1 / size)
+    for counts in _counts(codes, size):
+        total, different = counts.sum(-1, keepdim=True), (counts > 0).sum(-1, keepdim=True)
+        n = counts.sum() if total_of_all else total
+        d = (counts > 0).sum() if different_of_all else different
+        weight = n / (n + d).clamp(min=1)
+        mixed = weight * counts / total.clamp(min=1) + (1 - weight) * table
+        table = torch.where(total > 0, mixed, table)
+    return table
+
+
+@witten_bell.mistake(
+    "λ is one number for all contexts of an order: yours adds up N(h) and D(h) over the whole table. Each context has "
+    "a λ of its own: sum along the last axis."
+)
+def one_lambda_for_each_order(codes, size):
+    return _by_one_weight(codes, size, True, True)
+
+
+@witten_bell.mistake(
+    "N(h) in λ is the number of all pairs, or triples, in the text. Each context has its own: how often anything came "
+    "after h."
+)
+def total_of_all_contexts(codes, size):
+    return _by_one_weight(codes, size, True, False)
+
+
 # --- 6. Which library wrote this? -------------------------------------------------------------------------------------
 
 # Five libraries: letter frequencies stay well below one half, orders 1, 2 and 3 well above, whatever the seed.
@@ -1112,6 +1141,31 @@ def one_answer_for_all(training, sentences):
     tables = {name: (n / n.sum(1, keepdim=True)).log() for name, n in counts.items()}
     best = max(tables, key=lambda name: sum(float(tables[name][c[:-1], c[1:]].sum()) for c in encoded))
     return [best for _ in sentences]
+
+
+def _answered(training: dict[str, str], sentences: list[str]) -> list[str]:
+    """What a chain of order 1 says."""
+    counts, encoded = _tables(training, sentences)
+    tables = {name: (n / n.sum(1, keepdim=True)).log() for name, n in counts.items()}
+    return [max(tables, key=lambda name: float(tables[name][c[:-1], c[1:]].sum())) for c in encoded]
+
+
+@which_library.mistake(
+    "your answers stand in the order of the sentences' lengths, as they were sorted for a batch. Put each back: the "
+    "first answer is that of the first sentence."
+)
+def answers_in_order_of_length(training, sentences):
+    return _answered(training, sorted(sentences, key=len))
+
+
+@which_library.also("answers_in_order_of_length")
+def answers_from_the_longest_on(training, sentences):
+    return _answered(training, sorted(sentences, key=len, reverse=True))
+
+
+@which_library.mistake("your answers are in the reverse order: the first answer is that of the first sentence.")
+def answers_in_reverse(training, sentences):
+    return _answered(training, sentences)[::-1]
 
 
 # --- Promises ---------------------------------------------------------------------------------------------------------
