@@ -44,7 +44,7 @@ def _(g):
         (torch.tensor([[5.0, 1.0], [1.0, 4.0], [5.0, 1.0], [1.0, 4.0]], dtype=torch.double), 1),
         note="the entry of largest size is negative in the decomposition",
     )
-    lean = torch.tensor([0.8, -0.45, -0.4], dtype=torch.double) + 0.03 * _double(g, 3)  # its sum is below 0
+    lean = torch.tensor([0.8, -0.5, -0.45], dtype=torch.double) + 0.02 * _double(g, 3)  # its sum is below 0
     yield Case(
         (_double(g, 20, 1) * lean + 0.01 * _double(g, 20, 3), 1), note="a direction whose entries sum to less than 0"
     )
@@ -466,9 +466,10 @@ def arcsine(a, b):
 
 
 @principal_angles.mistake(
-    "you take bases of the *rows*. The subspaces are spanned by the columns: `qr(a)`, not `qr(a.T)`."
+    "all your angles are 0, as if your bases spanned one and the same space: the whole one. Each basis has as many "
+    "columns as `a`, k of D numbers: that of `qr(a)`, not of `qr(a.T)`; of a full `svd` the first k columns of U alone."
 )
-def spanned_by_the_rows(a, b):
+def bases_of_the_whole_space(a, b):
     p, q = torch.linalg.qr(a.T).Q, torch.linalg.qr(b.T).Q
     return torch.linalg.svdvals(p.T @ q).clamp(max=1).acos()
 
@@ -617,17 +618,21 @@ def _(g):
     yield Case((torch.tensor([[1.0, 0.0]]), log_variance, torch.tensor([[0.5, -1.0]])), note="the example in the text")
     yield Case((torch.zeros(2, 3), torch.zeros(2, 3), torch.randn(2, 3, generator=g)), note="the prior itself")
     yield Case(
-        (torch.tensor([[3.0], [0.0], [0.0]]), torch.tensor([[0.0], [-60.0], [25.0]]), torch.ones(3, 1)),
-        note="one number in the code: a mean alone, a small variance, a large one",
+        (
+            torch.tensor([[3.0], [0.0], [0.0], [0.0]]),
+            torch.tensor([[0.0], [-60.0], [25.0], [-120.0]]),
+            torch.ones(4, 1),
+        ),
+        note="one number in the code: a mean alone, small variances, a large one",
     )
     for samples, latent in ((4, 2), (5, 8), (3, 5)):
         mean, noise = torch.randn(2, samples, latent, generator=g)
         yield 2 * mean, 1.5 * torch.randn(samples, latent, generator=g) - 1, noise
 
 
-def _kl(mean: Tensor, variance: Tensor) -> Tensor:
+def _kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """(N, L): of each number."""
-    return 0.5 * (mean**2 + variance - 1 - variance.log())
+    return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance)
 
 
 def _drawn(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
@@ -638,14 +643,14 @@ def _drawn(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
     "you multiply the noise by the *variance*. The standard deviation is its root: $e^{\\ell / 2}$, not $e^{\\ell}$."
 )
 def noise_times_variance(mean, log_variance, noise):
-    return mean + log_variance.exp() * noise, _kl(mean, log_variance.exp()).sum(1)
+    return mean + log_variance.exp() * noise, _kl(mean, log_variance).sum(1)
 
 
 @draw_and_kl.mistake(
     "you take $\\ell$ for the logarithm of the *deviation*. It is that of the variance, σ² = $e^\\ell$."
 )
 def logarithm_of_the_deviation(mean, log_variance, noise):
-    return mean + log_variance.exp() * noise, _kl(mean, (2 * log_variance).exp()).sum(1)
+    return mean + log_variance.exp() * noise, _kl(mean, 2 * log_variance).sum(1)
 
 
 @draw_and_kl.also("logarithm_of_the_deviation")
@@ -656,17 +661,17 @@ def deviation_in_both_and_its_logarithm_as_it_is(mean, log_variance, noise):
 
 @draw_and_kl.mistake("the KL is *summed* over the L numbers of a code; you take their mean.")
 def mean_over_the_code(mean, log_variance, noise):
-    return _drawn(mean, log_variance, noise), _kl(mean, log_variance.exp()).mean(1)
+    return _drawn(mean, log_variance, noise), _kl(mean, log_variance).mean(1)
 
 
 @draw_and_kl.mistake("the factor ½ of the KL is missing.")
 def half_missing(mean, log_variance, noise):
-    return _drawn(mean, log_variance, noise), 2 * _kl(mean, log_variance.exp()).sum(1)
+    return _drawn(mean, log_variance, noise), 2 * _kl(mean, log_variance).sum(1)
 
 
 @draw_and_kl.mistake("your KL has the wrong sign. It is never negative, and 0 for the prior alone.")
 def negative_kl(mean, log_variance, noise):
-    return _drawn(mean, log_variance, noise), -_kl(mean, log_variance.exp()).sum(1)
+    return _drawn(mean, log_variance, noise), -_kl(mean, log_variance).sum(1)
 
 
 @draw_and_kl.mistake(
@@ -679,19 +684,19 @@ def the_other_way_round(mean, log_variance, noise):
 
 @draw_and_kl.mistake("one KL for each sample is asked for, (N,); you add up the batch.")
 def summed_over_the_batch(mean, log_variance, noise):
-    return _drawn(mean, log_variance, noise), _kl(mean, log_variance.exp()).sum()
+    return _drawn(mean, log_variance, noise), _kl(mean, log_variance).sum()
 
 
 @draw_and_kl.mistake("the code is not drawn: you return its mean. z = μ + σ · noise.")
 def mean_without_noise(mean, log_variance, noise):
-    return mean.clone(), _kl(mean, log_variance.exp()).sum(1)
+    return mean.clone(), _kl(mean, log_variance).sum(1)
 
 
 @draw_and_kl.mistake(
     "you multiply the noise by √ℓ, as if ℓ were the variance. It is the variance's *logarithm*: $e^{\\ell/2}$."
 )
 def root_of_the_logarithm(mean, log_variance, noise):
-    return mean + log_variance.abs().sqrt() * noise, _kl(mean, log_variance.exp())
+    return mean + log_variance.abs().sqrt() * noise, _kl(mean, log_variance)
 
 
 @draw_and_kl.mistake("the noise is multiplied by ln σ² itself. σ is $e^{\\ell/2}$.")
@@ -745,18 +750,35 @@ def logarithm_of_the_deviation_in_the_kl(mean, log_variance, noise):
 @draw_and_kl.breaks("which may be any number")
 def cut_to_a_range(mean, log_variance, noise):
     cut = log_variance.clamp(-30, 20)
-    return _drawn(mean, cut, noise), _kl(mean, cut.exp()).sum(1)
+    return _drawn(mean, cut, noise), _kl(mean, cut).sum(1)
 
 
 @draw_and_kl.also("cut_to_a_range")
 def more_variance_than_there_is(mean, log_variance, noise):
     variance = log_variance.exp() + 1e-12
-    return mean + variance.sqrt() * noise, _kl(mean, variance).sum(1)
+    return mean + variance.sqrt() * noise, _kl(mean, variance.log()).sum(1)
+
+
+@draw_and_kl.also("cut_to_a_range")
+def cut_at_plus_and_minus_10(mean, log_variance, noise):
+    cut = log_variance.clamp(-10, 10)
+    return _drawn(mean, cut, noise), _kl(mean, cut).sum(1)
+
+
+@draw_and_kl.also("cut_to_a_range")
+def cut_at_plus_and_minus_10_in_the_draw_alone(mean, log_variance, noise):
+    return _drawn(mean, log_variance.clamp(-10, 10), noise), _kl(mean, log_variance).sum(1)
+
+
+@draw_and_kl.also("cut_to_a_range")
+def cut_at_plus_and_minus_20(mean, log_variance, noise):
+    cut = log_variance.clamp(-20, 20)
+    return _drawn(mean, cut, noise), _kl(mean, cut).sum(1)
 
 
 @draw_and_kl.mistake("that KL is in bits. Asked for are nats: the natural logarithm.")
 def kl_in_bits(mean, log_variance, noise):
-    return _drawn(mean, log_variance, noise), _kl(mean, log_variance.exp()).sum(1) / math.log(2)
+    return _drawn(mean, log_variance, noise), _kl(mean, log_variance).sum(1) / math.log(2)
 
 
 @draw_and_kl.mistake(
@@ -765,7 +787,7 @@ def kl_in_bits(mean, log_variance, noise):
 )
 def softplus(mean, log_variance, noise):
     deviation = torch.nn.functional.softplus(log_variance)
-    return mean + deviation * noise, _kl(mean, deviation**2).sum(1)
+    return mean + deviation * noise, _kl(mean, (deviation**2).log()).sum(1)
 
 
 @draw_and_kl.mistake(
@@ -775,6 +797,15 @@ def softplus(mean, log_variance, noise):
 def price_of_the_draw(mean, log_variance, noise):
     z = _drawn(mean, log_variance, noise)
     return z, 0.5 * (z**2 - noise**2 - log_variance).sum(1)
+
+
+@draw_and_kl.mistake(
+    "you take the logarithm of $e^\\ell$. Far below 0 that power is rounded to 0, and its "
+    "logarithm is −∞: ln σ² is ℓ itself, which you were given."
+)
+def logarithm_of_the_power(mean, log_variance, noise):
+    variance = log_variance.exp()
+    return _drawn(mean, log_variance, noise), 0.5 * (mean**2 + variance - 1 - variance.log()).sum(1)
 
 
 # --- 6. What a picture costs ------------------------------------------------------------------------------------------
@@ -1153,7 +1184,10 @@ def _projected(training: Tensor, noisy: Tensor, k: int, mean: Tensor) -> Tensor:
     return (noisy - mean) @ rows.T @ rows + mean
 
 
-@clean_up.mistake("you cut the noisy pictures at ½ and use nothing of the training pictures. What do digits look like?")
+@clean_up.mistake(
+    "your ink is nearly that of the noisy pictures, cut at ½. Either you use nothing of the training pictures, or what "
+    "you have trained copies its input: the target of a denoiser is the *clean* picture."
+)
 def cut_at_one_half(training, noisy, sigma):
     return noisy > 0.5
 

@@ -144,9 +144,10 @@ def drawn_in_loops(mean, log_variance, noise):
     z, kl = torch.empty_like(mean), mean.new_zeros(len(mean))
     for n in range(mean.shape[0]):
         for j in range(mean.shape[1]):
-            m, variance = mean[n, j], log_variance[n, j].exp()
-            z[n, j] = m + variance.sqrt() * noise[n, j]
-            kl[n] += (m * m + variance - 1 - variance.log()) / 2
+            m, ell = mean[n, j], log_variance[n, j]
+            sigma = (ell / 2).exp()
+            z[n, j] = m + sigma * noise[n, j]
+            kl[n] += (m * m + sigma * sigma - 1 - ell) / 2
     return z, kl
 
 
