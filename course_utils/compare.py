@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from course_utils import readers
 from course_utils.plain import Answer, usual
 
 NOT_ANSWERED = "not answered yet"
@@ -35,8 +36,8 @@ def difference(
         return _error(got, show is True)
     if got["value"] is None and expected["value"] is not None:
         return "the function returned None: is there a `return`?"
-    if "read" in got:  # a file of cases keeps what the probe has read
-        compare, truth = {k: v for k, v in compare.items() if k != "probe"}, truth[len(truth) // 2 :]
+    if "read" in got:  # a file of cases keeps the labels that were read from a trained network
+        compare, truth = {k: v for k, v in compare.items() if k != "reader"}, truth["labels"]
     try:
         return COMPARISONS[compare["kind"]](compare, got["value"], expected["value"], truth, show)
     except Exception as error:  # values so odd that they cannot be compared
@@ -181,7 +182,7 @@ def _merge_rare(table: torch.Tensor) -> torch.Tensor:
 
 
 def _accuracy(compare: dict, got: Any, expected: Any, truth: Any, show: bool) -> str | None:
-    if fault := _unfit(got, (len(truth), compare["probe"])) if "probe" in compare else None:
+    if fault := readers.misfit(compare["reader"], got, truth) if "reader" in compare else None:
         return fault
     got, truth = labels_of(compare, got, truth)
     shape = _close({"kind": "exact"}, _blank(got), _blank(truth), None, False)
@@ -191,39 +192,23 @@ def _accuracy(compare: dict, got: Any, expected: Any, truth: Any, show: bool) ->
     accuracy = sum(g == t for g, t in zip(labels, _flat(truth))) / len(labels)
     if accuracy >= compare["threshold"]:
         return None
-    if "probe" in compare:
-        return f"value: by your features a probe names {accuracy:.1%}, wanted at least {compare['threshold']:.0%}"
-    said = f"value: accuracy {accuracy:.1%}, wanted at least {compare['threshold']:.0%}"
+    says = readers.READERS[compare["reader"]].says + " " if "reader" in compare else "accuracy "
+    said = f"value: {says}{accuracy:.1%}, wanted at least {compare['threshold']:.0%}"
     return said + (f": your answer is {labels[0]!r} every time" if len(set(labels)) == 1 < len(labels) else "")
 
 
 def labels_of(compare: dict, value: Any, truth: Any) -> tuple[Any, Any]:
     """Return the labels that an answer gives, and the true ones.
 
-    Where the answer is features, a linear probe learns from the first half of them, and gives labels to the others.
-
     Args:
-        value: labels; or (M, D) features, if `compare` has a "probe".
-        truth: M labels.
+        value: labels; or the parameters of a trained network, if `compare` has a "reader" of these.
+        truth: the true labels; with a reader a dict that has them as "labels".
     """
-    if "probe" not in compare or not isinstance(value, torch.Tensor) or len(value) != len(truth):
+    if "reader" not in compare:
         return value, truth
-    half = len(truth) // 2
-    x, known = value.double(), truth[:half]
-    x = (x - x[:half].mean(0)) / (x[:half].std(0) + 0.01 * x[:half].std() + 1e-12)  # what hardly varies stays small
-    wanted = torch.nn.functional.one_hot(known, int(truth.max()) + 1).double()
-    ridge = 0.1 * x.shape[1] * torch.eye(x.shape[1], dtype=torch.double)
-    weight = torch.linalg.solve(x[:half].T @ x[:half] + ridge, x[:half].T @ (wanted - wanted.mean(0)))
-    return (x[half:] @ weight + wanted.mean(0)).argmax(1), truth[half:]
-
-
-def _unfit(features: Any, shape: tuple[int, int]) -> str | None:
-    """Why a probe can learn nothing from these features."""
-    if wrong := _close({"kind": "exact"}, _blank(features), torch.zeros(shape), None, False):
-        return wrong
-    if not bool(features.isfinite().all()):
-        return "value: features that are nan or infinite"
-    return "value: all things have the same features" if bool((features == features[0]).all()) else None
+    if readers.misfit(compare["reader"], value, truth):
+        return value, truth["labels"]
+    return readers.read(compare["reader"], value, truth), truth["labels"]
 
 
 def _flat(labels: Any) -> list:

@@ -1,7 +1,8 @@
 """Plain data as bytes: one safetensors file whose metadata is JSON, and nothing that can run.
 
 The checker, the grader and the files of cases all speak it. A value is made of `None`, `bool`, `int`, `float`, `str`,
-`list`, `tuple`, `dict` and torch tensors (numpy arrays travel as tensors), of a `Seed`, a `Recipe` and a `Module`.
+`list`, `tuple`, `dict` and torch tensors (numpy arrays travel as tensors, and a torch module as its state: name ->
+tensor), of a `Seed`, a `Recipe` and a `Module`.
 """
 
 import builtins
@@ -279,6 +280,11 @@ def _is_tensor(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
+def _is_network(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.nn.Module)
+
+
 def _torch_files() -> Any:
     import safetensors.torch
 
@@ -348,6 +354,8 @@ def _encode(value: Any, tensors: dict[str, "torch.Tensor"]) -> Any:
         return [_encode(v, tensors) for v in value]
     if isinstance(value, tuple):
         return {"tuple": [_encode(v, tensors) for v in value]}
+    if _is_network(value):
+        value = dict(value.state_dict())
     if isinstance(value, dict):
         if odd := {type(k).__name__ for k in value if not isinstance(k, str)}:
             raise TypeError(f"expected text for the keys of a dict, got {', '.join(sorted(odd))}")

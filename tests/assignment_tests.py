@@ -23,7 +23,6 @@ from typing import Any
 import nbformat
 import pytest
 import torch
-import torch.nn.functional as F
 from effort import often
 
 from autograder.author.exercise import VISIBLE_SEED, Case, Exercise, complete, load_exercises
@@ -177,8 +176,8 @@ class Assignment:
 
 
 def _sure(compare: dict[str, Any], truth: Any) -> Answer:
-    """What is right for certain: the truth, or features that tell it."""
-    return {"value": F.one_hot(truth, compare["probe"]).float() if "probe" in compare else truth}
+    """What is right for certain: the truth, as if it had been read from a trained network where one is asked for."""
+    return {"value": truth["labels"], "read": True} if "reader" in compare else {"value": truth}
 
 
 # What trains does so once every day: the solution in the sandbox (test_assignments.py), and mistakes as functions.

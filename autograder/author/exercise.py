@@ -29,10 +29,11 @@ from typing import Any
 import numpy
 import torch
 
+from course_utils import readers
 from course_utils.check import answer
 from course_utils.checking.cases import ExerciseCases, Mistake
 from course_utils.checking.promises import AGAIN, ARGUMENTS, DEVICE, DTYPE, GENERATOR, GRADIENTS, Promise, broken
-from course_utils.compare import difference, labels_of
+from course_utils.compare import difference
 from course_utils.plain import Answer, Module, Recipe, Seed, pack, replaced
 
 __all__ = [
@@ -81,14 +82,19 @@ def distribution(of: str = "values", alpha: float = 1e-6) -> dict[str, Any]:
     return {"kind": "distribution", "of": of, "alpha": alpha}
 
 
-def accuracy(threshold: float, probe: int | None = None) -> dict[str, Any]:
+def accuracy(threshold: float, reader: str | None = None) -> dict[str, Any]:
     """At least this share of the labels is that of the case's `truth`.
 
     Args:
-        probe: the answer is so many features of each thing, not labels: a linear probe learns the labels of the first
-            half from them, and is asked for those of the second.
+        reader: the answer is a network that was trained, not labels: this one of `readers.READERS` has it label what
+            the student's function never saw, and `truth` is a dict of what that takes, the true "labels" among it.
+
+    Raises:
+        ValueError: there is no such reader.
     """
-    return {"kind": "accuracy", "threshold": threshold} | ({} if probe is None else {"probe": probe})
+    if reader not in (None, *readers.READERS):
+        raise ValueError(f"reader must be one of {', '.join(readers.READERS)}, got {reader!r}")
+    return {"kind": "accuracy", "threshold": threshold} | ({} if reader is None else {"reader": reader})
 
 
 @dataclass
@@ -348,14 +354,17 @@ def complete(exercise: ExerciseCases, expected: list[Answer]) -> ExerciseCases:
 
 
 def _small(exercise: ExerciseCases, reply: dict[str, Any], truth: Any) -> dict[str, Any]:
-    """What a file of cases keeps of an answer: of features the labels that a probe reads from them.
+    """What a file of cases keeps of an answer: of a trained network the labels that are read from it.
 
     Draws take one byte each where they can: only their distribution is looked at.
     """
     value = reply.get("value")
-    if "probe" in exercise.compare and isinstance(value, torch.Tensor) and len(value) == len(truth):
-        said, _ = labels_of(exercise.compare, value, truth)
-        return {"value": said.to(torch.uint8), "read": True}
+    if "reader" in exercise.compare and isinstance(value, dict):
+        reader = exercise.compare["reader"]
+        if readers.misfit(reader, value, truth):
+            return reply
+        told = {"value": readers.read(reader, value, truth), "symptom": readers.symptom(reader, value, truth)}
+        return told | {"read": True}
     if (
         exercise.compare["kind"] == "distribution"
         and isinstance(value, torch.Tensor)

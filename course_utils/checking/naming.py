@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from course_utils import readers
 from course_utils.checking.cases import ExerciseCases, Mistake
 from course_utils.checking.likeness import multiple
 from course_utils.compare import difference, labels_of
@@ -27,7 +28,8 @@ def named(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | None
         wrong: for each case what is wrong, None where it holds.
     """
     failing = [i for i, w in enumerate(wrong) if w and answers[i].get("error") != "TooLong"]  # time tells of no mistake
-    said = _labels(exercise, answers) if exercise.compare["kind"] == "accuracy" else []
+    labels = exercise.compare["kind"] == "accuracy" and "reader" not in exercise.compare
+    said = _labels(exercise, answers) if labels else []
     one_label = said and all(len(set(said[i])) == 1 for i in failing)  # many mistakes end in that
     found = []
     for mistake in exercise.mistakes if failing else ():
@@ -145,6 +147,9 @@ def _alike(exercise: ExerciseCases, i: int, got: Answer, mistaken: Answer) -> fl
     if "error" in got or "error" in mistaken:
         return float(got == mistaken)
     match exercise.compare:
+        case {"reader": reader}:
+            mine, theirs = (_symptom(reader, a, exercise.truths[i]) for a in (got, mistaken))
+            return float(mine == theirs != "")
         case {"kind": "accuracy"}:
             said, truth = labels_of(exercise.compare, got["value"], exercise.truths[i])
             return _labels_alike(said, labels_of(exercise.compare, mistaken["value"], exercise.truths[i])[0], truth)
@@ -153,6 +158,13 @@ def _alike(exercise: ExerciseCases, i: int, got: Answer, mistaken: Answer) -> fl
         case compare:
             pass
     return float(difference(compare, got, mistaken) is None)
+
+
+def _symptom(reader: str, answer: Answer, truth: Any) -> str:
+    """What went wrong in the training of a network; a file of cases keeps it beside the labels."""
+    if "read" in answer or readers.misfit(reader, answer["value"], truth):
+        return answer.get("symptom", "")
+    return readers.symptom(reader, answer["value"], truth)
 
 
 def _labels_alike(got: Any, mistaken: Any, truth: Any) -> float:

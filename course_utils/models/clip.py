@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_utils.models.convnet import ConvNet, ConvNetConfig
+from course_utils.models.convnet import ConvNet, ConvNetConfig, small_encoder
 from course_utils.models.finite import BROKEN_ENCODER, DIVERGED, check_finite
 from course_utils.models.transformer import Config, Transformer, mean_pool
 
@@ -234,6 +234,21 @@ class CLIP(nn.Module):
             with torch.no_grad():
                 self.log_scale.clamp_(max=MAX_LOG_SCALE)
         return self.encode_image(images), self.encode_text(tokens, mask), self.log_scale
+
+
+def small_clip(captions: Iterable[str], generator: torch.Generator | None = None) -> tuple[CLIP, WordTokenizer]:
+    """Return a CLIP for pictures that show one small thing anywhere, and the tokenizer of the captions' words.
+
+    It is trained in assignment 8. Its encoder of pictures is `small_encoder()`, drawn as torch's layers draw theirs.
+
+    Args:
+        captions: all that are trained on.
+        generator: where the other initial weights are drawn from (CPU); None uses torch's global generator.
+    """
+    tokenizer = WordTokenizer.fit(captions)
+    model = CLIP(CLIPConfig(len(tokenizer), image_width=16, text_dim=32, text_layers=1), generator)
+    model.image = small_encoder()  # (N, 3, H, W) -> (N, 64)
+    return model, tokenizer
 
 
 @torch.no_grad()

@@ -119,6 +119,28 @@ class OnTiles(nn.Module):
         return self.encoder(tiles.flatten(0, 1)).view(len(images), -1, self.config.dim).mean(1)
 
 
+def small_encoder(normed: bool = False, out: int | None = None, width: int = 16) -> nn.Sequential:
+    """Return three convolutions and the largest value of each channel: is it there at all, wherever it is?
+
+    The encoder that is trained in assignments 6, 7 and 8, for pictures that show one small thing anywhere. Its weights
+    are drawn as torch's layers draw theirs.
+
+    Args:
+        normed: whether batch norm follows each convolution.
+        out: with it, a linear layer makes so many numbers of the 4 · width that the convolutions find.
+        width: channels after the first convolution.
+
+    Returns:
+        A module: (N, 3, H, W) floating point -> (N, out), or (N, 4 · width).
+    """
+    layers, channels = [], (3, width, 2 * width, 4 * width)
+    for inputs, outputs in zip(channels, channels[1:]):
+        norm = [nn.BatchNorm2d(outputs)] if normed else []
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), *norm, nn.ReLU(), nn.MaxPool2d(2)]
+    last = [] if out is None else [nn.Linear(4 * width, out)]
+    return nn.Sequential(*layers[:-1], nn.AdaptiveMaxPool2d(1), nn.Flatten(), *last)  # the last pool sees all places
+
+
 def projection_head(dim: int, out: int = 64, generator: torch.Generator | None = None) -> nn.Sequential:
     """Return the small network between the features and the contrastive loss; it is thrown away after training.
 

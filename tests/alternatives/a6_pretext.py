@@ -7,6 +7,8 @@ from itertools import permutations
 import numpy as np
 import torch
 
+from course_utils.models.convnet import small_encoder
+
 ALTERNATIVES: dict[str, list[Callable]] = {}
 
 
@@ -229,56 +231,41 @@ def turned_one_by_one(images):
 # --- 9 ----------------------------------------------------------------------------------------------------------------
 
 
-class _Eye(torch.nn.Module):
-    def __init__(self, normed):
-        super().__init__()
-        sizes = ((3, 16), (16, 32), (32, 64))
-        self.layers = torch.nn.ModuleList(torch.nn.Conv2d(i, o, 3, padding=1) for i, o in sizes)
-        self.norms = torch.nn.ModuleList(torch.nn.BatchNorm2d(o) if normed else torch.nn.Identity() for _, o in sizes)
-        self.out = torch.nn.Linear(64, 4)
-
-    def features(self, images):
-        x = images / 255 - 0.5
-        for i, (layer, norm) in enumerate(zip(self.layers, self.norms)):
-            x = norm(layer(x)).relu()
-            x = torch.nn.functional.max_pool2d(x, 2) if i < 2 else x
-        return x.amax((2, 3))
-
-
 @alternative("learn_to_look")
-def one_turn_each(images, new, steps=500):
+def one_turn_each(images, steps=500):
     """Each picture once, turned at random; the rate rises and falls."""
     torch.manual_seed(2)
-    model = _Eye(normed=False).to(images.device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    encoder, head = small_encoder(normed=True).to(images.device), torch.nn.Linear(64, 4).to(images.device)
+    optimizer = torch.optim.AdamW([*encoder.parameters(), *head.parameters()], lr=5e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps + 1)
     for _ in range(steps):
         x = images[torch.randint(len(images), (128,), device=images.device)]
         turns = torch.randint(4, (128,), device=images.device)
         x = torch.stack([image.rot90(int(r), (1, 2)) for image, r in zip(x, turns.tolist())])
-        loss = torch.nn.functional.cross_entropy(model.out(model.features(x)), turns)
+        loss = torch.nn.functional.cross_entropy(head(encoder(x / 255 - 0.5)), turns)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    return model.features(new).detach()
+    return encoder
 
 
 @alternative("learn_to_look")
-def a_steady_rate_with_batch_normalization(images, new, steps=500):
+def a_steady_rate_and_a_deeper_head(images, steps=500):
+    """The parameters are returned, in eval mode."""
     torch.manual_seed(5)
-    model = _Eye(normed=True).to(images.device)
+    encoder = small_encoder(normed=True)
+    head = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 4))
+    model = torch.nn.Sequential(encoder, head).to(images.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(steps):
-        x = images[torch.randperm(len(images), device=images.device)[:32]]
-        p = model.out(model.features(torch.cat([x.rot90(r, (2, 3)) for r in range(4)]))).log_softmax(1)
+        x = images[torch.randperm(len(images), device=images.device)[:32]].float() / 255 - 0.5
+        p = model(torch.cat([x.rot90(r, (2, 3)) for r in range(4)])).log_softmax(1)
         loss = -torch.stack([part[:, r] for r, part in enumerate(p.chunk(4))]).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    model.eval()
-    with torch.no_grad():
-        return model.features(new)
+    return encoder.eval().state_dict()
 
 
 # --- more styles ------------------------------------------------------------------------------------------------------

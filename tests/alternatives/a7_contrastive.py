@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
+from course_utils.models.convnet import small_encoder
+
 ALTERNATIVES: dict[str, list[Callable]] = {}
 
 
@@ -146,54 +148,58 @@ def hsic_both_centred(k, l):  # noqa: E741
 # --- 7 ----------------------------------------------------------------------------------------------------------------
 
 
-class _Encoder(torch.nn.Module):
-    def __init__(self, width: int):
-        super().__init__()
-        self.convolutions = torch.nn.ModuleList(
-            torch.nn.Conv2d(i, o, 3, padding=1) for i, o in ((3, width), (width, 2 * width), (2 * width, 4 * width))
-        )
-        self.head = torch.nn.Linear(4 * width, 32)
-
-    def forward(self, x):
-        x = x.float() / 255 - 0.5
-        for i, convolution in enumerate(self.convolutions):
-            x = F.relu(convolution(x if i == 0 else F.max_pool2d(x, 2)))
-        return F.normalize(self.head(x.flatten(2).max(2).values), dim=1)
-
-
-@alternative("find_again")
-def each_side_asks_the_other(first, second, gallery, new):
+@alternative("learn_to_find")
+def each_side_asks_the_other(first, second):
     torch.manual_seed(3)
-    encoder = _Encoder(16).to(first.device)
+    encoder = small_encoder(out=64).to(first.device)
     optimizer = torch.optim.Adam(encoder.parameters(), lr=3e-3)
     own = torch.arange(64, device=first.device)
     for _ in range(130):
         rows = torch.randint(len(first), (64,), device=first.device)
-        logits = encoder(first[rows]) @ encoder(second[rows]).T / 0.1
+        z1, z2 = (F.normalize(encoder(x[rows].float() / 255 - 0.5), dim=1) for x in (first, second))
+        logits = z1 @ z2.T / 0.1
         loss = F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    with torch.no_grad():
-        return (encoder(new) @ encoder(gallery).T).argmax(1)
+    return encoder
 
 
-@alternative("find_again")
-def larger_batches_and_a_steady_rate(first, second, gallery, new):
+@alternative("learn_to_find")
+def larger_batches_and_a_steady_rate(first, second):
     torch.manual_seed(8)
-    encoder = _Encoder(16).to(first.device)
+    encoder = small_encoder(out=64).to(first.device)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=2e-3)
     for _ in range(100):
         rows = torch.randperm(len(first), device=first.device)[:100]
-        z = torch.cat([encoder(first[rows]), encoder(second[rows])])
+        z = F.normalize(encoder(torch.cat([first[rows], second[rows]]) / 255 - 0.5), dim=1)
         s = z @ z.T / 0.1 - 1e4 * torch.eye(len(z), device=z.device)
         n = len(rows)
         loss = (s.logsumexp(1) - torch.cat([s.diagonal(n), s.diagonal(-n)])).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    with torch.no_grad():
-        return torch.cdist(encoder(new), encoder(gallery)).argmin(1)
+    return encoder
+
+
+@alternative("learn_to_find")
+def with_a_head_that_is_thrown_away(first, second):
+    """As SimCLR has it; returned as its parameters, in eval mode."""
+    torch.manual_seed(5)
+    device = first.device
+    encoder, head = small_encoder(out=64).to(device), torch.nn.Linear(64, 32).to(device)
+    optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=3e-3)
+    partner = torch.arange(128, device=device).roll(64)
+    for _ in range(140):
+        rows = torch.randint(len(first), (64,), device=device)
+        z = torch.cat([head(encoder(x[rows] / 255 - 0.5)) for x in (first, second)])
+        z = z / z.norm(dim=1, keepdim=True)
+        s = (z @ z.T / 0.1).fill_diagonal_(-torch.inf)
+        loss = -s.log_softmax(1)[torch.arange(128, device=device), partner].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return encoder.eval().state_dict()
 
 
 # --- more styles ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from course_utils.models.clip import CLIP, CLIPConfig, WordTokenizer, words_of
+from course_utils.models.clip import small_clip
 
 ALTERNATIVES: dict[str, list[Callable]] = {}
 
@@ -144,30 +144,13 @@ def recall_in_loops(similarity, k):
 # --- 7 ----------------------------------------------------------------------------------------------------------------
 
 
-class _Eye(torch.nn.Module):
-    """What is the largest value of each of 64 patterns, over all places?"""
-
-    def __init__(self, outputs):
-        super().__init__()
-        self.layers = torch.nn.ModuleList(torch.nn.Conv2d(i, o, 3, padding=1) for i, o in ((3, 16), (16, 32), (32, 64)))
-        self.out = torch.nn.Linear(64, outputs)
-
-    def forward(self, images):
-        first, second, third = self.layers
-        x = torch.nn.functional.max_pool2d(first(images).relu(), 2)
-        x = torch.nn.functional.max_pool2d(second(x).relu(), 2)
-        return self.out(third(x).relu().amax((2, 3)))
-
-
-@alternative("name_new_pictures")
-def named_without_twins(images, captions, prompts, new_images, steps):
+@alternative("learn_to_name")
+def named_without_twins(images, captions, steps):
     """Batches without twins, AdamW on a cosine, another seed."""
     torch.manual_seed(1)
-    tokenizer = WordTokenizer.fit(captions)
-    codes, mask = (x.to(images.device) for x in tokenizer.encode_batch(captions))
-    model = CLIP(CLIPConfig(len(tokenizer), dim=48, image_width=16, text_dim=32, text_layers=1))
-    model.image = _Eye(64)
+    model, tokenizer = small_clip(captions)
     model.to(images.device)
+    codes, mask = (x.to(images.device) for x in tokenizer.encode_batch(captions))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
@@ -183,43 +166,25 @@ def named_without_twins(images, captions, prompts, new_images, steps):
         loss.backward()
         optimizer.step()
         schedule.step()
-    model.eval()
-    with torch.no_grad():
-        classes = []
-        for group in prompts:
-            codes, mask = tokenizer.encode_batch(group)
-            vector = model.encode_text(codes.to(images.device), mask.to(images.device)).sum(0)
-            classes.append(vector / vector.norm())
-        return (model.encode_image(new_images.float() / 255 - 0.5) @ torch.stack(classes).T).argmax(1)
+    return model.eval().state_dict()
 
 
-@alternative("name_new_pictures")
-def named_by_a_bag_of_words(images, captions, prompts, new_images, steps):
-    """Two encoders of one's own, the captions' being a sum over words; a steady rate and temperature."""
-    words = sorted({word for caption in captions for word in words_of(caption)})
-    device, unit = images.device, torch.nn.functional.normalize
-
-    def bag(sentences):
-        found = torch.zeros(len(sentences), len(words))
-        for row, sentence in zip(found, sentences):
-            for word in words_of(sentence):
-                row[words.index(word)] = 1
-        return found.to(device)
-
+@alternative("learn_to_name")
+def a_fixed_temperature_and_both_encoders_by_hand(images, captions, steps):
     torch.manual_seed(0)
-    see, read = _Eye(64).to(device), torch.nn.Linear(len(words), 64).to(device)
-    optimizer = torch.optim.Adam([*see.parameters(), *read.parameters()], lr=3e-3)
-    y, own = bag(captions), torch.arange(64, device=device)
+    model, tokenizer = small_clip(captions, torch.Generator().manual_seed(7))
+    model = model.to(images.device)
+    codes, mask = tokenizer.encode_batch(captions)
+    codes, mask, own = codes.to(images.device), mask.to(images.device), torch.arange(64, device=images.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(steps):
         rows = torch.randint(len(images), (64,))
-        logits = 10.0 * unit(see(images[rows] / 255 - 0.5)) @ unit(read(y[rows])).T
+        logits = 10 * model.encode_image(images[rows] / 255 - 0.5) @ model.encode_text(codes[rows], mask[rows]).T
         loss = torch.nn.functional.cross_entropy(logits, own) + torch.nn.functional.cross_entropy(logits.T, own)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    with torch.no_grad():
-        found = unit(see(new_images / 255 - 0.5))
-        return torch.stack([(found @ unit(read(bag(group))).T).mean(1) for group in prompts], dim=1).argmax(1)
+    return model
 
 
 # --- more styles ------------------------------------------------------------------------------------------------------

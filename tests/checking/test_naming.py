@@ -1,10 +1,14 @@
 """A known mistake is named where it explains every case that fails, and never another one."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from autograder.author.exercise import Case, Exercise, accuracy, close, complete, distribution
+from course_utils import readers
 from course_utils.check import answer, verdict
+from course_utils.models.convnet import small_encoder
 from course_utils.plain import Seed
 
 
@@ -206,32 +210,59 @@ def test_draws_are_a_mistakes_if_they_follow_its_law():
     assert judged(exercise, drawn, lambda p, g: drawn(torch.tensor([0.2, 0.4, 0.4]), g)).mistake is None
 
 
-# --- features that a probe reads --------------------------------------------------------------------------------------
+# --- networks that a reader reads -------------------------------------------------------------------------------------
 
 
-def clear_and_noisy(g):
-    truth = torch.arange(4).repeat(20)
-    clear = torch.nn.functional.one_hot(truth, 4) + 0.1 * torch.randn(80, 4, generator=g)
-    yield Case((torch.cat([clear, torch.randn(80, 4, generator=g)], dim=1),), truth)
+def bright_and_dark(g):
+    """Cards of one colour, to be found again among the same colours."""
+    gallery = torch.rand(6, 3, 1, 1, generator=g).mul(255).to(torch.uint8).expand(6, 3, 8, 8).clone()
+    yield Case((3,), {"gallery": gallery, "new": gallery.flip(0), "labels": torch.arange(5, -1, -1)})
 
 
-def clear(x):
-    return x[:, :4]
+def trained(x):
+    """Weights beyond those that are drawn, all of one size."""
+    torch.manual_seed(x)
+    encoder = small_encoder(out=64)
+    for layer in encoder:
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.weight.data *= 3
+    return encoder
 
 
-def noisy(x):
-    return x[:, 4:]
+def untrained(x):
+    return small_encoder(out=64)
 
 
-def test_of_features_a_file_of_cases_keeps_what_the_probe_reads():
-    exercise = exercise_of(accuracy(0.8, probe=4), clear_and_noisy, [noisy])
+def collapsed(x):
+    encoder = trained(x)
+    encoder[-1].bias.data += 1e3
+    return encoder
+
+
+def died(x):
+    encoder = trained(x)
+    encoder[6].bias.data.fill_(-1e3)
+    return encoder
+
+
+def test_of_a_network_a_file_of_cases_keeps_what_is_read_from_it():
+    exercise = exercise_of(accuracy(0.9, reader="gallery"), bright_and_dark, [died])
     (kept,) = exercise.build(0).mistakes[0].answers
-    assert kept["value"].shape == (40,) and kept["value"].dtype == torch.uint8
-    result = judged(exercise, clear, lambda x: 3 * x[:, 4:] + 1)
-    assert (result.held, result.mistake) == (0, "noisy")
-    assert judged(exercise, clear, clear).held == 1
+    assert kept["value"].shape == (6,) and kept["symptom"] == "dead"
+    assert judged(exercise, trained, trained).held == 1
 
 
-def test_a_mistake_whose_features_are_as_good_is_refused():
-    with pytest.raises(ValueError, match="the mistake clear passes every case"):
-        judged(exercise_of(accuracy(0.8, probe=4), clear_and_noisy, [clear]), clear, clear)
+@pytest.mark.parametrize("student", [untrained, collapsed, died])
+def test_a_network_is_named_by_what_went_wrong_in_its_training_whatever_its_labels_are(student, monkeypatch):
+    blind = dataclasses.replace(readers.READERS["gallery"], labels=lambda *_: torch.zeros(6, dtype=torch.int64))
+    monkeypatch.setitem(readers.READERS, "gallery", blind)
+    exercise = exercise_of(accuracy(0.9, reader="gallery"), bright_and_dark, [untrained, collapsed, died])
+    cases = exercise.build(0)
+    complete(cases, [{"value": cases.truths[0]["labels"], "read": True}])
+    found = verdict(cases, [answer(student, ask) for ask in cases.asks], show=True)
+    assert (found.held, found.mistake) == (0, student.__name__)
+
+
+def test_a_mistake_whose_network_is_as_good_is_refused():
+    with pytest.raises(ValueError, match="the mistake trained passes every case"):
+        judged(exercise_of(accuracy(0.9, reader="gallery"), bright_and_dark, [trained]), trained, trained)

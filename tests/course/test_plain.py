@@ -55,7 +55,7 @@ def test_numpy_arrives_as_tensors_and_numbers():
     assert array.dtype == torch.float64 and number == 3.0 and type(number) is float
 
 
-@pytest.mark.parametrize("value", [{1, 2}, object(), lambda: 0, {"x": [iter([])]}, torch.nn.Linear(1, 1)])
+@pytest.mark.parametrize("value", [{1, 2}, object(), lambda: 0, {"x": [iter([])]}, torch.nn.Linear])
 def test_what_is_not_plain_data_is_refused_by_its_type(value):
     with pytest.raises(TypeError, match="expected numbers, text, tensors"):
         pack(value)
@@ -190,3 +190,10 @@ def test_text_of_numpy_travels_and_what_is_neither_is_refused_in_words():
 
 def there(value):
     return unpack(pack({"value": value}))["value"]
+
+
+def test_a_network_travels_as_its_parameters_and_buffers():
+    module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    state = unpack(pack({"net": module}))["net"]
+    assert list(state) == list(module.state_dict())
+    assert all(state[name].equal(tensor) for name, tensor in module.state_dict().items())
