@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from pages import CHROMIUM, chromium, running_lab
+from pages import CHROMIUM, Notebook, chromium, running_lab
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +24,20 @@ def browser():
         pytest.fail(sentence) if os.environ.get("CI") else pytest.skip(sentence)
     with chromium() as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def opened(browser, lab):
+    """Opens a notebook, in the place of the one that was opened before."""
+    notebooks = []
+
+    def open_notebook(path):
+        if notebooks:
+            notebooks[0].change_to(path)
+        else:
+            notebooks.append(Notebook(browser, lab, path))
+        return notebooks[0]
+
+    yield open_notebook
+    for notebook in notebooks:
+        notebook.close()

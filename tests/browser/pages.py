@@ -40,6 +40,16 @@ WAITING = f"""() => {{
     return code.some(failed) ? [] : code.filter(m => !m.executionCount).map(m => m.id);
 }}"""
 
+# Ends the kernel of the notebook in front, and closes it unsaved, once another is open.
+CHANGE_TO = """async path => {
+    const app = window.jupyterapp, before = app.shell.currentWidget;
+    await before.sessionContext.shutdown();
+    const widget = await app.commands.execute('docmanager:open', {path});
+    before.dispose();
+    await widget.context.ready;
+    await widget.revealed;
+}"""
+
 
 Lab = namedtuple("Lab", "address token root")  # its address, its token, and the folder that it shows
 
@@ -117,9 +127,17 @@ class Notebook:
     """A notebook open in JupyterLab, or in Notebook 7 (`app="notebooks"`)."""
 
     def __init__(self, browser, lab, path, app="lab/tree"):
-        self.file = lab.root / path
+        self.root, self.file = lab.root, lab.root / path
         self.page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        self.page.goto(f"{lab.address}/{app}/{path}?token={lab.token}&reset")
+        self.page.goto(f"{lab.address}/{app}/{path}?token={lab.token}&reset", timeout=wait_ms(90))
+        self.wait_for_kernel()
+        self.page.locator(".jp-Notebook:visible").wait_for()
+
+    def change_to(self, path):
+        """Open another notebook in this one's place: JupyterLab, which takes seconds to load, stays as it is."""
+        self.page.evaluate(CHANGE_TO, path)
+        self.page.wait_for_function("path => window.jupyterapp.shell.currentWidget?.context?.path === path", arg=path)
+        self.file = self.root / path
         self.wait_for_kernel()
         self.page.locator(".jp-Notebook:visible").wait_for()
 

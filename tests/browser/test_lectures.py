@@ -5,17 +5,16 @@ A soak leaves screenshots of the widgets in both themes in artifacts/ (or, at an
 """
 
 import pytest
-from pages import ROOT, Notebook, complaints, move_each_widget
+from pages import ROOT, complaints, move_each_widget
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LECTURES = [path.stem for path in sorted((ROOT / "lectures").glob("*.ipynb")) if path.name[:2] not in ("00", "01")]
 
 
 @pytest.mark.parametrize("name", LECTURES)
-def test_lecture_runs_and_its_widgets_answer(browser, lab, name, tmp_path_factory):
-    lecture = Notebook(browser, lab, f"lectures/{name}.ipynb")
+def test_lecture_runs_and_its_widgets_answer(opened, name, tmp_path_factory):
+    lecture = opened(f"lectures/{name}.ipynb")
     assert complaints(lecture.run_lecture(tmp_path_factory)) == []
     answers = move_each_widget(lecture, name)
     assert answers, "each lecture has a live widget"
     assert set(answers.values()) == {"answered"}, answers
-    lecture.close()
