@@ -136,7 +136,8 @@ class Notebook:
     def change_to(self, path):
         """Open another notebook in this one's place: JupyterLab, which takes seconds to load, stays as it is."""
         self.page.evaluate(CHANGE_TO, path)
-        self.page.wait_for_function("path => window.jupyterapp.shell.currentWidget?.context?.path === path", arg=path)
+        shown = "path => window.jupyterapp.shell.currentWidget?.context?.path === path"
+        self.page.wait_for_function(shown, arg=path, timeout=wait_ms(90))
         self.file = self.root / path
         self.wait_for_kernel()
         self.page.locator(".jp-Notebook:visible").wait_for()
