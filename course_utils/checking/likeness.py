@@ -21,11 +21,15 @@ from course_utils.plain import Answer, Module
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 LARGE = 50.0  # e to the power of it is still a float; sums and differences of such powers lose all their digits
 SMALL = 5.0  # nats; who clamps a probability, or adds a little to it, loses none of the large ones
+MANY_LABELS = 50  # from which on it is told that they are guessed
 LONG = 50  # rows of draws from which on a column tells its law
 FEW = 12  # draws of what is impossible that are no accident, where all else is frequent
 MANY = 20  # draws of a symbol from which on it is no accident that the other side has none of it
 BY_HAND = 60  # numbers with which somebody would still work out an answer by hand
+TOO_LARGE = 10_000  # numbers beyond it nobody works with by hand
 EVEN = 0.05  # bits by which one distribution is more even than another, and no accident
+WHOLE = 2**24  # up to it float32 holds each whole number
+ROUNDED = 1e-5  # what rounding to float32 takes off a whole number, at most, if some are added up
 Pair = tuple[torch.Tensor, torch.Tensor]  # what came and what is right, of the same shape, as float64
 
 
@@ -190,14 +194,16 @@ class _Look:
         if any(g.shape != r.shape for g, r in pairs):
             return self._shapes(pairs)
         if all(self.near(g, r) for g, r in pairs):
+            if all(g.dtype == r.dtype for g, r in zip(mine, theirs)):
+                return _rounded(pairs)
             kind = theirs[0].dtype
             how = "bool" if kind == torch.bool else "float" if kind.is_floating_point else "long"
             return f"the values are right, only their dtype is not: `.{how}()`"
         if all(r.dtype == torch.bool for r in theirs):
             return self._where(pairs) or self._booleans(pairs) or self._arranged(pairs) or self._placed(pairs)
         checks = (
-            *(self._sign, self._factor, self._offset, self._of_rows, self._functions, self._arranged, self._off_by),
-            *(self._placed, _sums, self._where, self._lines),
+            *(_rounded, self._sign, self._factor, self._offset, self._of_rows, self._functions, self._arranged),
+            *(self._off_by, self._placed, _sums, self._where, self._lines),
         )
         return next((text for check in checks if (text := check(pairs))), "")
 
@@ -289,7 +295,7 @@ class _Look:
         if None in factors or math.nan in known:
             return ""
         given = [(c, i) for (c, i) in zip(factors, self.inputs) if not math.isinf(c)]
-        if not given or sum(r.count_nonzero() for _, r in pairs) < 2:
+        if not given or sum(r.count_nonzero() for _, r in pairs) < 2 or all(_constant(c) == "1" for c, _ in given):
             return ""
         c = given[0][0]
         if all(math.isclose(c, d, rel_tol=5 * self.rtol) for d, _ in given):
@@ -518,6 +524,16 @@ def _sizes(inputs: list[tuple], names: list[str]) -> Iterator[tuple[str, list[fl
 # --- where it is wrong ------------------------------------------------------------------------------------------------
 
 
+def _rounded(pairs: list[Pair]) -> str:
+    """Whether whole numbers are wrong in their last digits alone, too large for float32, and what it can hold."""
+    if not all((r == r.round()).all() and (g == g.float()).all() for g, r in pairs):
+        return ""
+    for g, r in pairs:
+        if bool(((g - r).abs() > ROUNDED * r.abs()).any()) or not bool((r.abs()[g != r] > WHOLE).all()):
+            return ""
+    return "right up to the last digits: float32 holds whole numbers up to 2²⁴ = 16,777,216 only; count with integers"
+
+
 def _placed(pairs: list[Pair], rtol: float, atol: float) -> str:
     """At which places all wrong numbers stand, and none elsewhere."""
     off = [~torch.isclose(g, r, rtol, atol, equal_nan=True) for g, r in pairs]
@@ -621,9 +637,32 @@ def smallest(exercise: ExerciseCases, wrong: list[str | None]) -> int | None:
     """Of the cases that fail, the number of the one with the smallest input, if somebody could work it out by hand."""
     if exercise.compare["kind"] not in ("close", "exact"):
         return None
-    sizes = {i: _numbers(exercise.inputs[i]) for i, text in enumerate(wrong) if text}
+    sizes = {i: _by_hand(exercise.inputs[i], exercise.expected[i].get("value")) for i, w in enumerate(wrong) if w}
     found = min(sizes, key=sizes.get)
     return found + 1 if sizes[found] <= BY_HAND else None
+
+
+def _by_hand(inputs: tuple, right: Any) -> float:
+    """How many numbers go in or come out, whichever are more; infinitely many where one of them is large."""
+    large = any(_large(value) for value in (inputs, right))
+    return math.inf if large else max(_numbers(inputs), _numbers(right))
+
+
+def _large(value: Any) -> bool:
+    """Whether there is a number in it with which nobody works by hand."""
+    match value:
+        case torch.Tensor():
+            value = value.abs() if value.is_complex() else value.double().abs()
+            return bool((value.isfinite() & (value > TOO_LARGE)).any())
+        case Module():
+            return _large(value.state) or _large(value.inputs)
+        case list() | tuple():
+            return any(map(_large, value))
+        case dict():
+            return any(map(_large, value.values()))
+        case int() | float():
+            return math.isfinite(value) and abs(value) > TOO_LARGE
+    return False
 
 
 def _numbers(value: Any) -> int:
@@ -679,12 +718,28 @@ def _labels(got: list[Any], truths: list[Any]) -> str:
     if any(len(m) != len(r) for m, r in zip(mine, right)):
         return ""
     if not all(isinstance(r, bool) for row in right for r in row):
-        return "some labels never come in yours" if all(not set(r) <= set(m) for m, r in zip(mine, right)) else ""
+        never = "some labels never come in yours" if all(not set(r) <= set(m) for m, r in zip(mine, right)) else ""
+        return "; ".join(text for text in (never, _guessed(mine, right)) if text)
     more = [sum(m) / len(m) - sum(r) / len(r) for m, r in zip(mine, right)]
     for word, sign in (("often", 1), ("seldom", -1)):
         if all(sign * share > 0.1 for share in more):
             return f"yours says True too {word}"
     return ""
+
+
+def _guessed(mine: list[list], right: list[list]) -> str:
+    """Whether labels are right no more often than if they had been dealt out blindly."""
+    if all(len(set(m)) < 2 for m in mine) or sum(map(len, mine)) < MANY_LABELS:
+        return ""
+    chance = [sum(m.count(label) * r.count(label) for label in set(r)) / len(r) for m, r in zip(mine, right)]
+    hits = sum(a == b for m, r in zip(mine, right) for a, b in zip(m, r))
+    by_chance = sum(chance)
+    if hits > by_chance + 2 * math.sqrt(by_chance):
+        return ""
+    return (
+        "no better than guessing: is each one read along its own axis, and answered in its own place? (If something is "
+        "trained: does the loss fall?)"
+    )
 
 
 def _flat(labels: Any) -> list:
@@ -704,6 +759,8 @@ def _draws(got: list[Any], right: list[Any]) -> str:
         if all(_increases(r) and not _increases(g) for g, r in zip(mine, theirs)):
             return "each row has to increase, and yours does not, or has a number twice"
     sets = all(r.dim() == 2 and r.shape[1] > 1 and _increases(r) for r in theirs)
+    if sets and (less := _held_by_both(mine, theirs)):
+        return f"two rows of yours, one after the other, have {less} in common: each is drawn from all there are, anew"
     if sets:  # a row has no order of its own, so that only what is in it tells
         mine, theirs = [g.flatten() for g in mine], [r.flatten() for r in theirs]
     elif all(r.dim() == 2 and _in_step(g) and not _in_step(r) for g, r in zip(mine, theirs)):
@@ -726,6 +783,19 @@ def _draws(got: list[Any], right: list[Any]) -> str:
     for word, sign in (("more", 1), ("less", -1)):
         if all(sign * (g - r) > EVEN for g, r in bits):
             return f"yours are {word} even than they should be: a temperature that has no effect, or the wrong one?"
+    return ""
+
+
+def _held_by_both(got: list[torch.Tensor], right: list[torch.Tensor]) -> str:
+    """Whether neighbouring sets have clearly less, or clearly more, in common than independent ones have."""
+    shares = []
+    for g, r in zip(got, right):
+        ours, theirs = (torch.stack([torch.isin(a, b).double().mean() for a, b in zip(t, t[1:])]) for t in (g, r))
+        error = math.sqrt(float(ours.var() + theirs.var()) / max(len(ours), 1))
+        shares.append((float(ours.mean() - theirs.mean()), 6 * error + 0.05))
+    for word, sign in (("less", -1), ("more", 1)):
+        if all(sign * off > bound for off, bound in shares):
+            return f"{word} than they should"
     return ""
 
 

@@ -185,6 +185,10 @@ def test_labels_and_draws():
     inputs = [(torch.randn(300, 2, generator=G),) for _ in range(3)]
     assert "True too often" in said(lambda x: x[:, 0] > 0, lambda x: x[:, 0] > -1, inputs, "accuracy")
     assert said(lambda x: x[:, 0] > 0, lambda x: x[:, 1] > 0, inputs, "accuracy") == ""
+    guesses = "no better than guessing"
+    assert guesses in said(lambda x: x.argmax(1), lambda x: x.flip(0).argmax(1), inputs, "accuracy")
+    assert said(lambda x: x.argmax(1), lambda x: (x + x.flip(0)).argmax(1), inputs, "accuracy") == ""
+    assert guesses not in said(lambda x: x.argmax(1), lambda x: x.argmax(1) * 0, inputs, "accuracy")
     laws = [(torch.tensor(p),) for p in ([0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [0.2, 0.8, 0.0])]
 
     def drawn(p):
@@ -193,6 +197,19 @@ def test_labels_and_draws():
     assert "that never should" in said(drawn, lambda p: drawn(p + 0.1), laws, "distribution")
     assert "should come never do" in said(drawn, lambda p: drawn(p * torch.tensor([1.0, 0, 0])), laws, "distribution")
     assert "more even" in said(drawn, lambda p: drawn(p.sqrt()), laws[::2], "distribution")
+
+
+def test_sets_that_hang_on_the_one_before_are_said():
+    def sets(n, step):
+        first = torch.rand(n // step, 8, generator=G).argsort(1)
+        return first[:, : 2 * step].reshape(-1, 2).sort(1).values
+
+    def kept(n):
+        return sets(n, 1).repeat_interleave(2, 0)[:n]
+
+    inputs = [(n,) for n in (800, 1200)]
+    assert "less than they should in common" in said(lambda n: sets(n, 1), lambda n: sets(n, 4), inputs, "pairs")
+    assert "more than they should in common" in said(lambda n: sets(n, 1), kept, inputs, "pairs")
 
 
 def test_orders_of_the_same_numbers_tell_nothing():
@@ -323,6 +340,29 @@ def test_the_smallest_failing_case_is_pointed_out_to_the_student_alone():
     assert "is small" not in verdict(exercise, answers, show=False).wrong
     large = cases_of(torch.Tensor.clone, inputs[:1])
     assert "is small" not in verdict(large, answers[:1], show=True).wrong
+
+
+def test_what_is_small_has_small_numbers():
+    inputs = [(20_000, 3), (70_000, 5)]
+    exercise = cases_of(lambda a, b: a * b, inputs, "exact")
+    answers = [{"value": a * b + a + 7} for a, b in inputs]
+    assert "is small" not in verdict(exercise, answers, show=True).wrong
+    exercise = cases_of(torch.Tensor.clone, [(torch.tensor([2e4]),)])
+    assert "is small" not in verdict(exercise, [{"value": torch.tensor([3.0])}], show=True).wrong
+    exercise = cases_of(lambda n: torch.arange(n), [(100,)])
+    assert "is small" not in verdict(exercise, [{"value": torch.arange(100) % 7 + 3}], show=True).wrong
+
+
+def test_whole_numbers_that_were_rounded_are_said():
+    inputs = [(2**24 + 3, 5), (2**28 + 17, 7)]
+
+    def rounded(a, b):
+        return int(torch.tensor(float(a)) * b)
+
+    assert "float32 holds whole numbers" in said(lambda a, b: a * b, rounded, inputs, "exact")
+    assert "float32" not in said(lambda a, b: a * b, lambda a, b: a * b + 1, inputs, "exact")
+    nearly = said(torch.Tensor.clone, lambda x: x * 1.0004, VECTORS)
+    assert "times 1" not in nearly
 
 
 def test_one_number_everywhere_is_said():
