@@ -316,6 +316,10 @@ HARMLESS = (
     "what comes of a division by 0 (or of the root or the logarithm of 0) is thrown away afterwards, but its slope is "
     "not, and 0 times infinity is nan. Make it harmless *before*, say with `clamp(min=…)`"
 )
+CONSTANT = (
+    "a new constant hangs on no argument, so that `backward()` raises an error, and on a GPU it lies elsewhere. A sum "
+    "over nothing is 0, and hangs on what it is taken of"
+)
 CURES = {
     "mixed": "a tensor made on the CPU meets one on the GPU: make it where the input is, with `device=x.device` "
     "(in a module: `register_buffer`)",
@@ -350,7 +354,7 @@ def broken(
     elif promise.kind == AGAIN:
         text = _again(answers[promise.case], own[0]) if "value" in answers[promise.case] else ""
     elif promise.kind == GRADIENTS:
-        text = _gradients(own[0], promise.expected[0], holds) or _not_finite(promise, own, wrong)
+        text = _gradients(own[0], promise.expected[0], holds) or _elsewhere_broken(promise, own, wrong)
     else:
         text, hard = _device(own[0])
         return text, hard and not promise.warns
@@ -437,8 +441,8 @@ def _gradients(got: Answer, expected: Answer, holds: bool) -> str:
     return ""
 
 
-def _not_finite(promise: Promise, own: list[Answer], wrong: list[str | None]) -> str:
-    """In which other case that holds a gradient is nan or infinite."""
+def _elsewhere_broken(promise: Promise, own: list[Answer], wrong: list[str | None]) -> str:
+    """In which other case that holds a gradient is nan or infinite, or none goes back at all."""
     import torch
 
     for ask, got, expected in zip(promise.asks[1:], own[1:], promise.expected[1:]):
@@ -449,6 +453,9 @@ def _not_finite(promise: Promise, own: list[Answer], wrong: list[str | None]) ->
             if isinstance(gradient, torch.Tensor) and not gradient.isfinite().all():
                 where = f"the value of case {case + 1} is right, but the gradient that reaches `{name}` is nan there"
                 return f"{where}: {HARMLESS}"
+        none, nowhere = (all(g is None for g in asked.get("gradients", ())) for asked in (found, expected["value"]))
+        if none and not nowhere:
+            return f"the value of case {case + 1} is right, but no gradient goes back from it: {CONSTANT}"
     return ""
 
 

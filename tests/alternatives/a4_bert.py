@@ -52,7 +52,7 @@ def masked_by_assignment(codes, choose, how, other, mask_code, special, share):
 
 @alternative("mlm_loss")
 def loss_in_loops(logits, targets):
-    total, count = 0.0, 0
+    total, count = logits[:0].double().sum(), 0  # 0, and no constant
     for row, wanted in zip(logits.flatten(0, 1), targets.flatten().tolist()):
         if wanted != -100:
             total = total + row.double().logsumexp(0) - row[wanted].double()

@@ -590,6 +590,23 @@ def overwritten(x):
     return z * 0 + 2 * x
 
 
+def test_a_constant_in_another_case_is_said():
+    """`backward()` would raise an error there, though the value is right."""
+    exercise = Exercise("f", points=2, compare=close(), promises=Promises(gradients=(0,), device=False))
+    exercise.cases(lambda g: iter([(torch.zeros(0),), (torch.ones(3),)]))
+    exercise.mistake("wrong")(lambda x: x.sum() + 5)
+    cases = complete(exercise.build(0), [answer(torch.sum, ask) for ask in exercise.build(0).asks])
+
+    def judged(function):
+        return verdict(cases, [answer(function, ask) for ask in cases.asks], show=True)
+
+    result = judged(lambda x: x.sum() if len(x) else torch.tensor(0.0))
+    assert result.held == 2 and result.cases == 3
+    assert "the value of case 1 is right, but no gradient goes back from it" in result.message
+    assert judged(lambda x: (x * 1).sum()).held == judged(torch.sum).cases
+    assert "goes back" not in judged(lambda x: x.sum() if len(x) else torch.tensor(7.0)).message  # wrong, too
+
+
 def test_where_a_gradient_makes_it_stop_is_said():
     result = promised(overwritten, gradients=(0,), device=False)
     assert result.points == 1 and "what the gradient needs is overwritten" in result.wrong
