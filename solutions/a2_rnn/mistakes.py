@@ -744,6 +744,7 @@ def _(g):
         ({"W": torch.tensor([[3.0, 0.0]]), "b": torch.tensor([4.0])}, 10.0), note="a gradient shorter than the limit"
     )
     yield Case(({"W": torch.zeros(2, 3), "b": torch.zeros(3)}, 1.0), note="a gradient of length 0")
+    yield Case(({"W": torch.tensor([[3.0, 0.0]]), "b": torch.tensor([4.0])}, math.inf), note="no limit: `math.inf`")
     small = 1e-4 * (0.7 + 0.3 * float(torch.rand((), generator=g)))
     yield Case(
         ({"W": torch.tensor([[3 * small, 0.0]]), "b": torch.tensor([4 * small])}, small),
@@ -889,6 +890,16 @@ def root_of_the_sum_of_norms(gradients, limit):
     norm = math.sqrt(sum(float(value.norm()) for value in gradients.values()))
     scale = min(1.0, limit / norm) if norm else 1.0
     return {name: value * scale for name, value in gradients.items()}, norm
+
+
+@clip_by_global_norm.mistake(
+    "the limit `math.inf` gives ∞/∞ = nan. Nothing is longer than that: the gradient stays as it is, and its length is "
+    "a number."
+)
+@clip_by_global_norm.breaks("`math.inf` where nothing is to be clipped")
+def infinite_limit_gives_nan(gradients, limit):
+    norm = float(_norm(gradients))
+    return {name: value * (limit / max(norm, limit)) for name, value in gradients.items()}, norm
 
 
 # --- 6. Writing -------------------------------------------------------------------------------------------------------
@@ -1272,6 +1283,23 @@ def back_through_the_same_matrix(x, h, weights):
     return torch.tanh(_factors(x, h, weights) @ weights["W_fh"] + x @ weights["W_hx"].T)
 
 
+@multiplicative_step.mistake(
+    "the character's matrix multiplies the state from the wrong side: in yours it comes in through W_hf and goes out "
+    "through W_fh. With states as rows that is `h @ M.T` for M = W_hf diag(W_fx x) W_fh."
+)
+def matrix_from_the_wrong_side(x, h, weights):
+    f = (x @ weights["W_fx"].T) * (h @ weights["W_hf"])
+    return torch.tanh(f @ weights["W_fh"] + x @ weights["W_hx"].T)
+
+
+@multiplicative_step.mistake(
+    "the old state comes in through W_hf, the matrix by which it leaves. The way in has its own: W_fh."
+)
+def in_through_the_way_out(x, h, weights):
+    f = (x @ weights["W_fx"].T) * (h @ weights["W_hf"])
+    return torch.tanh(f @ weights["W_hf"].T + x @ weights["W_hx"].T)
+
+
 # --- 8. What stood far back -------------------------------------------------------------------------------------------
 
 # Measured (docs/thresholds/a2_rnn.json) between networks that carry a state and tables of the last codes that count,
@@ -1350,7 +1378,10 @@ def _naive_bayes(features: Tensor, answers: Tensor, new_features: Tensor) -> Ten
     return (new_features.float() @ (shares / shares.sum(1, keepdim=True)).log().T).argmax(1)
 
 
-@far_back.mistake("you always give the most frequent answer, whatever the text says.")
+@far_back.mistake(
+    "you always give the most frequent answer, whatever the text says. If that comes from a network, it has learned "
+    "nothing yet: does the loss fall, and are there steps enough?"
+)
 def most_frequent_answer(texts, answers, new_texts, generator):
     return answers.mode().values.expand(len(new_texts)).clone()
 
