@@ -660,7 +660,10 @@ alignment_uniformity = Exercise("alignment_uniformity", points=3, compare=close(
 def _(g):
     z1 = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     yield Case((z1, torch.tensor([[0.0, 1.0], [0.0, 5.0]])), note="the example in the text")
-    yield torch.tensor([[1.0, 0.0], [-2.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0], [-1.0, 0.0], [1.0, 0.0]])
+    z2 = torch.tensor([[1.0, 1.0], [-1.0, 0.0], [1.0, 0.0]])
+    yield torch.tensor([[1.0, 0.0], [-2.0, 0.0], [0.0, 1.0]]), z2
+    yield Case((torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), z2), note="two first views in one direction")
+    yield Case((torch.tensor([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]]), z2), note="all first views in one direction")
     for n, dim, near in ((4, 2, 0.3), (7, 5, 1.0), (20, 16, 0.1)):
         z1, noise = torch.randn(2, n, dim, generator=g)
         yield (1e-3 if n == 7 else 2) * z1, z1 + near * noise
@@ -796,6 +799,17 @@ def diagonal_in_the_sum(z1, z2):
     squares = (z1[:, None] - z1).square().sum(2)
     n = len(z1)
     return (z1 - z2).square().sum(1).mean(), ((-2 * squares).exp().sum() / (n * (n - 1))).log()
+
+
+@alignment_uniformity.mistake(
+    "you leave out all pairs at distance 0. Two different first views may point the same way, and count: only a vector "
+    "with *itself* is no pair. Leave the diagonal out by its place, `~torch.eye(…)`."
+)
+@alignment_uniformity.breaks("0 if all point the same way")
+def distance_zero_left_out(z1, z2):
+    a, b = _unit(z1), _unit(z2)
+    squares = _squares(a)
+    return (a - b).pow(2).sum(1).mean(), (-2 * squares[squares > 0]).exp().mean().log()
 
 
 # --- 5. A bound on mutual information ---------------------------------------------------------------------------------

@@ -601,6 +601,8 @@ def _(g):
         (torch.tensor([[1.0, 0.0]]), torch.tensor([[[1.0, 0.0]] * 2, [[0.6, 0.8]] * 2, [[0.0, 1.0]] * 2]), 100.0),
         note="a scale of 100: e^100 is more than any float",
     )
+    pairs = torch.tensor([[[1.0, 0.0], [0.8, 0.6]], [[0.6, 0.8], [0.96, 0.28]]])
+    yield Case((torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), pairs, 100.0), note="two opposite pictures at a scale of 100")
     for n, objects, colours, dim, scale in (
         (3, 4, 3, 5, 1.0),
         (5, 3, 4, 8, 10.0),
@@ -712,6 +714,16 @@ def softmax_over_the_pictures(image, pairs, scale):
 @zero_shot.breaks("scale: float > 0")
 def scale_held_at_100(image, pairs, scale):
     return _logits(image, pairs, min(scale, 100)).flatten(1).softmax(1).view(len(image), *pairs.shape[:2]).sum(2)
+
+
+@zero_shot.mistake(
+    "you subtract the largest logit of the *whole batch*. A picture whose logits all lie far below it gets 0/0 = nan: "
+    "subtract each picture's own largest."
+)
+def largest_of_the_batch(image, pairs, scale):
+    logits = _logits(image, pairs, scale)
+    e = (logits - logits.max()).exp()
+    return e.sum(2) / e.sum((1, 2))[:, None]
 
 
 # --- 6. Found among the first k ---------------------------------------------------------------------------------------
@@ -836,7 +848,7 @@ def columns_against_the_diagonal_of_the_rows(similarity, k):
 
 # Nothing is banned here: to watch every call would make training three times slower, and the loop is theirs anyway.
 # Where the threshold comes from: docs/thresholds/a8_clip.json.
-learn_to_name = Exercise("learn_to_name", points=4, compare=accuracy(0.4, reader="sentences"), seconds=40)
+learn_to_name = Exercise("learn_to_name", points=4, compare=accuracy(0.25, reader="sentences"), seconds=40)
 
 THINGS, PAINTS, STEPS = ("house", "tree", "car", "balloon", "cactus"), tuple(postcards.COLOURS), 400
 
