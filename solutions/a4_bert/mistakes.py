@@ -1202,9 +1202,13 @@ def _scores(x, y, new, penalty, bias=True, on_bias=False, steps=100, size=lambda
 
 which_library.equivalent(
     "the loss is convex, and the same minimum is found",
+    "W = torch.[-zeros-]{+ones+}",
+    "b = torch.[-zeros-]{+ones+}",
     "max_iter=[-100-]{+101+}",
+    "max_iter=[-100-]{+99+}",
     "[-, line_search_fn='strong_wolfe'-]",
 )
+which_library.uncaught("20 steps, the default, reach the minimum in the cases, too", "[-max_iter=100, -]")
 
 
 def _fitted(features, labels, new_features, penalty, **how) -> Tensor:
@@ -1350,6 +1354,27 @@ def one_deviation_about_the_means(features, labels, new_features, penalty):
     return _scores((features - mean) / deviation, labels, (new_features - mean) / deviation, penalty).softmax(1)
 
 
+@which_library.mistake(
+    "you fit each class by itself, against all the rest. The model is *one*: a softmax over all classes, fitted with "
+    "their common cross entropy."
+)
+def one_class_against_the_rest(features, labels, new_features, penalty):
+    p = _against_the_rest(features, labels, new_features, penalty).sigmoid()
+    return p / p.sum(1, keepdim=True)
+
+
+@which_library.also("one_class_against_the_rest")
+def softmax_of_what_was_fitted_one_by_one(features, labels, new_features, penalty):
+    return _against_the_rest(features, labels, new_features, penalty).softmax(1)
+
+
+def _against_the_rest(features, labels, new_features, penalty) -> Tensor:
+    """(M, C) logits of C regressions with two classes each; two weights share a penalty, so it is twice as large."""
+    classes = range(int(labels.max()) + 1)
+    parts = [_fitted(features, (labels == c).long(), new_features, 2 * penalty) for c in classes]
+    return torch.stack([z[:, 1] - z[:, 0] for z in parts], 1)
+
+
 # --- Promises ---------------------------------------------------------------------------------------------------------
 # Wrong answers whose values may be right: each breaks a sentence of the statement, and has to lose by it.
 
@@ -1362,6 +1387,14 @@ def hidden_in_the_argument(codes, choose, how, other, mask_code, special, share)
     codes[swapped] = other[swapped]
     codes[chosen & (how < 0.8)] = mask_code
     return codes, targets
+
+
+@mlm_loss.breaks("Gradients must reach `logits`")
+def constant_where_none_is_chosen(logits, targets):
+    chosen = targets != -100
+    if not chosen.any():
+        return torch.tensor(0.0)
+    return -logits[chosen].log_softmax(-1).gather(1, targets[chosen][:, None]).mean()
 
 
 @mlm_loss.breaks("logits of 1000 do occur")
