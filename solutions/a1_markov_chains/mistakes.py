@@ -175,6 +175,8 @@ def _(g):
     )
     yield Case((torch.tensor([[0, 1], [0, 0]]), 0.0), note="a row seen once, and one never: that one is uniform")
     yield Case((torch.tensor([[5]]), 0.1), note="one symbol")
+    column = torch.randint(1, 5, (3, 3), generator=g) * torch.tensor([1, 0, 1])
+    yield Case((column, 0.5), note="a symbol that never comes next, smoothed")
     for smoothing in (0.0, 0.01 + float(torch.rand((), generator=g)), 2.0):
         size = _integer(g, 3, 7)
         counts = torch.randint(0, 5, (size, size), generator=g).pow(2)
@@ -193,6 +195,16 @@ def columns_normalised(counts, smoothing):
     counts = counts + smoothing
     total = counts.sum(0, keepdim=True)
     return torch.where(total > 0, counts / total, 1 / len(counts))
+
+
+@probabilities.mistake(
+    "every cell of a row gets the smoothing, a symbol that never came next, too: the denominator has α for each of the "
+    "V symbols."
+)
+def smoothed_for_known_symbols_alone(counts, smoothing):
+    known = int((counts.sum(0) > 0).sum())
+    total = counts.sum(1, keepdim=True)
+    return torch.where(total > 0, (counts + smoothing) / (total + smoothing * known), 1 / len(counts))
 
 
 @probabilities.mistake(
