@@ -1,5 +1,7 @@
 """From a trained network labels are read, whatever came in its place; and what went wrong in its training."""
 
+import dataclasses
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -140,3 +142,11 @@ def test_what_was_never_trained_is_told_by_its_weights(reader):
 def test_a_reader_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="reader must be one of probe, gallery, sentences"):
         accuracy(0.5, reader="crystal ball")
+
+
+def test_networks_are_asked_in_eval_mode_however_they_came(monkeypatch):
+    asked = []
+    blind = dataclasses.replace(readers.READERS["probe"], labels=lambda network, truth: asked.append(network.training))
+    monkeypatch.setitem(readers.READERS, "probe", blind)
+    readers.read("probe", came(network("probe").train()), truth_of("probe"))
+    assert asked == [False]
