@@ -440,7 +440,7 @@ def main(arguments):
         tests = ", make test tests it" if (ROOT / "tests").is_dir() else ""  # a student's copy has none
         say(f"the course stands. make lab opens it{tests}; without make: python -m course_utils.setup lab")
         return 0
-    workers = max(1, min(os.cpu_count() or 1, 4))
+    workers = min((os.cpu_count() or 1) + 1, 4)  # one more than cores: some tests wait for a limit or for a browser
     shared = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]  # files in the order of conftest.py
     what = ["-P", "-m", "course_utils", "lab"] if command == "lab" else ["-m", "pytest"] + shared
     return become([python] + what + rest, ROOT, clean_environment())
