@@ -86,7 +86,10 @@ def _likeness(exercise: ExerciseCases, answers: list[Answer], wrong: list[str | 
         case "accuracy":
             return "" if "reader" in exercise.compare else _labels(got, [exercise.truths[i] for i in values])
         case "distribution":
-            said = [_draws(got, right), _begins(got, right) or _only_where(exercise, failing)]
+            said = [
+                _draws(got, right, _blamed(exercise, failing)),
+                _begins(got, right) or _only_where(exercise, failing),
+            ]
             return "; ".join(text for text in said if text)
     look = _Look(exercise, [_inputs(exercise.inputs[i]) for i in values])
     said = look.values(got, right) if len(values) == len(failing) else ""
@@ -299,7 +302,7 @@ class _Look:
             return ""
         c = given[0][0]
         if all(math.isclose(c, d, rel_tol=5 * self.rtol) for d, _ in given):
-            return f"the right numbers times {_constant(c)}"
+            return "" if _by_chance(pairs, c, 1 / c) else f"the right numbers times {_constant(c)}"
         if why := _explained([c for c, _ in given], [i for _, i in given], self.names, self.rtol):
             return f"the right numbers times {why}"
         return ""
@@ -320,7 +323,8 @@ class _Look:
         if sum(r.numel() for _, r in pairs) < 2 or not all(self.near(g - d, r) for (g, r), d in zip(pairs, off)):
             return ""
         if all(abs(d - off[0]) <= 1e-4 * abs(off[0]) for d in off):
-            return f"the right numbers {'plus' if off[0] > 0 else 'minus'} {_constant(abs(off[0]))}"
+            what = f"the right numbers {'plus' if off[0] > 0 else 'minus'} {_constant(abs(off[0]))}"
+            return "" if _by_chance(pairs, abs(off[0]), 2 * abs(off[0])) else what
         signs = {d > 0 for d in off}
         if len(signs) == 1 and (
             why := _explained([abs(d) for d in off], self.inputs, self.names, self.rtol, sums=True)
@@ -457,6 +461,15 @@ KNOWN = {
 def _constant(c: float) -> str:
     name = next((text for value, text in KNOWN.items() if math.isclose(c, value, rel_tol=1e-4)), "")
     return name or f"{c:.4g}"
+
+
+def _by_chance(pairs: list[Pair], c: float, other: float) -> bool:
+    """Whether an odd constant, such as 0.4, is that of one number or two: shares of a dozen things often have one.
+
+    None is odd that has a name, or is whole, or whose `other` form is.
+    """
+    plain = _constant(c) in KNOWN.values() or any(abs(x - round(x)) < 1e-4 * x for x in (c, other))
+    return not plain and len(torch.cat([r[r != 0].flatten() for _, r in pairs]).unique()) < 3
 
 
 def _explained(numbers: list[float], inputs: list[tuple], names: list[str], rtol: float, sums: bool = False) -> str:
@@ -748,8 +761,21 @@ def _flat(labels: Any) -> list:
     return list(labels) if isinstance(labels, (list, tuple)) else [labels]
 
 
-def _draws(got: list[Any], right: list[Any]) -> str:
-    """How the draws differ: what never comes, what should not come, which is more even."""
+def _blamed(exercise: ExerciseCases, failing: list[int]) -> str:
+    """A guess at the temperature where draws are too even or too sharp; "" if there is none, or it works elsewhere."""
+    if "temperature" not in exercise.names:
+        return ""
+    place = exercise.names.index("temperature")
+    for i, arguments in enumerate(exercise.inputs):
+        drawn = exercise.expected[i].get("value")
+        if i not in failing and _inputs(arguments)[place] != 1 and isinstance(drawn, torch.Tensor) and drawn.numel():
+            if _evenness(_steps(drawn.long(), drawn.long())[0]) > EVEN:
+                return ""
+    return ": a temperature that has no effect, or the wrong one?"
+
+
+def _draws(got: list[Any], right: list[Any], blamed: str) -> str:
+    """How the draws differ: what never comes, what should not come, which is more even (and what may be to blame)."""
     if not all(isinstance(g, torch.Tensor) and g.shape == r.shape and r.numel() for g, r in zip(got, right)):
         return ""
     mine, theirs = [g.long() for g in got], [r.long() for r in right]
@@ -782,7 +808,7 @@ def _draws(got: list[Any], right: list[Any]) -> str:
     bits = [(_evenness(g), _evenness(r)) for g, r in tables]
     for word, sign in (("more", 1), ("less", -1)):
         if all(sign * (g - r) > EVEN for g, r in bits):
-            return f"yours are {word} even than they should be: a temperature that has no effect, or the wrong one?"
+            return f"yours are {word} even than they should be{blamed}"
     return ""
 
 

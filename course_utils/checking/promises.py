@@ -309,8 +309,8 @@ def _line(error: Exception) -> dict[str, Any]:
 MISSING = ("NoAnswer", "TooLong")  # the machine's doing, or told elsewhere
 COPY = "work on a copy (`x = x.clone()`), or write `x = x * 2` for `x *= 2`"
 CUT = (
-    "`.item()`, `.detach()`, `torch.no_grad()`, numpy and `torch.tensor(…)` cut it off, and so do `clamp` beyond its "
-    "bounds and `argmax`: keep to torch's functions that have a slope"
+    "`.item()`, `float(…)`, functions of `math`, `.detach()`, `torch.no_grad()`, numpy and `torch.tensor(…)` cut it "
+    "off, and so do `clamp` beyond its bounds and `argmax`: keep to torch's functions that have a slope"
 )
 HARMLESS = (
     "what comes of a division by 0 (or of the root or the logarithm of 0) is thrown away afterwards, but its slope is "

@@ -157,6 +157,42 @@ def test_one_number_alone_is_no_factor_and_two_cases_of_one_size_no_size():
     assert "with n" not in said(torch.Tensor.mean, torch.Tensor.sum, [VECTORS[0], VECTORS[0]])
 
 
+def test_an_odd_factor_of_two_numbers_is_chance():
+    """Shares of twelve things: 10/12 and 5/12 became 4/12 and 2/12."""
+    exercise = cases_of(lambda x: (x, x / 2), [(torch.tensor(n / 12),) for n in (10, 6, 3)])
+
+    def of(factor, offset=0.0, cases=1):
+        wrong = ["it differs" if i < cases else None for i in range(3)]
+        answers = [
+            {"value": tuple(v * factor + offset for v in e["value"])} if w else e
+            for e, w in zip(exercise.expected, wrong)
+        ]
+        return likeness(exercise, answers, wrong)
+
+    assert "times" not in of(0.4) and "times 0.4" in of(0.4, cases=3)
+    assert "times 0.5" in of(0.5) and "times 2" in of(2.0) and "times ln 2" in of(math.log(2))
+    assert "minus" not in of(1.0, -1 / 12, cases=2) and "minus 0.08333" in of(1.0, -1 / 12, cases=3)
+    assert "plus 1" in of(1.0, 1.0, cases=2)
+
+
+def test_a_temperature_is_blamed_only_where_none_of_them_works():
+    laws = [(torch.tensor([0.7, 0.3]), t) for t in (1.0, 0.5, 0.25)]
+
+    def drawn(p, temperature):
+        return torch.multinomial(p ** (1 / temperature), 3000, replacement=True, generator=G)
+
+    def of(student, names):
+        exercise = cases_of(drawn, laws, "distribution")
+        exercise.names = names
+        return verdict(exercise, [{"value": student(*law)} for law in laws], show=False).wrong
+
+    guess = "a temperature that has no effect"
+    assert guess in of(lambda p, t: drawn(p, 1.0), ["p", "temperature"])
+    found = of(lambda p, t: drawn(p, 1.0 if t < 0.3 else t), ["p", "temperature"])
+    assert "more even" in found and guess not in found
+    assert guess not in of(lambda p, t: drawn(p, 1.0), ["p", "share"])
+
+
 def test_what_holds_in_some_failing_cases_only_is_not_said():
     def sometimes(x):
         return -x if len(x) < 6 else x.cos()

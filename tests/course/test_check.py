@@ -94,6 +94,14 @@ def test_a_case_is_shown_to_the_student_but_not_in_the_grader():
     assert "[" not in judge(lambda x: x, show=False).message.replace("[0]", "")
 
 
+def test_what_a_function_of_the_course_draws_is_shown_as_its_call():
+    cases = built()
+    drawn = {"n": 4, "seed": 3, "size": 24, "objects": ("house",)}
+    cases.inputs = [(Recipe("captioned.postcards", drawn, item=0), Seed(3)), *cases.inputs[1:]]
+    said = judge(lambda x, seed: x.sum(), exercise=cases).message
+    assert "its input: captioned.postcards(n=4, seed=3, size=24, objects=('house'))[0], Seed(" in said
+
+
 def test_not_implemented_is_said_plainly():
     def double(x):
         raise NotImplementedError
@@ -548,6 +556,7 @@ def test_what_lies_in_an_argument_is_looked_at_too(spoil):
 def test_a_gradient_that_is_cut_is_said(function):
     result = promised(function, gradients=(0,), device=False)
     assert result.points == 1 and "gradient" in result.wrong and "cut it off" in result.wrong
+    assert "`float(…)`, functions of `math`" in result.wrong
     assert promised(function, device=False).points == 2
 
 
