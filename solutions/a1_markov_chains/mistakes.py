@@ -525,11 +525,11 @@ def _(g):
         (table / table.sum(1, keepdim=True), starts(6, 1200), 8, 8.0, seed()),
         note="steps that are impossible, at a high temperature",
     )
-    # two symbols that are nearly alike: only a temperature far below 0.01 tells them apart
-    more = 0.5 + 0.002 + 0.001 * float(torch.rand((), generator=g))
+    # two symbols that are nearly alike: only so low a temperature tells them apart
+    more = 0.5 + 0.004 + 0.002 * float(torch.rand((), generator=g))
     yield Case(
-        (torch.tensor([[more, 1 - more], [1 - more, more]], dtype=torch.double), starts(2), 6, 0.005, seed()),
-        note="a temperature below 0.01, and symbols that are nearly alike",
+        (torch.tensor([[more, 1 - more], [1 - more, more]], dtype=torch.double), starts(2), 6, 0.01, seed()),
+        note="a temperature of 0.01, and symbols that are nearly alike",
     )
     # almost no randomness: p^100 is below the smallest float, its logarithm is not
     yield (torch.randn(8, 8, generator=g) * 0.3).softmax(1), starts(8), 6, 0.01, seed()
@@ -589,6 +589,17 @@ def softmax_of_probabilities(table, start, length, temperature, generator):
 )
 def power_underflows(table, start, length, temperature, generator):
     table, chains = table ** (1 / temperature), [start]
+    for _ in range(length - 1):
+        chains.append(torch.multinomial(table[chains[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(chains, 1)
+
+
+@sample.mistake(
+    "right, but not at very low temperatures: p^(1/τ) is far smaller there than what you add to it, or raise it to, so "
+    "that all symbols become equally likely. Stay with logarithms: softmax needs no such help."
+)
+def power_below_what_is_added(table, start, length, temperature, generator):
+    table, chains = table ** (1 / temperature) + 1e-12, [start]
     for _ in range(length - 1):
         chains.append(torch.multinomial(table[chains[-1]], 1, generator=generator)[:, 0])
     return torch.stack(chains, 1)
@@ -1209,9 +1220,9 @@ def a_little_for_the_impossible(table, start, length, temperature, generator):
     return torch.stack(chains, 1)
 
 
-@sample.breaks("τ > 0")
-def never_colder_than_a_hundredth(table, start, length, temperature, generator):
-    table, chains = (table.log() / max(temperature, 0.01)).softmax(1), [start]
+@sample.breaks("may be as small as 0.01")
+def never_colder_than_a_fiftieth(table, start, length, temperature, generator):
+    table, chains = (table.log() / max(temperature, 0.02)).softmax(1), [start]
     for _ in range(length - 1):
         chains.append(torch.multinomial(table[chains[-1]], 1, generator=generator)[:, 0])
     return torch.stack(chains, 1)

@@ -216,8 +216,8 @@ def not_low_enough(q, k, v):
 
 
 @causal_attention.mistake(
-    "what you take off before `exp`, the largest score, is that of a key that may not be seen: all that is seen may "
-    "become 0. Set the hidden scores to −∞ first."
+    "what is hidden is taken out only after `exp` (or after the softmax, which takes the largest score off first). "
+    "Where a hidden score is far larger, all that is seen becomes 0. Set the hidden scores to −∞ before."
 )
 def largest_of_all_scores_taken_off(q, k, v):
     scores = _scores(q, k)
@@ -1011,6 +1011,12 @@ def _(g):
     yield Case((mixed(0.05, 0.9, 0.05), 1.0, None, 0.1), note="top-p: the likeliest alone is more than the share")
     yield Case((mixed(0.4, 0.1, 0.2, 0.3), 1.0, 3, 0.75), note="top-k, then top-p of what it leaves")
     yield Case((mixed(0.3, 0.4, 0.2, 0.1), 0.5, None, 0.8), note="the temperature, then top-p")
+    more = 0.02 * torch.rand((), generator=g)
+    ring = torch.tensor([[1, 2, 0], [2, 0, 1]])[
+        torch.randint(2, (), generator=g)
+    ]  # to sort these is not to put them back
+    shares = torch.stack([0.5 + more, torch.tensor(0.3), 0.2 - more])
+    yield Case((shares[ring].log()[None], 1.0, None, 0.6), note="top-p alone: the two likeliest stay at their places")
     nearly = torch.tensor([[0.5, 1.0, 1.0 - 1e-6]], dtype=torch.double)[:, torch.randperm(3, generator=g)]
     both = F.pad(
         torch.cat([nearly, torch.randn(1, 3, generator=g)]), (0, 1), value=-9.0
@@ -1149,6 +1155,42 @@ def ties_cut(logits, temperature, top_k, top_p):
     best = logits.sort(descending=True, stable=True).indices[:, : top_k or logits.shape[-1]]
     logits = torch.full_like(logits, -math.inf).scatter(-1, best, logits.gather(-1, best) / temperature)
     return _top_p(logits.softmax(-1), top_p)
+
+
+@next_probabilities.also("ties_cut")
+def last_of_ties_kept(logits, temperature, top_k, top_p):
+    return ties_cut(logits.flip(-1), temperature, top_k, top_p).flip(-1)
+
+
+@next_probabilities.also("ties_cut")
+def second_of_ties_kept(logits, temperature, top_k, top_p):
+    before = (logits[:, :, None] == logits[:, None]).tril(-1).sum(-1)  # (B, V): equal ones at earlier places
+    order = (before - 1).abs().argsort(-1, stable=True)
+    p = ties_cut(logits.gather(-1, order), temperature, top_k, top_p)
+    return torch.zeros_like(p).scatter(-1, order, p)
+
+
+@next_probabilities.mistake(
+    "what stays is put back with `gather`, or an index, at the places that `sort` gave. That sorts once more: "
+    "`scatter` is its inverse, and puts each to the place that it came from."
+)
+def put_back_with_gather(logits, temperature, top_k, top_p):
+    p = _filtered(logits, temperature, top_k, None)
+    if temperature == 0 or top_p is None or top_p == 1:
+        return p
+    ordered, index = p.sort(descending=True, stable=True)
+    kept = p * (ordered.cumsum(-1) - ordered < top_p).gather(-1, index)
+    return kept / kept.sum(-1, keepdim=True).clamp(min=1e-12)
+
+
+@next_probabilities.also("put_back_with_gather")
+def values_put_back_with_gather(logits, temperature, top_k, top_p):
+    p = _filtered(logits, temperature, top_k, None)
+    if temperature == 0 or top_p is None or top_p == 1:
+        return p
+    ordered, index = p.sort(descending=True, stable=True)
+    kept = (ordered * (ordered.cumsum(-1) - ordered < top_p)).gather(-1, index)
+    return kept / kept.sum(-1, keepdim=True)
 
 
 @next_probabilities.mistake(

@@ -609,8 +609,8 @@ def looks_back_alone(scores, mask):
 
 
 @attention_weights.mistake(
-    "what you take off before `exp`, the largest score, is padding's: then `exp` of all others may be 0. Set padding's "
-    "scores to −∞ first."
+    "padding is taken out only after `exp` (or after the softmax, which takes the largest score off first). Where a "
+    "score of padding's is far larger, all others become 0. Set padding's scores to −∞ before."
 )
 def largest_of_all_scores_taken_off(scores, mask):
     e = (scores - scores.amax(-1, keepdim=True)).exp() * mask[:, None, None, :]

@@ -729,6 +729,11 @@ def deviation_for_the_variance_in_the_kl(mean, log_variance, noise):
     return mean + deviation * noise, (mean**2 + deviation - 1 - log_variance).sum(1) / 2
 
 
+@draw_and_kl.mistake("in the KL stands ln σ where ln σ² belongs, half of it: what is taken off is $\\ell$ itself.")
+def logarithm_halved_in_the_kl(mean, log_variance, noise):
+    return _drawn(mean, log_variance, noise), (_kl(mean, log_variance) + log_variance / 4).sum(1)
+
+
 @draw_and_kl.mistake("the KL ends in + ln σ² in yours. It is taken off: a small variance costs something, too.")
 def logarithm_added(mean, log_variance, noise):
     kl = (mean**2 + log_variance.exp() - 1 + log_variance).sum(1) / 2

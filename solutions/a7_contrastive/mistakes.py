@@ -996,8 +996,8 @@ def divided_once(k, l):  # noqa: E741
 
 
 @hsic.mistake(
-    "only one side is centred. $H$ on one side of a kernel takes the means of its rows out, or of its columns; both "
-    "have to go: tr(K H L H), or (H K H) with L number by number."
+    "yours is tr(K H L): only one side is centred. Rows and columns both have to be: tr(K H L H), or H K H times L "
+    "number by number. (K H is not symmetric: the trace of A @ B is `(A * B.T).sum()`, and `(A * B).sum()` is another.)"
 )
 def centred_on_one_side(k, l):  # noqa: E741
     return (k @ _centring(len(k)) @ l).trace() / (len(k) - 1) ** 2

@@ -173,9 +173,11 @@ def _(g):
     yield Case((torch.tensor([[3.0, 1.0], [6.0, 2.0]]).log(),), note="the example in the text")
     yield Case((torch.zeros(3, 3) + torch.rand((), generator=g),), note="all pairs are alike")
     yield Case(
-        (100 * torch.tensor([[1.0, 0.9, -1.0], [-0.8, -0.9, -0.7], [0.0, 0.0, 1.0]]),),
+        (100 * torch.tensor([[1.0, 0.9, -1.0], [0.8, 0.9, 0.7], [0.0, 0.0, 1.0]]),),
         note="logits of 100: e^100 is more than any float",
     )
+    low = torch.where(torch.arange(4)[:, None] == torch.randint(4, (), generator=g), -200.0, 0.0)
+    yield Case((torch.randn(4, 4, generator=g) + low,), note="one row lies far below the others")
     yield Case(
         (100 * torch.randn(4, 4, generator=g) - 150 * torch.eye(4),),
         note="large numbers, and the right ones were thought impossible",
@@ -231,6 +233,21 @@ def softmax_over_the_whole_matrix(logits):
 def overflow(logits):
     e = logits.exp()
     return -((e.diagonal() / e.sum(1)).log() + (e.diagonal() / e.sum(0)).log()).mean() / 2
+
+
+@symmetric_loss.mistake(
+    "one number, the largest of the whole matrix, is taken off everywhere. In a row that lies far below it `exp` makes "
+    "zeros of all. Each row has a largest logit of its own, and each column: take off that one, or use `logsumexp`."
+)
+def one_maximum_for_all(logits):
+    e = (logits - logits.max()).exp()
+    return -((e.diagonal() / e.sum(1)).log() + (e.diagonal() / e.sum(0)).log()).mean() / 2
+
+
+@symmetric_loss.also("one_maximum_for_all")
+def one_maximum_and_the_logarithm_of_the_sum(logits):
+    z = logits - logits.max()
+    return (z.exp().sum(1).log() + z.exp().sum(0).log() - 2 * z.diagonal()).mean() / 2
 
 
 @symmetric_loss.mistake(
@@ -804,6 +821,30 @@ def own_one_counted(similarity, k):
     own = similarity.diagonal()
     rows, columns = (similarity >= own[:, None]).sum(1), (similarity >= own[None]).sum(0)
     return float((rows < k).float().mean()), float((columns < k).float().mean())
+
+
+@recall_both_ways.mistake(
+    "you sort, so that of those that fit equally well some stand before the own one. A tie does not push it back: "
+    "count what is *larger* than z_ii."
+)
+def ties_push_back(similarity, k):
+    return _ranked_by_sorting(similarity, k), _ranked_by_sorting(similarity.T, k)
+
+
+def _ranked_by_sorting(similarity: Tensor, k: int) -> float:
+    best = similarity.argsort(dim=1, descending=True, stable=True)[:, :k]
+    return float((best == torch.arange(len(similarity))[:, None]).any(1).float().mean())
+
+
+@recall_both_ways.also("ties_push_back")
+def ties_push_back_from_the_end(similarity, k):
+    return ties_push_back(similarity.flip(0, 1), k)
+
+
+@recall_both_ways.also("ties_push_back")
+def ties_push_back_in_topk(similarity, k):
+    own = torch.arange(len(similarity))[:, None]
+    return tuple(float((z.topk(k).indices == own).any(1).float().mean()) for z in (similarity, similarity.T))
 
 
 @recall_both_ways.mistake(

@@ -77,9 +77,6 @@ def _(g):
     yield _copied_text(g, 300, 2_000, 8)
 
 
-longest_match.equivalent(
-    "lengths as floating point are exact up to 16 million tokens", "len(training) + 1[-, dtype=torch.long-]"
-)
 longest_match.equivalent("the maximum is symmetric", "maximum([-best, run-]{+run, best+})")
 
 
