@@ -24,6 +24,7 @@ MARKERS = "os^Dv*x"
 LINES = ("-", "--", "-.", ":")
 LEGEND = {"fontsize": 11, "facecolor": "white", "edgecolor": "none", "framealpha": 0.8}  # it may lie over bars
 INK = "#222222"
+MANY = 64  # points in a line: with more their markers run together, and nobody listens to all their numbers
 DPI = 160  # pixels in the file; shown at half that, so that a projector or a zoomed page stays sharp
 
 Points = Mapping[Real, Real]
@@ -51,7 +52,8 @@ def curve(
     named = series if _nested(series) else {"": series}
     with _Shown(ax, title, x=x, y=y, numbers=named) as axes:
         for i, (name, points) in enumerate(named.items()):
-            style = {"color": _cycle(COLOURS, i), "marker": _cycle(MARKERS, i), "linestyle": _cycle(LINES, i)}
+            marker = _cycle(MARKERS, i) if len(points) <= MANY else ""
+            style = {"color": _cycle(COLOURS, i), "marker": marker, "linestyle": _cycle(LINES, i)}
             values = list(map(float, points.values()))
             axes.plot(list(points), values, label=name or None, **style)
             error = [float((errors or {}).get(name, {}).get(at, 0)) for at in points]
@@ -215,7 +217,8 @@ class _Shown:
         by = " by ".join(filter(None, (self.labels["y"], self.labels["x"])))
         lines = [f"{self.labels['title']} ({by})"]
         for name, points in self.numbers.items():
-            values = ", ".join(f"{point} → {float(value):.4g}" for point, value in points.items())
+            told = _some(list(points.items()))
+            values = ", ".join(f"{point} → {float(value):.4g}" for point, value in told)
             lines.append(f"  {name}: {values}" if name else f"  {values}")
         return "\n".join(lines)
 
@@ -278,6 +281,12 @@ def _clear_of_legends(figure: Figure) -> None:
             axes.legend(legend.legend_handles, said, loc="upper left", bbox_to_anchor=(1.01, 1), **LEGEND)
             width, height = figure.get_size_inches()
             figure.set_size_inches(width + box.width / figure.dpi, height)
+
+
+def _some(points: list) -> list:
+    """All points, or MANY and one of them at most, evenly apart, the first and the last among them."""
+    apart = -(-len(points) // MANY)  # rounded up
+    return points if apart <= 1 else [*points[:-1:apart], points[-1]]
 
 
 def _nested(values: Mapping) -> bool:

@@ -118,6 +118,16 @@ def test_lines_differ_in_more_than_colour(axes):
     assert len(styles) == len({s[1] for s in styles}) == len({s[2] for s in styles}) == 4
 
 
+def test_a_line_of_hundreds_of_points_has_no_markers_and_tells_some_of_its_numbers(axes, shown):
+    few, many = {at: 1.0 for at in range(plots.MANY)}, {at: float(at) for at in range(500)}
+    plots.curve({"few": few, "many": many}, x="step", y="nats", ax=axes)
+    assert [line.get_marker() for line in axes.get_lines()] == ["o", ""]
+    plots.curve({"few": few, "many": many}, x="step", y="nats")
+    said = [line.split(": ")[1].split(", ") for line in shown[0][0]["text/plain"].splitlines()[1:]]
+    assert len(said[0]) == plots.MANY
+    assert len(said[1]) <= plots.MANY + 1 and said[1][:2] == ["0 → 0", "8 → 8"] and said[1][-1] == "499 → 499"
+
+
 def test_bars_carry_their_numbers(axes):
     plots.bars({"a": 1.234, "b": 2.0}, y="bits", ax=axes)
     assert [patch.get_height() for patch in axes.patches] == [1.234, 2.0]
