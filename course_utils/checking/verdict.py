@@ -5,7 +5,7 @@ from typing import Any
 
 from course_utils.checking import promises
 from course_utils.checking.cases import ExerciseCases
-from course_utils.plain import Answer, Module
+from course_utils.plain import Answer, Module, Recipe
 
 
 @dataclass
@@ -135,7 +135,10 @@ def _short(arguments: tuple) -> str:
 
 
 def _shown(value: Any) -> str:
-    """An argument as somebody would write it: numbers with six digits at most, large tensors by their shape."""
+    """An argument as somebody would write it: numbers with six digits at most, large tensors by their shape.
+
+    What a function of `course_utils.data` returns is its call: who imports the module can run it.
+    """
     if hasattr(value, "numel") and value.numel() > 200:
         return f"a tensor of shape {tuple(value.shape)}"
     match value.tolist() if hasattr(value, "tolist") else value:
@@ -143,9 +146,14 @@ def _shown(value: Any) -> str:
             return repr(float(f"{number:.6g}"))
         case list(values):
             return f"[{', '.join(map(_shown, values))}]"
+        case tuple((only,)):
+            return f"({_shown(only)},)"
         case tuple(values):
             return f"({', '.join(map(_shown, values))})"
         case dict(values):
             return f"{{{', '.join(f'{name!r}: {_shown(v)}' for name, v in values.items())}}}"
+        case Recipe(function, arguments, item):
+            call = f"{function}({', '.join(f'{name}={_shown(v)}' for name, v in arguments.items())})"
+            return call if item is None else f"{call}[{item}]"
         case other:
             return repr(other)

@@ -99,7 +99,7 @@ def test_what_a_function_of_the_course_draws_is_shown_as_its_call():
     drawn = {"n": 4, "seed": 3, "size": 24, "objects": ("house",)}
     cases.inputs = [(Recipe("captioned.postcards", drawn, item=0), Seed(3)), *cases.inputs[1:]]
     said = judge(lambda x, seed: x.sum(), exercise=cases).message
-    assert "its input: captioned.postcards(n=4, seed=3, size=24, objects=('house'))[0], Seed(" in said
+    assert "its input: captioned.postcards(n=4, seed=3, size=24, objects=('house',))[0], Seed(" in said
 
 
 def test_not_implemented_is_said_plainly():
