@@ -1106,12 +1106,13 @@ def only_the_half_turn_is_a_mirror_image(images):
 # --- 9. Learn to look -------------------------------------------------------------------------------------------------
 
 # Measured (docs/thresholds/a6_pretext.json, by benchmarks/thresholds.py): by the features of encoders that have learned
-# which way is up the probe names 50 % and more; by those of untrained ones, or of ones that learned something else,
-# 25 % at most. Who draws such pictures has their labels, too, and could train on those: that is banned.
+# which way is up the probe names 46 % and more; by those of untrained ones, or of ones that learned to reconstruct,
+# 15 % at most; by those of another question (two views that find each other) 20 to 35 %. Who draws such pictures has
+# their labels, too, and could train on those: that is banned.
 learn_to_look = Exercise(
     "learn_to_look",
     points=3,
-    compare=accuracy(0.3, reader="probe"),
+    compare=accuracy(0.38, reader="probe"),
     banned=[
         "course_utils.pretrained.load",
         "course_utils.data.captioned.objects_alone",

@@ -1047,12 +1047,12 @@ def centring_with_one_less(k, l):  # noqa: E741
 
 # --- 7. The same thing elsewhere --------------------------------------------------------------------------------------
 
-# Measured (docs/thresholds/a7_contrastive.json): trained with negatives an encoder finds 55 % and more; without, or
+# Measured (docs/thresholds/a7_contrastive.json): trained with negatives an encoder finds 51 % and more; without, or
 # untrained, 25 % at most.
 learn_to_find = Exercise(
     "learn_to_find",
     points=3,
-    compare=accuracy(0.45, reader="gallery"),
+    compare=accuracy(0.4, reader="gallery"),
     banned=[*LIBRARY, "course_utils.data.captioned.in_two_places"],
     seconds=30,
 )
