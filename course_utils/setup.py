@@ -443,7 +443,9 @@ def main(arguments):
     workers = min((os.cpu_count() or 1) + 1, 4)  # one more than cores: some tests wait for a limit or for a browser
     shared = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]  # files in the order of conftest.py
     what = ["-P", "-m", "course_utils", "lab"] if command == "lab" else ["-m", "pytest"] + shared
-    return become([python] + what + rest, ROOT, clean_environment())
+    environment = clean_environment()
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of hundreds of processes compiles the course anew
+    return become([python] + what + rest, ROOT, environment)
 
 
 if __name__ == "__main__":

@@ -5,23 +5,22 @@ lectures, so its autosave never touches the repository.
 """
 
 import pytest
-from pages import Notebook, complaints, move_each_widget
+from pages import complaints, move_each_widget
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-def test_home_runs_and_its_widgets_answer(browser, lab, tmp_path_factory):
-    home = Notebook(browser, lab, "lectures/00_start_here.ipynb")
+def test_home_runs_and_its_widgets_answer(opened, tmp_path_factory):
+    home = opened("lectures/00_start_here.ipynb")
     home.screenshot("home_opened")
     assert complaints(home.run_lecture(tmp_path_factory)) == []
     assert move_each_widget(home, "home") == {"taste": "answered", "taste-tale": "answered"}
-    home.close()
 
 
 @pytest.fixture(scope="module")
-def lecture_01(browser, lab, tmp_path_factory):
+def lecture_01(opened, tmp_path_factory):
     """Lecture 01, and its cells after Run All."""
-    lecture = Notebook(browser, lab, "lectures/01_shannon_markov_chains.ipynb")
+    lecture = opened("lectures/01_shannon_markov_chains.ipynb")
     return lecture, lecture.run_lecture(tmp_path_factory)
 
 

@@ -30,23 +30,23 @@ widgets.next_letter_explorer(chains, prompt="the ", order=2)
 """
 
 
-def opened(browser, lab, name, *cells):
+def written(lab, name, *cells):
+    """A new notebook's path in the JupyterLab."""
     nbformat.write(notebook_of(*cells), lab.root / f"{name}.ipynb")
-    found = Notebook(browser, lab, f"{name}.ipynb")
-    found.run_all()
-    return found
+    return f"{name}.ipynb"
 
 
-def test_a_dead_widget_is_found_out(browser, lab, monkeypatch):
+def test_a_dead_widget_is_found_out(opened, lab, monkeypatch):
     """The test of the test: a widget that lives, one whose first control leads nowhere, one with nothing but errors."""
     monkeypatch.setattr(pages, "ANSWER_S", 4)
-    notebook = opened(browser, lab, "dead", ALIVE, DEAD, SPEECHLESS)
+    notebook = opened(written(lab, "dead", ALIVE, DEAD, SPEECHLESS))
+    notebook.run_all()
     assert list(move_each_widget(notebook, "dead").values()) == ["answered", "no answer", "an error"]
-    notebook.close()
 
 
-def test_a_pasted_book_and_a_restarted_kernel_get_a_sentence(browser, lab):
-    notebook = opened(browser, lab, "letters", LETTERS)
+def test_a_pasted_book_and_a_restarted_kernel_get_a_sentence(opened, lab):
+    notebook = opened(written(lab, "letters", LETTERS))
+    notebook.run_all()
     widget = notebook.widget(notebook.widgets()[0])
     field = widget.root.locator("input")
     for pasted in ("the rat 🦊 é " * 9000, ""):
@@ -74,7 +74,7 @@ def test_a_pasted_book_and_a_restarted_kernel_get_a_sentence(browser, lab):
     assert "run this cell again" in said
     notebook.screenshot("widget_restarted")
     notebook.save()
-    notebook.close()
+    opened(written(lab, "nothing"))  # the kernel ends
 
 
 def test_a_notebook_opened_again_shows_its_widget_as_a_still(browser, lab):
@@ -95,7 +95,8 @@ def test_without_widgets_in_jupyterlab_there_is_the_result(browser, tmp_path, mo
     root = tmp_path / "course"
     root.mkdir()
     with running_lab(root) as lab:
-        notebook = opened(browser, lab, "letters", LETTERS)
+        notebook = Notebook(browser, lab, written(lab, "letters", LETTERS))
+        notebook.run_all()
         still = notebook.page.locator(".course-still:visible")
         still.wait_for()
         assert "type here: the " in still.inner_text() and "It has seen “e␣”" in still.inner_text()
