@@ -7,25 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers as hf
 from IPython.core.interactiveshell import InteractiveShell
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from transformers import (
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoTokenizer,
-    BertConfig,
-    BertForMaskedLM,
-    BertForPreTraining,
-    BertForSequenceClassification,
-    BertModel,
-    BertTokenizerFast,
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-)
 
 from course_utils import pretrained, runtime
 from course_utils.data.bpe import BERT_SPECIAL, BPETokenizer
@@ -83,17 +68,19 @@ def test_characters_outside_the_alphabet_go_on_as_before(tmp_path):
 
 def test_transformers_reads_the_same_folder(tmp_path):
     model, tokenizer = checkpoint("gpt", tmp_path / "gpt")
-    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "gpt", dtype=torch.float32).eval()
+    theirs = hf.AutoModelForCausalLM.from_pretrained(tmp_path / "gpt", dtype=torch.float32).eval()
     x = tokenizer.encode("the cat sat on the mat")[None, :16]
     torch.testing.assert_close(theirs(x).logits, pretrained.load(tmp_path / "gpt")[0](x), rtol=1e-4, atol=1e-4)
-    assert AutoTokenizer.from_pretrained(tmp_path / "gpt")("the cat").input_ids == tokenizer.encode("the cat").tolist()
+    assert (
+        hf.AutoTokenizer.from_pretrained(tmp_path / "gpt")("the cat").input_ids == tokenizer.encode("the cat").tolist()
+    )
 
     model, tokenizer = checkpoint("bert", tmp_path / "bert")
-    theirs = AutoModelForMaskedLM.from_pretrained(tmp_path / "bert", dtype=torch.float32).eval()
+    theirs = hf.AutoModelForMaskedLM.from_pretrained(tmp_path / "bert", dtype=torch.float32).eval()
     x, mask = tokenizer.encode_batch(["the cat", "the cat sat on the mat"])
     ours = pretrained.load(tmp_path / "bert")[0](x, mask)
     torch.testing.assert_close(theirs(x, attention_mask=mask.long()).logits[mask], ours[mask], rtol=1e-4, atol=1e-4)
-    fast = AutoTokenizer.from_pretrained(tmp_path / "bert")
+    fast = hf.AutoTokenizer.from_pretrained(tmp_path / "bert")
     batch = fast(["the cat", "the cat sat on the mat"], padding=True, return_tensors="pt")
     assert batch.input_ids.equal(x) and batch.attention_mask.bool().equal(mask) and fast.mask_token == "[MASK]"
 
@@ -170,8 +157,8 @@ SMALL_BERT = dict(
 
 def test_hub_names_round_trip_through_transformers():
     for theirs in (
-        GPT2LMHeadModel(GPT2Config(**SMALL)),
-        BertForMaskedLM(BertConfig(**SMALL_BERT)),
+        hf.GPT2LMHeadModel(hf.GPT2Config(**SMALL)),
+        hf.BertForMaskedLM(hf.BertConfig(**SMALL_BERT)),
     ):
         config, tensors = to_hugging_face(from_hugging_face(theirs))
         wanted = {name: t for name, t in theirs.state_dict().items() if name in tensors}
@@ -183,13 +170,13 @@ def test_hub_names_round_trip_through_transformers():
 
 def test_old_names():
     """The hub's gpt2 leaves out "transformer.", its BERT says gamma and beta; both hold more than we need."""
-    gpt = GPT2LMHeadModel(GPT2Config(**SMALL))
+    gpt = hf.GPT2LMHeadModel(hf.GPT2Config(**SMALL))
     old = {name.removeprefix("transformer."): t for name, t in gpt.state_dict().items() if name != "lm_head.weight"}
     old["h.0.attn.bias"] = torch.ones(1, 1, 8, 8)
     x = torch.arange(8)[None]
     torch.testing.assert_close(build(gpt.config.to_dict(), old).eval()(x), gpt.eval()(x).logits, rtol=1e-4, atol=1e-4)
 
-    bert = BertForMaskedLM(BertConfig(**SMALL_BERT))
+    bert = hf.BertForMaskedLM(hf.BertConfig(**SMALL_BERT))
     old = {
         name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): tensor
         for name, tensor in bert.state_dict().items()
@@ -202,13 +189,16 @@ def test_old_names():
     "theirs, message",
     [
         (
-            lambda: GPT2LMHeadModel(GPT2Config(**SMALL, activation_function="relu")),
+            lambda: hf.GPT2LMHeadModel(hf.GPT2Config(**SMALL, activation_function="relu")),
             "use GELU, but this one uses 'relu'",
         ),
-        (lambda: GPT2LMHeadModel(GPT2Config(**SMALL, scale_attn_by_inverse_layer_idx=True)), "scale_attn_by_inverse"),
-        (lambda: GPT2LMHeadModel(GPT2Config(**SMALL, tie_word_embeddings=False)), "tie_word_embeddings"),
-        (lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL_BERT)), "type 'gpt_neox'"),
-        (lambda: BertModel(BertConfig(**SMALL_BERT, is_decoder=True)), "is_decoder"),
+        (
+            lambda: hf.GPT2LMHeadModel(hf.GPT2Config(**SMALL, scale_attn_by_inverse_layer_idx=True)),
+            "scale_attn_by_inverse",
+        ),
+        (lambda: hf.GPT2LMHeadModel(hf.GPT2Config(**SMALL, tie_word_embeddings=False)), "tie_word_embeddings"),
+        (lambda: hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**SMALL_BERT)), "type 'gpt_neox'"),
+        (lambda: hf.BertModel(hf.BertConfig(**SMALL_BERT, is_decoder=True)), "is_decoder"),
     ],
 )
 def test_architectures_that_are_not_ours_are_refused(theirs, message):
@@ -217,7 +207,7 @@ def test_architectures_that_are_not_ours_are_refused(theirs, message):
 
 
 def test_tensors_that_do_not_fit_are_refused():
-    model = GPT2LMHeadModel(GPT2Config(**SMALL))
+    model = hf.GPT2LMHeadModel(hf.GPT2Config(**SMALL))
     config, tensors = model.config.to_dict(), model.state_dict()
     with pytest.raises(
         ValueError, match="'transformer.wte.weight' does not fit config.json: it is .31, 12., not .30, 12."
@@ -251,14 +241,14 @@ PIECES = [
 ]
 
 
-def encoder(folder, kind=BertModel, **sizes):
+def encoder(folder, kind="BertModel", **sizes):
     """A small BERT and its WordPiece tokenizer, saved by `transformers`. Returns both, as it has them."""
     torch.manual_seed(0)
     sizes = {**SMALL_BERT, "vocab_size": len(PIECES), "max_position_embeddings": 32, **sizes}
-    model = kind(BertConfig(**sizes)).eval()
+    model = getattr(hf, kind)(hf.BertConfig(**sizes)).eval()
     for parameter in model.parameters():  # far from what is drawn at first, so that a swapped tensor shows
         parameter.data += 0.3 * torch.randn_like(parameter)
-    tokenizer = BertTokenizerFast({piece: code for code, piece in enumerate(PIECES)}, model_max_length=32)
+    tokenizer = hf.BertTokenizerFast({piece: code for code, piece in enumerate(PIECES)}, model_max_length=32)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return model, tokenizer
@@ -281,11 +271,13 @@ def rewritten(folder, change):
     save_file({change(name): tensor for name, tensor in tensors.items()}, folder / "model.safetensors")
 
 
-@pytest.mark.parametrize("kind", [BertModel, BertForMaskedLM, BertForSequenceClassification, BertForPreTraining])
+@pytest.mark.parametrize(
+    "kind", ["BertModel", "BertForMaskedLM", "BertForSequenceClassification", "BertForPreTraining"]
+)
 def test_encoders_with_and_without_heads(kind, tmp_path):
     theirs, tokenizer = encoder(tmp_path, kind)
     ours, codes, mask = assert_same_features(tmp_path, theirs, tokenizer)
-    has_head = kind in (BertForMaskedLM, BertForPreTraining)
+    has_head = kind in ("BertForMaskedLM", "BertForPreTraining")
     assert ours.config.head is has_head
     if has_head:
         ours(codes, mask)
@@ -301,11 +293,11 @@ def test_an_encoder_without_a_head_is_saved_and_read_by_transformers(tmp_path):
     theirs, tokenizer = encoder(tmp_path / "theirs")
     ours, own = pretrained.load(tmp_path / "theirs")
     pretrained.save(tmp_path / "ours", ours, own, CARD, dtype=torch.float32)
-    assert_same_features(tmp_path / "ours", theirs, AutoTokenizer.from_pretrained(tmp_path / "ours"))
-    assert_same_features(tmp_path / "theirs", AutoModel.from_pretrained(tmp_path / "ours").eval(), tokenizer)
+    assert_same_features(tmp_path / "ours", theirs, hf.AutoTokenizer.from_pretrained(tmp_path / "ours"))
+    assert_same_features(tmp_path / "theirs", hf.AutoModel.from_pretrained(tmp_path / "ours").eval(), tokenizer)
 
 
-@pytest.mark.parametrize("kind", [BertModel, BertForMaskedLM])
+@pytest.mark.parametrize("kind", ["BertModel", "BertForMaskedLM"])
 @pytest.mark.parametrize(
     "prefix",
     ["", "model.", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.model.", "0.auto_model.", "encoder."],
@@ -313,12 +305,12 @@ def test_an_encoder_without_a_head_is_saved_and_read_by_transformers(tmp_path):
 def test_what_a_model_was_wrapped_in_does_not_matter(kind, prefix, tmp_path):
     theirs, tokenizer = encoder(tmp_path, kind)
     rewritten(tmp_path, lambda name: prefix + name)
-    assert assert_same_features(tmp_path, theirs, tokenizer)[0].config.head is (kind is BertForMaskedLM)
+    assert assert_same_features(tmp_path, theirs, tokenizer)[0].config.head is (kind == "BertForMaskedLM")
 
 
 @pytest.mark.parametrize("prefix", ["", "transformer.", "_orig_mod.transformer.", "model.transformer.", "module."])
 def test_the_same_of_a_gpt(prefix):
-    gpt = GPT2LMHeadModel(GPT2Config(**SMALL)).eval()
+    gpt = hf.GPT2LMHeadModel(hf.GPT2Config(**SMALL)).eval()
     tensors = {
         prefix + name.removeprefix("transformer."): t for name, t in gpt.state_dict().items() if "lm_head" not in name
     }
@@ -360,7 +352,7 @@ LAYOUTS = [as_parts, as_torch, as_torch_parts, as_a_trainers_file]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("kind", [BertModel, BertForSequenceClassification])
+@pytest.mark.parametrize("kind", ["BertModel", "BertForSequenceClassification"])
 def test_layouts_of_the_weights(layout, kind, tmp_path):
     theirs, tokenizer = encoder(tmp_path, kind)
     layout(tmp_path, theirs)
@@ -404,7 +396,7 @@ def test_capitals_count_where_the_tokenizer_says_so(tmp_path):
     theirs, _ = encoder(tmp_path)
     about = json.loads((tmp_path / "tokenizer_config.json").read_text())
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({**about, "do_lower_case": False}))
-    cased = AutoTokenizer.from_pretrained(tmp_path)
+    cased = hf.AutoTokenizer.from_pretrained(tmp_path)
     assert cased("The cat").input_ids[1] == PIECES.index("[UNK]")
     assert_same_features(tmp_path, theirs, cased)
 
@@ -458,8 +450,8 @@ def test_special_tokens_of_another_name(tmp_path):
 
 def test_a_padded_vocabulary_is_never_written(tmp_path):
     tokenizer = BPETokenizer.train(TEXT, vocab_size=290)
-    padded = GPT2Config(**{**SMALL, "vocab_size": 320})
-    theirs = GPT2LMHeadModel(padded).eval()
+    padded = hf.GPT2Config(**{**SMALL, "vocab_size": 320})
+    theirs = hf.GPT2LMHeadModel(padded).eval()
     theirs.transformer.wte.weight.data[290:] *= 50  # each of them likelier, half of the time, than all real ones
     theirs.save_pretrained(tmp_path)
     tokenizer.save(tmp_path / "tokenizer.json")
@@ -567,7 +559,7 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_read(tmp_path, monkey
 
 
 def test_an_unknown_architecture_is_refused_before_anything_else_is_read(tmp_path, monkeypatch):
-    GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL_BERT)).save_pretrained(tmp_path)  # it has no tokenizer either
+    hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**SMALL_BERT)).save_pretrained(tmp_path)  # it has no tokenizer either
     monkeypatch.setattr(weight_files, "read", lambda folder: pytest.fail("read"))
     with pytest.raises(
         ValueError, match="type 'gpt_neox'; this course builds gpt2, bert and char_rnn. For others, use"
@@ -595,8 +587,8 @@ def test_a_real_sentence_encoder_agrees_with_transformers_on_500_messages():
     messages = [line.split("\t", 1)[1] for line in lines]
     ours, tokenizer = pretrained.load(folder)
     theirs, their_tokenizer = (
-        AutoModel.from_pretrained(folder, dtype=torch.float32).eval(),
-        AutoTokenizer.from_pretrained(folder),
+        hf.AutoModel.from_pretrained(folder, dtype=torch.float32).eval(),
+        hf.AutoTokenizer.from_pretrained(folder),
     )
     with torch.inference_mode():
         for start in range(0, 500, 50):

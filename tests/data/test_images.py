@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torchvision
 from PIL import Image
 
 from course_utils.data import images
@@ -333,7 +332,7 @@ class Stored:
 
 
 def test_torchvision(monkeypatch):
-    monkeypatch.setattr(torchvision.datasets, "MNIST", Stored)
+    monkeypatch.setattr("torchvision.datasets.MNIST", Stored)
     data = images.torchvision("mnist", size=32, limit=3)
     assert data.images.shape == (6, 3, 32, 32) and data.classes == ["zero", "one"]
     assert data.labels.tolist() == [0, 1] * 3
@@ -394,7 +393,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torchvision.datasets.MNIST, "download", full)
+    monkeypatch.setattr("torchvision.datasets.MNIST.download", full)
     with pytest.raises(OSError, match="cannot write MNIST into .*No space left.*another folder as root"):
         images.torchvision("MNIST", root=tmp_path)
 

@@ -5,13 +5,19 @@ import pytest
 import scipy.ndimage
 import torch
 from scipy.stats import ks_2samp
-from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms.v2 import functional as V
 
 from course_utils import runtime
 from course_utils.learn import augment
 
 N = 12
+
+
+@pytest.fixture(scope="module")
+def v2():
+    """torchvision's transforms; whoever only collects tests need not wait for them."""
+    from torchvision.transforms import v2
+
+    return v2
 
 
 def pictures(n=N, height=32, width=32, seed=0):
@@ -27,52 +33,52 @@ def same(found, *slow, **tolerance):
 
 @pytest.mark.parametrize("height, width", [(32, 32), (24, 40)])
 @pytest.mark.parametrize("flip", [0, 0.5, 1])
-def test_crop_resize(height, width, flip):
+def test_crop_resize(height, width, flip, v2):
     x = pictures(height=height, width=width)
     p = augment.CropResize(flip=flip).draw(x, runtime.seed(1))
     del p["chosen"]
     slow = []
     for i in range(N):
         box = [int(p[name][i]) for name in ("top", "left", "height", "width")]
-        one = V.resized_crop(x[i], *box, [height, width], antialias=True)
-        slow.append(V.horizontal_flip(one) if p["flip"][i] else one)
+        one = v2.functional.resized_crop(x[i], *box, [height, width], antialias=True)
+        slow.append(v2.functional.horizontal_flip(one) if p["flip"][i] else one)
     same(augment.crop_resize(x, **p), *slow)
 
 
 @pytest.mark.parametrize("size", [7, 24, 50])
-def test_crop_resize_to_another_size(size):
+def test_crop_resize_to_another_size(size, v2):
     x, crop = pictures(height=24, width=40), augment.CropResize(flip=0.5, size=size)
     p = crop.draw(x, runtime.seed(1))
     slow = []
     for i in range(N):
         box = [int(p[name][i]) for name in ("top", "left", "height", "width")]
-        one = V.resized_crop(x[i], *box, [size, size], antialias=False)
-        slow.append(V.horizontal_flip(one) if p["flip"][i] else one)
+        one = v2.functional.resized_crop(x[i], *box, [size, size], antialias=False)
+        slow.append(v2.functional.horizontal_flip(one) if p["flip"][i] else one)
     same(crop.apply(x, p), *slow)
     assert augment.Compose(crop, augment.ColourDrop(p=0.2))(x, runtime.seed(2)).shape == (N, 3, size, size)
 
 
 @pytest.mark.parametrize("height, width", [(32, 32), (24, 40)])
-def test_rotate(height, width):
+def test_rotate(height, width, v2):
     x, angle = pictures(height=height, width=width), torch.tensor([0, 90, 180, 270, 5, -30, 45, 60, 12, 99, -1, 359.0])
     same(
         augment.rotate(x, angle),
-        *(V.rotate(a, float(d), InterpolationMode.BILINEAR) for a, d in zip(x, angle)),
+        *(v2.functional.rotate(a, float(d), v2.InterpolationMode.BILINEAR) for a, d in zip(x, angle)),
         atol=1e-3,
     )
     torch.testing.assert_close(augment.rotate(x, 0 * angle), x)
 
 
-def test_colour_drop():
+def test_colour_drop(v2):
     x = pictures()
-    same(augment.colour_drop(x), *(V.rgb_to_grayscale(a, 3) for a in x), atol=ROUNDED)
+    same(augment.colour_drop(x), *(v2.functional.rgb_to_grayscale(a, 3) for a in x), atol=ROUNDED)
 
 
 @pytest.mark.parametrize("name, factors", [
     ("brightness", (0, 0.5, 1, 1.8)), ("contrast", (0, 0.5, 1, 1.8)), ("saturation", (0, 0.5, 1, 1.8)),
     ("hue", (-0.5, -0.2, 0, 0.1, 1 / 3, 0.5)),
 ])  # fmt: skip
-def test_each_adjustment(name, factors):
+def test_each_adjustment(name, factors, v2):
     x, factor = pictures(), torch.tensor(factors).repeat(N)[:N]
     x[0] = 0.3  # grey, black and white have no hue
     x[1], x[2] = 0, 1
@@ -81,19 +87,19 @@ def test_each_adjustment(name, factors):
     x[5, 0] = x[5, 2] = 0.8
     x.requires_grad_(False)
     before = x.clone()
-    theirs = getattr(V, f"adjust_{name}")
+    theirs = getattr(v2.functional, f"adjust_{name}")
     same(getattr(augment, f"adjust_{name}")(x, factor), *(theirs(a, float(f)) for a, f in zip(x, factor)), atol=ROUNDED)
     assert torch.equal(x, before)
 
 
-def test_colour_jitter_with_orders():
+def test_colour_jitter_with_orders(v2):
     x = pictures(24)
     p = augment.ColourJitter().draw(x, runtime.seed(2))
     names, slow = ["brightness", "contrast", "saturation", "hue"], []
     for i in range(24):
         one = x[i]
         for which in p["order"][i].tolist():
-            one = getattr(V, f"adjust_{names[which]}")(one, float(p[names[which]][i]))
+            one = getattr(v2.functional, f"adjust_{names[which]}")(one, float(p[names[which]][i]))
         slow.append(one)
     same(augment.colour_jitter(x, **{k: v for k, v in p.items() if k != "chosen"}), *slow, atol=5e-4)
     assert len({tuple(o) for o in p["order"].tolist()}) > 8
@@ -101,31 +107,31 @@ def test_colour_jitter_with_orders():
     same(fixed, *augment.colour_jitter(x, *(p[name] for name in names), torch.arange(4).expand(24, 4)))
 
 
-def test_cutout():
+def test_cutout(v2):
     x = pictures(height=24, width=40)
     p = augment.Cutout().draw(x, runtime.seed(1))
     boxes = [[int(p[name][i]) for name in ("top", "left", "height", "width")] for i in range(N)]
     for value in (0.0, 0.5):
         found = augment.cutout(x, *(p[name] for name in ("top", "left", "height", "width")), value=value)
-        same(found, *(V.erase(a, *box, torch.tensor([value])) for a, box in zip(x, boxes)))
+        same(found, *(v2.functional.erase(a, *box, torch.tensor([value])) for a, box in zip(x, boxes)))
 
 
-def test_gaussian_noise():
+def test_gaussian_noise(v2):
     x, sigma, slow, noise = pictures(), torch.linspace(0, 0.5, N), [], []
     for i in range(N):
         torch.manual_seed(i)
         noise.append(torch.randn_like(x[i]))
         torch.manual_seed(i)
-        slow.append(V.gaussian_noise(x[i], 0.0, float(sigma[i]), clip=True))
+        slow.append(v2.functional.gaussian_noise(x[i], 0.0, float(sigma[i]), clip=True))
     same(augment.gaussian_noise(x, sigma, torch.stack(noise)), *slow)
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 9])
-def test_gaussian_blur(size):
+def test_gaussian_blur(size, v2):
     x, sigma = pictures(height=24, width=40), torch.linspace(0.1, 2, N)
     same(
         augment.gaussian_blur(x, sigma, size),
-        *(V.gaussian_blur(a, [size, size], [float(s)] * 2) for a, s in zip(x, sigma)),
+        *(v2.functional.gaussian_blur(a, [size, size], [float(s)] * 2) for a, s in zip(x, sigma)),
     )
 
 
@@ -142,7 +148,7 @@ def test_sobel_is_scipys():
 # --- what is drawn ----------------------------------------------------------------------------------------------------
 
 
-def test_boxes_are_drawn_as_torchvision_draws_them():
+def test_boxes_are_drawn_as_torchvision_draws_them(v2):
     x = pictures(3000)
     p = augment.CropResize().draw(x, runtime.seed(0))
     torch.manual_seed(0)

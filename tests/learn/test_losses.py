@@ -5,8 +5,8 @@ import math
 
 import pytest
 import torch
+import transformers as hf
 from scipy.stats import binomtest, kstest
-from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
 
 from course_utils import runtime
 from course_utils.learn.losses import (
@@ -61,7 +61,7 @@ def test_next_token_loss_by_loop(extra, scale, padded):
 
 def test_next_token_loss_is_the_hubs():
     model, x = (
-        GPT2LMHeadModel(GPT2Config(vocab_size=11, n_positions=8, n_embd=12, n_layer=1, n_head=3)).eval(),
+        hf.GPT2LMHeadModel(hf.GPT2Config(vocab_size=11, n_positions=8, n_embd=12, n_layer=1, n_head=3)).eval(),
         tokens(3, 8),
     )
     out = model(x, labels=x)
@@ -134,8 +134,8 @@ def test_masking_bad_input():
 def test_mlm_loss_by_loop_and_by_the_hub():
     x = tokens(4, 8)
     hidden, targets = mask_tokens(x, mask_token=0, vocab_size=11, share=0.4, generator=runtime.seed(0))
-    model = BertForMaskedLM(
-        BertConfig(
+    model = hf.BertForMaskedLM(
+        hf.BertConfig(
             vocab_size=11,
             hidden_size=12,
             num_hidden_layers=1,

@@ -5,8 +5,8 @@ import math
 
 import pytest
 import torch
+import transformers as hf
 from scipy.stats import chisquare
-from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
 
 from course_utils import runtime
 from course_utils.models.hugging_face import from_hugging_face
@@ -41,18 +41,18 @@ def bert():
 @pytest.fixture(scope="module")
 def hub_gpt():
     torch.manual_seed(0)
-    config = GPT2Config(vocab_size=31, n_positions=16, n_embd=24, n_layer=3, n_head=4, initializer_range=0.2)
-    return sharpen(GPT2LMHeadModel(config))
+    config = hf.GPT2Config(vocab_size=31, n_positions=16, n_embd=24, n_layer=3, n_head=4, initializer_range=0.2)
+    return sharpen(hf.GPT2LMHeadModel(config))
 
 
 @pytest.fixture(scope="module")
 def hub_bert():
     torch.manual_seed(0)
-    config = BertConfig(
+    config = hf.BertConfig(
         vocab_size=31, hidden_size=24, num_hidden_layers=3, num_attention_heads=4, intermediate_size=50,
         max_position_embeddings=16, initializer_range=0.2,
     )  # fmt: skip
-    return sharpen(BertForMaskedLM(config))
+    return sharpen(hf.BertForMaskedLM(config))
 
 
 def sharpen(model):
