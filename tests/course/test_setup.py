@@ -257,6 +257,17 @@ def test_damaged_packages_are_put_back_and_whole_ones_are_kept(begun):
     assert (packages / "pytest" / "__main__.py").stat().st_ctime_ns == pytest_time, "whole packages are left alone"
 
 
+def test_tests_compile_the_course_once(monkeypatch):
+    """Where nothing compiled is kept, as in many container images, each of hundreds of processes would do it anew."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(setup, "ensure", lambda **how: sys.executable)
+    monkeypatch.setattr(setup, "become", lambda command, folder, environment: (command, folder, environment))
+    command, folder, environment = setup.main(["test", "-k", "one"])
+    assert command[:3] == [sys.executable, "-m", "pytest"] and command[-2:] == ["-k", "one"]
+    assert folder == REPO
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+
+
 @pytest.mark.soak
 def test_a_link_is_kept_and_its_folder_is_used(checkout, plain_environment):
     venv, scratch = checkout.root / ".venv", checkout.folder / "scratch"
