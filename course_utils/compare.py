@@ -51,6 +51,8 @@ def _error(got: Answer, show: bool) -> str:
         return "it takes more processor time than a call may: fewer Python loops, more numbers at once"
     if got["error"] == "Banned":
         return str(got["message"])[:200] if show else "called a library function that does this exercise's work"
+    if got["error"] == "NotPlain":
+        return "what it returned cannot be judged" + (f": {got['message']}" if show else "")
     if got["error"] == "WrongParameters":
         return str(got["message"]) if show else WRONG_PARAMETERS
     return f"raised {got['error']}: {got['message']}" if show else f"raised {usual(got['error']) or 'an error'}"

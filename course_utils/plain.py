@@ -137,11 +137,15 @@ def _fill(module: Any, state: dict) -> None:
     module.load_state_dict(own | state)
 
 
+class NotPlain(TypeError):
+    """A value holds something that does not travel: a tokenizer, a set, a generator."""
+
+
 def pack(value: Any) -> bytes:
     """Bytes of a plain value.
 
     Raises:
-        TypeError: the value holds something else than plain data; the message names its type.
+        NotPlain: the value holds something else than plain data; the message names its type.
     """
     tensors: dict[str, torch.Tensor] = {}
     text = json.dumps(_encode(value, tensors))
@@ -358,7 +362,7 @@ def _encode(value: Any, tensors: dict[str, "torch.Tensor"]) -> Any:
         value = dict(value.state_dict())
     if isinstance(value, dict):
         if odd := {type(k).__name__ for k in value if not isinstance(k, str)}:
-            raise TypeError(f"expected text for the keys of a dict, got {', '.join(sorted(odd))}")
+            raise NotPlain(f"expected text for the keys of a dict, got {', '.join(sorted(odd))}")
         return {"dict": [[_encode(k, tensors), _encode(v, tensors)] for k, v in value.items()]}
     if isinstance(value, Seed):
         return {"seed": value.n}
@@ -366,7 +370,7 @@ def _encode(value: Any, tensors: dict[str, "torch.Tensor"]) -> Any:
         return {"recipe": value.function, "arguments": _encode(value.arguments, tensors), "item": value.item}
     if isinstance(value, Module):
         return {"module": [_encode(v, tensors) for v in (value.init, value.state, value.inputs, value.method)]}
-    raise TypeError(f"expected numbers, text, tensors, or lists, tuples and dicts of them, got {type(value).__name__}")
+    raise NotPlain(f"expected numbers, text, tensors, or lists, tuples and dicts of them, got {type(value).__name__}")
 
 
 def parsed(text: str | bytes) -> Any:

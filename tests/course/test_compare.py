@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from autograder.author.exercise import accuracy, close, distribution, exact
+from course_utils.check import answer
 from course_utils.compare import difference
 
 
@@ -188,6 +189,16 @@ def test_values_too_odd_to_compare_never_raise():
                 accuracy(0.5, "gallery"),
             ):
                 assert say(got, expected, compare, truth=["a"]) is not None
+
+
+def test_what_cannot_be_judged_was_returned_not_raised():
+    got = answer(lambda: (torch.ones(2), {3}), ())
+    said = "what it returned cannot be judged"
+    assert difference(close(), got, {"value": torch.ones(2)}, show=True).startswith(
+        f"{said}: expected numbers, text, tensors"
+    )
+    assert difference(close(), got, {"value": torch.ones(2)}, show=False) == said
+    assert difference(close(), got, {"error": "TypeError", "message": ""})
 
 
 def test_an_error_that_a_student_made_up_is_not_named_where_inputs_are_hidden():
