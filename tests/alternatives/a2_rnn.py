@@ -240,7 +240,7 @@ def with_an_lstm(texts, answers, new_texts, generator):
     size = int(max(texts.max(), new_texts.max())) + 1
     network = torch.nn.LSTM(size, 48, batch_first=True)
     head = torch.nn.Linear(48, int(answers.max()) + 1)
-    return _trained(network, head, texts, answers, new_texts, 600, 64)
+    return _trained(network, head, texts, answers, new_texts, 1000, 64)
 
 
 class GatedCell(torch.nn.Module):
@@ -265,5 +265,5 @@ class GatedCell(torch.nn.Module):
 def with_a_gate_of_its_own(texts, answers, new_texts, generator):
     size = int(max(texts.max(), new_texts.max())) + 1
     return _trained(
-        GatedCell(size, 48), torch.nn.Linear(48, int(answers.max()) + 1), texts, answers, new_texts, 700, 64
+        GatedCell(size, 48), torch.nn.Linear(48, int(answers.max()) + 1), texts, answers, new_texts, 800, 64
     )
