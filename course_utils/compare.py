@@ -11,6 +11,7 @@ from course_utils import readers
 from course_utils.plain import Answer, usual
 
 NOT_ANSWERED = "not answered yet"
+SLOW = "it takes more processor time than a call may: fewer Python loops, more numbers at once"
 WRONG_PARAMETERS = (
     "the module's parameters have other names or shapes: `for name, p in module.named_parameters(): "
     "print(name, p.shape)` shows yours, to be compared with the table"
@@ -30,10 +31,10 @@ def difference(
         if got.get("error") == expected["error"]:
             return None
         return f"expected {expected['error']} to be raised, got " + (
-            _error(got, show is True) if "error" in got else "an answer"
+            _error(got, show is True, compare["kind"]) if "error" in got else "an answer"
         )
     if "error" in got:
-        return _error(got, show is True)
+        return _error(got, show is True, compare["kind"])
     if got["value"] is None and expected["value"] is not None:
         return "the function returned None: is there a `return`?"
     if "read" in got:  # a file of cases keeps the labels that were read from a trained network
@@ -44,11 +45,13 @@ def difference(
         return f"the answer cannot be compared with the right one ({type(error).__name__})"
 
 
-def _error(got: Answer, show: bool) -> str:
+def _error(got: Answer, show: bool, kind: str) -> str:
     if got["error"] == "NotImplementedError" and not got["message"]:  # the stub's own; torch's say what they miss
         return NOT_ANSWERED
     if got["error"] == "TooLong":
-        return "it takes more processor time than a call may: fewer Python loops, more numbers at once"
+        if kind == "accuracy":
+            return f"{SLOW}; if it trains something, fewer steps, each on one batch"
+        return SLOW
     if got["error"] == "Banned":
         return str(got["message"])[:200] if show else "called a library function that does this exercise's work"
     if got["error"] == "NotPlain":

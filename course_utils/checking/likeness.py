@@ -539,7 +539,7 @@ def _sizes(inputs: list[tuple], names: list[str]) -> Iterator[tuple[str, list[fl
 
 def _rounded(pairs: list[Pair]) -> str:
     """Whether whole numbers are wrong in their last digits alone, too large for float32, and what it can hold."""
-    if not all((r == r.round()).all() and (g == g.float()).all() for g, r in pairs):
+    if not all((r == r.round()).all() and r.isfinite().all() and (g == g.float()).all() for g, r in pairs):
         return ""
     for g, r in pairs:
         if bool(((g - r).abs() > ROUNDED * r.abs()).any()) or not bool((r.abs()[g != r] > WHOLE).all()):

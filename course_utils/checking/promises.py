@@ -22,6 +22,7 @@ from course_utils.plain import Answer, Module
 ARGUMENTS, GENERATOR, GRADIENTS, DTYPE, DEVICE = "arguments", "generator", "gradients", "dtype", "device"
 AGAIN = "again"
 OURS = str(Path(__file__).parents[1])
+FETCHING = ("item", "tolist", "numpy", "__array__", "__float__", "__int__", "__index__", "cpu")
 MOST_CALLS = 1000  # of torch's functions, on another device: a fault of a function that trains shows in its first steps
 
 
@@ -113,12 +114,17 @@ def _elsewhere(function: Callable, arguments: tuple) -> dict[str, Any] | None:
             _run(function, arguments, torch.device("cpu"), listener := _watch(listens=True))
             watch = _watch(fake=True, heard=listener.heard)
             found = _run(function, arguments, device, watch, FakeTensorMode(allow_non_fake_inputs=True))
-    kind = _fault(found) if found else ""
+    if not isinstance(found, Exception):
+        return {"kind": "left", "line": 0, "code": ""} if "cpu" in found else None
+    kind = _fault(found)
     return {"kind": kind} | _line(found) if kind else None
 
 
-def _run(function: Callable, arguments: tuple, device: Any, watch: Any, *fake: Any) -> Exception | None:
-    """The error that a call with its tensors on a device ends in."""
+def _run(function: Callable, arguments: tuple, device: Any, watch: Any, *fake: Any) -> Exception | set[str]:
+    """Where the answer lies of a call with its tensors on a device, or the error that the call ends in.
+
+    Nowhere, where the function fetched numbers to the CPU itself.
+    """
     import torch
 
     try:
@@ -130,15 +136,12 @@ def _run(function: Callable, arguments: tuple, device: Any, watch: Any, *fake: A
             there = _on(device, arguments, bool(fake))
             module = module and module.to(device)
             stack.enter_context(watch)
-            if module is None:
-                function(*there)
-            else:
-                there[0].call(module, there[0].inputs)
+            value = function(*there) if module is None else there[0].call(module, there[0].inputs)
+            return set() if watch.fetched else {where.type for where in _devices(value)}
     except _Enough:
-        pass
+        return set()
     except Exception as error:
         return error
-    return None
 
 
 def _hanging() -> tuple[type[Exception], ...]:
@@ -220,6 +223,8 @@ def _on(device: Any, value: Any, fake: bool) -> Any:
 def _watch(fake: bool = False, listens: bool = False, heard: list[tuple] = ()) -> Any:
     """A mode that counts calls, and in which numpy refuses what lies on a device that is only played.
 
+    It sees whether numbers are `fetched` from the device.
+
     Args:
         fake: whether the device is played.
         listens: whether it keeps each call's function and result, as `heard`.
@@ -233,11 +238,12 @@ def _watch(fake: bool = False, listens: bool = False, heard: list[tuple] = ()) -
     class Watch(TorchFunctionMode):
         def __init__(self):
             super().__init__()
-            self.calls, self.heard = 0, []
+            self.calls, self.heard, self.fetched = 0, [], False
 
         def __torch_function__(self, function, types, args=(), kwargs=None):
             place = self.calls
             self.calls += 1
+            self.fetched |= getattr(function, "__name__", "") in FETCHING
             if self.calls > MOST_CALLS:
                 raise _Enough
             if fake and _indexed_from_elsewhere(function, args, kwargs or {}):
@@ -252,6 +258,7 @@ def _watch(fake: bool = False, listens: bool = False, heard: list[tuple] = ()) -
                 return _on(_device_of(args), heard[place][1], fake)
             if listens:
                 self.heard.append((function, result))
+            self.fetched |= function == torch.Tensor.to and _device_of((result,)).type == "cpu"
             return result
 
     return Watch()
@@ -314,7 +321,8 @@ CUT = (
 )
 HARMLESS = (
     "what comes of a division by 0 (or of the root or the logarithm of 0) is thrown away afterwards, but its slope is "
-    "not, and 0 times infinity is nan. Make it harmless *before*, say with `clamp(min=…)`"
+    "not, and 0 times infinity is nan. Make it harmless *before*, say with `clamp(min=…)`; and fill what is hidden "
+    "with −∞ (`masked_fill`) in place of adding it"
 )
 CONSTANT = (
     "a new constant hangs on no argument, so that `backward()` raises an error, and on a GPU it lies elsewhere. A sum "
@@ -323,6 +331,7 @@ CONSTANT = (
 CURES = {
     "mixed": "a tensor made on the CPU meets one on the GPU: make it where the input is, with `device=x.device` "
     "(in a module: `register_buffer`)",
+    "left": "what comes next meets it there: make what you fill, and what you answer, with `device=x.device`",
     "numpy": "numpy cannot read from a GPU: write `x.cpu().numpy()`, or keep to torch",
 }
 
@@ -395,6 +404,11 @@ def _generator(first: Answer, own: list[Answer]) -> str:
         )
     if _same(first["value"], own[1]["value"]):
         return "another generator gave the same draws: draw from the one that is given, and seed nothing yourself"
+    if len(own) > 2 and _same(first["value"], own[2]["value"]):
+        return (
+            "a generator that has been used before gave the draws of a fresh one, so a second call would repeat the "
+            "first: draw from the one that is given; do not begin anew from its seed (`initial_seed()`)"
+        )
     return ""
 
 
@@ -471,6 +485,8 @@ def _stopped(got: Answer) -> str:
 
 def _device(got: Answer) -> tuple[str, bool]:
     match got.get("value"):
+        case {"kind": "left"}:
+            return f"on a GPU its answer is left behind on the CPU: {CURES['left']}", True
         case {"kind": str(kind), "line": int(line)} if kind in CURES:
             return f"on a GPU it stops in line {line} of its cell: {CURES[kind]}", kind == "mixed"
     return "", False

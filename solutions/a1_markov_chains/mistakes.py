@@ -175,6 +175,11 @@ def _(g):
     )
     yield Case((torch.tensor([[0, 1], [0, 0]]), 0.0), note="a row seen once, and one never: that one is uniform")
     yield Case((torch.tensor([[5]]), 0.1), note="one symbol")
+    little = 0.01 + 0.1 * float(torch.rand((), generator=g))
+    yield Case(
+        (torch.tensor([[0, 0, 0], [4, 0, 1], [0, 0, 0]]), little),
+        note="rows without counts, and so little smoothing that theirs add up to less than 1",
+    )
     column = torch.randint(1, 5, (3, 3), generator=g) * torch.tensor([1, 0, 1])
     yield Case((column, 0.5), note="a symbol that never comes next, smoothed")
     for smoothing in (0.0, 0.01 + float(torch.rand((), generator=g)), 2.0):
@@ -361,6 +366,10 @@ def _(g):
         (torch.tensor([0, 1, 1, 0]), torch.tensor([[0.5, 0.5], [0.0, 1.0]])),
         note="an impossible step: infinitely many bits",
     )
+    yield Case(
+        (torch.tensor([2, 0, 1, 1, 0, 1]), torch.tensor([[0.0, 0.75, 0.25], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])),
+        note="steps of probability 0 that the text never makes",
+    )
     for length in (20, 50, 3_000):  # the probability of the last one is far below the smallest float
         size = _integer(g, 3, 9)
         yield torch.randint(0, size, (length,), generator=g), torch.rand(size, size, generator=g).mul(3).softmax(1)
@@ -369,6 +378,14 @@ def _(g):
 @bits_per_character.mistake("these are nats: you took the natural logarithm. One bit is ln 2 = 0.693 nats.")
 def nats_instead_of_bits(codes, table):
     return -table[codes[:-1], codes[1:]].log().mean()
+
+
+@bits_per_character.mistake(
+    "the probabilities go through a softmax once more. The table's rows sum to 1 already, and `cross_entropy` wants "
+    "logits: look the probability of each step up, and take its logarithm."
+)
+def one_softmax_more(codes, table):
+    return -table.log_softmax(1)[codes[:-1], codes[1:]].mean() / math.log(2)
 
 
 @bits_per_character.mistake(

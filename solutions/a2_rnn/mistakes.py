@@ -159,6 +159,15 @@ def one_bias_for_all(x, h, weights):
     return torch.tanh(x @ weights["W_x"] + h @ weights["W_h"] + weights["b"].mean())
 
 
+@rnn_step.mistake(
+    "the character goes through W_h and the old state through W_x. In x W_x + h W_h each meets the matrix of its name; "
+    "in one product of longer matrices x stands where W_x does, and h where W_h does."
+)
+def matrices_exchanged(x, h, weights):
+    both = torch.cat([weights["W_x"], weights["W_h"]])
+    return torch.tanh(torch.cat([h, x], 1) @ both + weights["b"])
+
+
 # --- 2. Along the text ------------------------------------------------------------------------------------------------
 
 run_rnn = Exercise(
@@ -531,6 +540,11 @@ def slope_missing(codes, h, states, logits, weights):
     return _back(codes, h, states, logits, weights, slope=torch.ones_like(states))
 
 
+@bptt.mistake("the states have been through tanh already; you take tanh of them once more for the slope. It is 1 − h².")
+def slope_of_tanh_of_the_state(codes, h, states, logits, weights):
+    return _back(codes, h, states, logits, weights, slope=1 - states.tanh() ** 2)
+
+
 @bptt.mistake("the slope is taken at the state before, $h_{t-1}$. It belongs to the state that this tanh made, $h_t$.")
 def slope_of_the_state_before(codes, h, states, logits, weights):
     before = torch.cat([h[:, None], states[:, :-1]], 1)
@@ -731,7 +745,7 @@ CLIP = ["torch.nn.utils.clip_grad_norm_", "torch.nn.utils.clip_grads_with_norm_"
 clip_by_global_norm = Exercise(
     "clip_by_global_norm",
     points=2,
-    compare=close(rtol=1e-4, atol=1e-5),
+    compare=close(rtol=1e-4, atol=1e-5),  # 1e-6 beside the length, as torch has it, is no mistake
     banned=LIBRARY + CLIP,
     promises=Promises(device="warns"),
 )
@@ -1273,6 +1287,14 @@ def tanh_of_the_state_s_factors(x, h, weights):
 )
 def inner_product(x, h, weights):
     f = _factors(x, h, weights).sum(1, keepdim=True).expand(-1, len(weights["W_fx"]))
+    return torch.tanh(f @ weights["W_hf"].T + x @ weights["W_hx"].T)
+
+
+@multiplicative_step.mistake(
+    "all texts get the factors of the *first* text's character. Each row of x has its own: `argmax(1)`, or x @ W_fx.T."
+)
+def first_text_s_character_for_all(x, h, weights):
+    f = (x[:1] @ weights["W_fx"].T) * (h @ weights["W_fh"].T)
     return torch.tanh(f @ weights["W_hf"].T + x @ weights["W_hx"].T)
 
 

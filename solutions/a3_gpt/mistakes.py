@@ -799,12 +799,23 @@ def matrices_for_each_head(vocab_size, context, dim, layers, heads):
     return _count(vocab_size, context, dim, layers, matrices=3 * heads + 9, biases=3 * heads + 6)
 
 
+@count_parameters.mistake(
+    "you give each head an output layer of its own, with a bias of D numbers. `out` is *one* layer for all heads "
+    "together: D × D weights and D biases."
+)
+def output_bias_for_each_head(vocab_size, context, dim, layers, heads):
+    return _count(vocab_size, context, dim, layers) + layers * (heads - 1) * dim
+
+
 @count_parameters.mistake("the vectors of tokens and positions are missing: (V + C) D.")
 def vectors_missing(vocab_size, context, dim, layers, heads):
     return _count(0, 0, dim, layers)
 
 
-@count_parameters.mistake("a block has two norms, one in front of each part; you count one.")
+@count_parameters.mistake(
+    "each block lacks 2 D parameters, as many as one norm has. It has two norms, one in front of each part; and the "
+    "bias of a layer is as long as what comes *out* of it (3 D numbers for `qkv`, not D)."
+)
 def one_norm_in_each_block(vocab_size, context, dim, layers, heads):
     return _count(vocab_size, context, dim, layers, norms=2)
 

@@ -480,7 +480,7 @@ attention_weights = Exercise(
     points=3,
     compare=close(),
     banned=LIBRARY,
-    promises=Promises(gradients=(0,), finite=False),  # of a text that is all padding: nobody learns from it
+    promises=Promises(gradients=(0,)),
 )
 
 
@@ -813,6 +813,7 @@ def _(g):
     yield Case((torch.tensor([0, 1, 1, 0, 1]), 1, 2000, seed()), note="the example in the text")
     yield Case((torch.tensor([1, 0, 1, 0]), 2, 60, seed()), note="all members of a class are drawn")
     yield Case((torch.arange(9) // 3, 2, 400, seed()), note="labels in order, class by class")
+    yield Case((torch.arange(8) // 4, 2, 6000, seed()), note="all pairs of four are equally likely")
     for sizes, k, repeats in (((9, 3), 2, 500), ((4, 5, 3), 2, 500), ((3, 2, 4, 3), 1, 500)):
         labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
         yield labels[torch.randperm(len(labels), generator=g)], k, repeats, seed()
@@ -957,6 +958,11 @@ def _(g):
     yield Case((torch.tensor([[[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]]).bool(),), note="the example in the text")
     yield Case(
         ((torch.rand(2, 1, 6, generator=g) < torch.tensor([[[0.3]], [[0.7]]])).repeat(1, 4, 1),), note="all draws alike"
+    )
+    rate = (0.1 + 0.8 * torch.rand(8, 1, 1, generator=g)).expand(8, 1, 30)
+    yield Case(
+        ((torch.rand(8, 1, 30, generator=g) < rate).repeat(1, 11, 1),),
+        note="all draws alike: the error is 0, no root of a rounding",
     )
     for kinds, draws, sentences in ((3, 10, 40), (4, 2, 25), (5, 5, 5), (2, 30, 8)):
         rate = 0.2 + 0.6 * torch.rand(kinds, draws, 1, generator=g)

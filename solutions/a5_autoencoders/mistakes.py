@@ -48,6 +48,14 @@ def _(g):
     yield Case(
         (_double(g, 20, 1) * lean + 0.01 * _double(g, 20, 3), 1), note="a direction whose entries sum to less than 0"
     )
+    yield Case(
+        (
+            _double(g, 30, 4) * torch.tensor([4.0, 2.0, 1.0, 0.5], dtype=torch.double)
+            + 1e7 * (1 + _double(g, 4).abs()),
+            2,
+        ),
+        note="samples that lie close together, very far from zero",
+    )
     for samples, inputs, k in ((40, 5, 2), (6, 9, 3), (30, 4, 4)):  # the second: fewer samples than numbers in each
         spread = torch.arange(inputs, 0, -1, dtype=torch.double) ** 1.5
         turn = torch.linalg.qr(_double(g, inputs, inputs)).Q
@@ -157,6 +165,17 @@ def columns_of_the_whole_transposed(x, k):
 def signs_as_they_come(x, k):
     found = torch.linalg.svd(x - x.mean(0), full_matrices=False)
     return x.mean(0), found.Vh[:k], found.S[:k] ** 2 / len(x)
+
+
+@pca.mistake(
+    "the sign is agreed on by the *samples'* coordinates (the largest of each column of U), as scikit-learn had it. "
+    "Here it is by v_j itself: its entry that is largest in size is positive."
+)
+def sign_by_the_samples(x, k):
+    found = torch.linalg.svd(x - x.mean(0), full_matrices=False)
+    U, s, directions = found.U[:, :k], found.S[:k], found.Vh[:k]
+    largest = U.gather(0, U.abs().argmax(0, keepdim=True))[0]
+    return x.mean(0), directions * largest.sign()[:, None], s**2 / len(x)
 
 
 @pca.mistake("those are deviations, the roots of the variances: a variance is s² / N.")
@@ -1019,6 +1038,14 @@ def straight_line(start, end, steps):
 @latent_walk.mistake("your walk ends one step before the end: both ends belong to it, t = 0 and t = 1.")
 def end_left_out(start, end, steps):
     return _walk(start, end, torch.arange(steps) / steps)
+
+
+@latent_walk.mistake(
+    "every code of your walk is as long as `start`, so that it does not arrive at `end`. In the formula both stand as "
+    "they are, with their own lengths."
+)
+def as_long_as_the_start(start, end, steps):
+    return _walk(start, end / end.norm() * start.norm(), torch.linspace(0, 1, steps))
 
 
 @latent_walk.mistake("you walk from the end to the start: at t = 0 the weight of `start` is 1.")

@@ -90,6 +90,14 @@ def rows_and_columns_exchanged(images, which, jitter, patch, gap):
 
 
 @patch_pairs.mistake(
+    "the two axes of a jitter are exchanged. Of picture i, `jitter[i, 0]` is the first patch's (rows down, columns to "
+    "the right), `jitter[i, 1]` the second's: `jitter[:, 0]`, not `jitter[:, :, 0]`."
+)
+def jitter_read_along_the_other_axis(images, which, jitter, patch, gap):
+    return _pairs(images, which, jitter.transpose(1, 2), patch, gap)
+
+
+@patch_pairs.mistake(
     "the second patch moves with the first: its jitter counts from its own place, not from the first's."
 )
 def second_counts_from_the_first(images, which, jitter, patch, gap):

@@ -214,6 +214,15 @@ def matrix_made_symmetric(logits):
     return -((logits + logits.T) / 2).log_softmax(1).diagonal().mean()
 
 
+@symmetric_loss.mistake(
+    "what you take off each *row* before exp is still missing in the columns, where it does not cancel. Each direction "
+    "has a largest number of its own: `log_softmax(1)` and `log_softmax(0)` of the same matrix."
+)
+def rows_shifted_for_the_columns(logits):
+    shifted = logits - logits.amax(1, keepdim=True)
+    return -sum(part.mean() for part in _directions(shifted)) / 2
+
+
 @symmetric_loss.mistake("this is the sum over the pairs. Divide by how many there are.")
 def sum_instead_of_mean(logits):
     return -sum(part.sum() for part in _directions(logits)) / 2
@@ -656,6 +665,14 @@ def averaged_before(image, pairs, scale):
 @zero_shot.mistake("you take each object's best colour alone. The formula sums over all of its colours.")
 def best_colour_alone(image, pairs, scale):
     return _logits(image, pairs, scale).amax(2).softmax(1)
+
+
+@zero_shot.mistake(
+    "the scale comes too late: you sum $e^{x \\cdot w}$ over the colours without it. It multiplies the inner products, "
+    "before exp."
+)
+def scale_after_the_sum(image, pairs, scale):
+    return (scale * _logits(image, pairs, 1.0).logsumexp(2)).softmax(1)
 
 
 @zero_shot.mistake("the scale is not used.")

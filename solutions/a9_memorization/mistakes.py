@@ -360,10 +360,11 @@ def _(g):
     )
     # other tokens with the same sum, or the same number if one is written with the other: no window is a copy
     training, generated = [], []
-    for place, base in enumerate((1, 10, 31, 100, 256, 257, 1_000)):
+    for place, base in enumerate((1, 10, 31, 100, 256, 257, 1_000, 5_000)):
         a, b = (1 + torch.randperm(9, generator=g)[:2]).tolist()
         training += [a + 1, b, 3_000 + place, b, a + 1, 4_000 + place]
         generated += [a, b + base, 5_000 + place, b + base, a, 6_000 + place]
+    training.append(4_999)  # one more is 5000, in which the last pair is written: a token of 5000 is new to it
     yield Case(
         (torch.tensor([*training[:2], *generated]), torch.tensor(training), 2),
         note="only the first two are copied; the others have the same sum, or make the same number",
@@ -874,6 +875,22 @@ def share_of_the_training_text(questions, training, n, threshold):
 
 
 @contamination.mistake(
+    "you count the question's *words* that stand in a known n-gram, as in exercise 2. Counted are the n-grams: how "
+    "many of the W − n + 1 occur."
+)
+def share_of_words(questions, training, n, threshold):
+    shares = []
+    for words in questions:
+        m, marked = min(n, len(words)), set()
+        known = set(_grams(training, m))
+        for start, gram in enumerate(_grams(words, m)):
+            marked |= set(range(start, start + m)) if gram in known else set()
+        shares.append(len(marked) / len(words))
+    shares = torch.tensor(shares)
+    return shares, shares >= threshold
+
+
+@contamination.mistake(
     "the words of an n-gram are compared as a set: neither their order nor a repeated word counts. Take tuples."
 )
 def words_of_an_ngram_as_a_set(questions, training, n, threshold):
@@ -1364,10 +1381,19 @@ def turned_round(training, questions):
     return [share < 0.4 for share in _overlaps(training, questions, 3)]
 
 
-@find_leaks.mistake("only the first training text is searched. A question has leaked if it stands in any of them.")
+@find_leaks.mistake(
+    "only one of the training texts is searched, the first or the last (does your set begin anew for each?). A "
+    "question has leaked if it stands in any of them."
+)
 def only_the_first_text(training, questions):
     first = dict(list(training.items())[:1])
-    return [share >= 0.4 for share in _overlaps(first, questions, 3)]
+    return [share >= 0.45 for share in _overlaps(first, questions, 3)]
+
+
+@find_leaks.also("only_the_first_text")
+def only_the_last_text(training, questions):
+    last = dict(list(training.items())[-1:])
+    return [share >= 0.45 for share in _overlaps(last, questions, 3)]
 
 
 @find_leaks.mistake(

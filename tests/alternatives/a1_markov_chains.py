@@ -171,7 +171,7 @@ def sample_chain_by_chain(table, start, length, temperature, generator):
 
     import torch
 
-    draw = random.Random(generator.initial_seed())
+    draw = random.Random(int(torch.randint(2**31, (), generator=generator)))
     rows = [[(p / max(row)) ** (1 / temperature) for p in row] for row in table.tolist()]
     chains = []
     for symbol in start.tolist():

@@ -158,7 +158,7 @@ def weights_by_pixels(targets, Q, mix):
 @alternative("annealed_mean")
 def mean_in_loops(logits, bins, temperature):
     N, Q, H, W = logits.shape
-    found = torch.zeros(N, 2, H, W)
+    found = torch.zeros(N, 2, H, W, device=logits.device)
     for n in range(N):
         for i in range(H):
             for j in range(W):

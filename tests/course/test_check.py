@@ -676,6 +676,7 @@ def draws(p, g):
         (lambda p, g: torch.multinomial(p, 500, replacement=True), "hand it to each function that draws"),
         (lambda p, g: draws(p, g.manual_seed(0)), "seed nothing yourself"),
         (lambda p, g: draws(p, torch.Generator().manual_seed(1)), "seed nothing yourself"),
+        (lambda p, g: draws(p, torch.Generator().manual_seed(g.initial_seed())), "do not begin anew from its seed"),
     ],
 )
 def test_a_generator_that_is_not_followed_is_said(function, said):
@@ -740,6 +741,19 @@ def test_a_usual_fault_with_devices_is_found_without_one(fault):
     assert warned.points == 2 and "device=x.device" in warned.message
 
 
+def filled(x):
+    table = torch.empty(len(x))
+    for i in range(len(x)):
+        table[i] = 2 * x[i]
+    return table
+
+
+@pytest.mark.parametrize("function", [filled, lambda x: torch.full((len(x),), 2.0)])
+def test_an_answer_that_is_left_on_the_cpu_is_found(function):
+    result = promised(function, argument=(torch.ones(2),))
+    assert "left behind on the CPU" in result.wrong and (result.held, result.cases) == (1, 2), result.message
+
+
 def test_another_device_is_asked_about_in_every_case():
     exercise = Exercise("f", points=2, compare=close())
     exercise.cases(lambda g: iter([(torch.ones(2), True), (torch.zeros(2), False)]))
@@ -763,6 +777,8 @@ def test_a_mask_that_is_no_buffer_is_found():
         lambda x: x.new_zeros(2) + 2 * x,
         lambda x: torch.zeros(2, device=x.device) + 2 * x,
         lambda x: torch.tensor([2 * v for v in x.tolist()]),
+        lambda x: torch.tensor([float(2 * v) for v in x]),
+        lambda x: (2 * x).to("cpu"),
         lambda x: 2 * x if x.sum() > 0 else x,
         lambda x: x * 2.0 + torch.tensor(0.0),
         lambda x: torch.from_numpy(2 * x.cpu().numpy()),
