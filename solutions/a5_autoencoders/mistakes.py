@@ -45,9 +45,9 @@ def _(g):
         note="the entry of largest size is negative in the decomposition",
     )
     lean = torch.tensor([0.8, -0.5, -0.45], dtype=torch.double) + 0.02 * _double(g, 3)  # its sum is below 0
-    yield Case(
-        (_double(g, 20, 1) * lean + 0.01 * _double(g, 20, 3), 1), note="a direction whose entries sum to less than 0"
-    )
+    along = _double(g, 20, 1)
+    along[0] = -6  # the sample that is farthest out lies on the other side
+    yield Case((along * lean + 0.01 * _double(g, 20, 3), 1), note="a direction whose entries sum to less than 0")
     yield Case(
         (
             _double(g, 30, 4) * torch.tensor([4.0, 2.0, 1.0, 0.5], dtype=torch.double)
@@ -59,7 +59,13 @@ def _(g):
     for samples, inputs, k in ((40, 5, 2), (6, 9, 3), (30, 4, 4)):  # the second: fewer samples than numbers in each
         spread = torch.arange(inputs, 0, -1, dtype=torch.double) ** 1.5
         turn = torch.linalg.qr(_double(g, inputs, inputs)).Q
-        yield _double(g, samples, inputs) * spread @ turn + 10 * _double(g, inputs), k
+        while True:  # until the decomposition's own directions differ in sign, and one begins with a negative entry
+            x = _double(g, samples, inputs) * spread @ turn + 10 * _double(g, inputs)
+            raw = torch.linalg.svd(x - x.mean(0), full_matrices=False).Vh[:k]
+            signs = raw.gather(1, raw.abs().argmax(1, keepdim=True)).sign()
+            if signs.min() < signs.max() and (signs[:, 0] * raw[:, 0]).min() < 0:
+                break
+        yield x, k
 
 
 pca.equivalent(
