@@ -58,6 +58,9 @@ def answer(
             match ask:
                 case {"how": promises.GRADIENTS, "of": of}:
                     found["value"] = promises.gradients(function, mine, of)
+                case {"how": promises.NEXT}:
+                    with _ban(banned):
+                        found["value"] = promises.following(function, arguments)
                 case {"how": promises.DEVICE}:
                     found["value"] = promises.on_device(function, mine)
                 case {"how": promises.AGAIN} if promises.is_module(mine):

@@ -45,13 +45,9 @@ def usual(error: str) -> str:
 
 @dataclass(frozen=True)
 class Seed:
-    """Stands for a fresh `torch.Generator` seeded with `n`, made where the value is used.
-
-    With `drawn`, so many numbers have been drawn from it before.
-    """
+    """Stands for a fresh `torch.Generator` seeded with `n`, made where the value is used."""
 
     n: int
-    drawn: int = field(default=0, repr=False)
 
 
 @dataclass(frozen=True)
@@ -206,12 +202,10 @@ def resolve(value: Any) -> Any:
 
     def leaf(value: Any) -> Any:
         match value:
-            case Seed(n, drawn):
+            case Seed(n):
                 import torch
 
-                generator = torch.Generator().manual_seed(n)
-                torch.rand(drawn, generator=generator)
-                return generator
+                return torch.Generator().manual_seed(n)
         return value.clone() if _is_tensor(value) else value
 
     return replaced(cook(value), leaf)
@@ -371,7 +365,7 @@ def _encode(value: Any, tensors: dict[str, "torch.Tensor"]) -> Any:
             raise NotPlain(f"expected text for the keys of a dict, got {', '.join(sorted(odd))}")
         return {"dict": [[_encode(k, tensors), _encode(v, tensors)] for k, v in value.items()]}
     if isinstance(value, Seed):
-        return {"seed": value.n} | ({"drawn": value.drawn} if value.drawn else {})
+        return {"seed": value.n}
     if isinstance(value, Recipe):
         return {"recipe": value.function, "arguments": _encode(value.arguments, tensors), "item": value.item}
     if isinstance(value, Module):
@@ -402,7 +396,7 @@ def _decode(tree: Any, tensors: dict[str, "torch.Tensor"], depth: int = 0) -> An
         case {"dict": pairs}:
             return {_key(k): _decode(v, tensors, depth + 1) for k, v in pairs}
         case {"seed": n}:
-            return Seed(int(n), int(tree.get("drawn", 0)))
+            return Seed(int(n))
         case {"recipe": function, "arguments": arguments, "item": item}:
             return Recipe(function, _decode(arguments, tensors, depth + 1), item)
         case {"module": parts}:

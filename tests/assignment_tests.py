@@ -170,7 +170,7 @@ class Assignment:
         """The verdict on a function, with other random numbers than the reference's: it must not depend on them."""
         drawn = self.cases(name, seed)
         torch.manual_seed(seed)  # for answers that draw from torch's own generator
-        asks = replaced(drawn.asks, lambda value: Seed(value.n + 1, value.drawn) if isinstance(value, Seed) else value)
+        asks = replaced(drawn.asks, lambda value: Seed(value.n + 1) if isinstance(value, Seed) else value)
         answers = [answer(function, ask, drawn.banned, seconds=drawn.seconds) for ask in asks]
         return verdict(drawn, answers, show=True)
 

@@ -32,7 +32,7 @@ import torch
 from course_utils import readers
 from course_utils.check import answer
 from course_utils.checking.cases import ExerciseCases, Mistake
-from course_utils.checking.promises import AGAIN, ARGUMENTS, DEVICE, DTYPE, GENERATOR, GRADIENTS, Promise, broken
+from course_utils.checking.promises import AGAIN, ARGUMENTS, DEVICE, DTYPE, GENERATOR, GRADIENTS, NEXT, Promise, broken
 from course_utils.compare import difference
 from course_utils.plain import Answer, Module, Recipe, Seed, pack, replaced
 
@@ -144,9 +144,9 @@ class Promises:
         arguments = inputs[case]
         found = [Promise(ARGUMENTS)] if self.arguments else []
         found += [Promise(DTYPE)] if self.dtype else []
-        if self.generator and (another := _reseeded(arguments, ahead=1)) != arguments:
-            used = [] if slow else [_reseeded(arguments, drawn=100)]
-            found.append(Promise(GENERATOR, case, [arguments, another, *used]))
+        if self.generator and (another := _reseeded(arguments)) != arguments:
+            after = [] if slow else [{"how": NEXT, "arguments": case}]
+            found.append(Promise(GENERATOR, case, [arguments, another, *after]))
         elif self.generator and not slow:
             found.append(Promise(AGAIN, case, [{"how": AGAIN, "arguments": case}]))
         if self.gradients:
@@ -159,9 +159,8 @@ class Promises:
         return found
 
 
-def _reseeded(arguments: tuple, ahead: int = 0, drawn: int = 0) -> tuple:
-    """The arguments with other generators: of a seed further on, or from which so many numbers have been drawn."""
-    return replaced(arguments, lambda value: Seed(value.n + ahead, drawn) if isinstance(value, Seed) else value)
+def _reseeded(arguments: tuple) -> tuple:
+    return replaced(arguments, lambda value: Seed(value.n + 1) if isinstance(value, Seed) else value)
 
 
 def _has_tensors(value: Any) -> bool:

@@ -20,7 +20,7 @@ from course_utils import plain
 from course_utils.plain import Answer, Module
 
 ARGUMENTS, GENERATOR, GRADIENTS, DTYPE, DEVICE = "arguments", "generator", "gradients", "dtype", "device"
-AGAIN = "again"
+AGAIN, NEXT = "again", "next"
 OURS = str(Path(__file__).parents[1])
 FETCHING = ("item", "tolist", "numpy", "__array__", "__float__", "__int__", "__index__", "cpu")
 MOST_CALLS = 1000  # of torch's functions, on another device: a fault of a function that trains shows in its first steps
@@ -86,6 +86,18 @@ def gradients(function: Callable, arguments: tuple, of: list[int]) -> dict[str, 
         parts = [(torch.arange(t.numel()).cos().view(t.shape) * t).sum() for t in _floats(value) if t.requires_grad]
         found = torch.autograd.grad(sum(parts), list(leaves.values()), allow_unused=True) if parts else ()
     return {"names": list(leaves), "gradients": list(found) or [None] * len(leaves)}
+
+
+def following(function: Callable, arguments: tuple) -> Any:
+    """What a second call gives that goes on with the generators of the first."""
+    import torch
+
+    first, generators = plain.resolve(arguments), []
+    plain.replaced(first, lambda leaf: generators.append(leaf) if isinstance(leaf, torch.Generator) else leaf)
+    function(*first)
+    used = iter(generators)
+    second = plain.resolve(arguments)
+    return function(*plain.replaced(second, lambda leaf: next(used) if isinstance(leaf, torch.Generator) else leaf))
 
 
 def on_device(function: Callable, cases: list[tuple]) -> dict[str, Any] | None:
@@ -406,8 +418,8 @@ def _generator(first: Answer, own: list[Answer]) -> str:
         return "another generator gave the same draws: draw from the one that is given, and seed nothing yourself"
     if len(own) > 2 and _same(first["value"], own[2]["value"]):
         return (
-            "a generator that has been used before gave the draws of a fresh one, so a second call would repeat the "
-            "first: draw from the one that is given; do not begin anew from its seed (`initial_seed()`)"
+            "called twice with one generator, it gave the same draws both times: draw from the one that is given, so "
+            "that it moves on, and neither from a copy of it nor anew from its seed (`initial_seed()`)"
         )
     return ""
 

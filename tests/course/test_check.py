@@ -676,7 +676,8 @@ def draws(p, g):
         (lambda p, g: torch.multinomial(p, 500, replacement=True), "hand it to each function that draws"),
         (lambda p, g: draws(p, g.manual_seed(0)), "seed nothing yourself"),
         (lambda p, g: draws(p, torch.Generator().manual_seed(1)), "seed nothing yourself"),
-        (lambda p, g: draws(p, torch.Generator().manual_seed(g.initial_seed())), "do not begin anew from its seed"),
+        (lambda p, g: draws(p, torch.Generator().manual_seed(g.initial_seed())), "called twice with one generator"),
+        (lambda p, g: draws(p, g.clone_state()), "called twice with one generator"),
     ],
 )
 def test_a_generator_that_is_not_followed_is_said(function, said):
