@@ -92,12 +92,15 @@ def following(function: Callable, arguments: tuple) -> Any:
     """What a second call gives that goes on with the generators of the first."""
     import torch
 
+    def called(mine: tuple) -> Any:
+        return mine[0].run(function) if is_module(mine) else function(*mine)
+
     first, generators = plain.resolve(arguments), []
     plain.replaced(first, lambda leaf: generators.append(leaf) if isinstance(leaf, torch.Generator) else leaf)
-    function(*first)
+    called(first)
     used = iter(generators)
     second = plain.resolve(arguments)
-    return function(*plain.replaced(second, lambda leaf: next(used) if isinstance(leaf, torch.Generator) else leaf))
+    return called(plain.replaced(second, lambda leaf: next(used) if isinstance(leaf, torch.Generator) else leaf))
 
 
 def on_device(function: Callable, cases: list[tuple]) -> dict[str, Any] | None:
@@ -407,7 +410,7 @@ def _dtype(got: Answer, expected: Answer) -> str:
 
 
 def _generator(first: Answer, own: list[Answer]) -> str:
-    if len(own) < 2 or any("value" not in a for a in own):
+    if len(own) < 2 or any("value" not in a for a in own[:2]):
         return ""
     if not _same(first["value"], own[0]["value"]):
         return (
@@ -416,7 +419,7 @@ def _generator(first: Answer, own: list[Answer]) -> str:
         )
     if _same(first["value"], own[1]["value"]):
         return "another generator gave the same draws: draw from the one that is given, and seed nothing yourself"
-    if len(own) > 2 and _same(first["value"], own[2]["value"]):
+    if len(own) > 2 and "value" in own[2] and _same(first["value"], own[2]["value"]):
         return (
             "called twice with one generator, it gave the same draws both times: draw from the one that is given, so "
             "that it moves on, and neither from a copy of it nor anew from its seed (`initial_seed()`)"

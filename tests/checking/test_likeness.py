@@ -116,6 +116,11 @@ def test_what_relates_all_wrong_answers_to_the_right_ones_is_said(right, student
 def test_where_infinities_are_is_said():
     x = torch.tensor([[0.0, 0.5, 0.5], [0.2, 0.3, 0.5]])
     assert "infinite is right where yours is finite" in said(torch.log, lambda x: (x + 1e-9).log(), [(x,), (x / 2,)])
+    never = torch.tensor(
+        [0.0, 0.0, 1.0]
+    )  # nothing but whole numbers and −∞: no rounding, however large what stands there
+    found = said(torch.log, lambda x: x.log().nan_to_num(neginf=-1e38), [(never,), (never.flip(0),)])
+    assert "infinite is right where yours is finite" in found
     large = torch.tensor([1000.0, 1.0, 2.0])
     assert "`exp` of a large number" in said(
         lambda x: x.softmax(0), lambda x: x.exp() / x.exp().sum(), [(large,), (large * 2,)]

@@ -690,6 +690,26 @@ def test_a_generator_that_is_not_followed_is_said(function, said):
     assert said in verdict(cases, [answer(function, ask) for ask in cases.asks], show=True).wrong
 
 
+class Dropped(torch.nn.Module):
+    def forward(self, x, g):
+        return x * (torch.rand(50, generator=g) > 0.5)
+
+
+class DroppedAnew(torch.nn.Module):
+    def forward(self, x, g):
+        return x * (torch.rand(50, generator=torch.Generator().manual_seed(g.initial_seed())) > 0.5)
+
+
+def test_a_module_that_begins_its_generator_anew_is_found():
+    exercise = Exercise("M", points=2, compare=close(), promises=Promises(device=False))
+    exercise.cases(lambda g: iter([Module((), {}, (torch.ones(50), Seed(5)))]))
+    cases = exercise.build(0)
+    complete(cases, [answer(Dropped, ask) for ask in cases.asks])
+    assert verdict(cases, [answer(Dropped, ask) for ask in cases.asks], show=True).points == 2
+    found = verdict(cases, [answer(DroppedAnew, ask) for ask in cases.asks], show=True)
+    assert found.points < 2 and "called twice with one generator" in found.wrong
+
+
 def test_a_dtype_that_what_follows_needs_is_asked_for():
     ids = (torch.tensor([1, 2]),)
     assert promised(lambda x: 2 * x.int(), argument=ids).points == 2

@@ -207,3 +207,10 @@ def test_an_error_that_a_student_made_up_is_not_named_where_inputs_are_hidden():
         said = difference(close(), {"error": name, "message": "0.3712"}, {"value": 1.0})
         assert said == f"raised {told}"
     assert "E3712: 0.3712" in difference(close(), {"error": "E3712", "message": "0.3712"}, {"value": 1.0}, show=True)
+
+
+def test_what_takes_too_long_is_told_to_train_less_where_it_may_train():
+    late = {"error": "TooLong", "message": "the call took more than 3 s of processor time"}
+    assert "fewer Python loops" in difference(close(), late, {"value": 1.0})
+    assert "trains" not in difference(close(), late, {"value": 1.0})
+    assert "fewer steps, each on one batch" in difference(accuracy(0.8), late, {"value": ["a"]}, ["a"])
